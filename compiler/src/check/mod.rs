@@ -1,0 +1,3 @@
+//! Names, shapes, ranges and secrecy.
+
+pub mod hir;

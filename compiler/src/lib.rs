@@ -1,0 +1,3 @@
+//! From a reinforcement-learning program to a homomorphic-encryption plan.
+
+pub mod check;

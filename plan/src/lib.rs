@@ -1,5 +1,35 @@
-//! The contract between the compiler and the runtime.
+//! The contract between the compiler and the runtime: a [`Plan`] says which homomorphic operations to run, what
+//! crosses between client and server, and how the training loop goes round.
+//!
+//! The checker ([`check`]), the counts ([`counts`]), the clear-text oracle ([`oracle`]) and the encrypted executors are
+//! all a [`Machine`] under the one loop of [`drive()`].
 
+pub mod check;
+pub mod clear;
+pub mod counts;
+pub mod drive;
+mod file;
+pub mod init;
+mod layout;
+pub mod oracle;
+mod plan;
+mod print;
+pub mod security;
 mod span;
+mod step;
+mod tensor;
+mod train;
 
+pub use clear::{ClearId, ClearNode, ClearOp, ClearProgram};
+pub use drive::{Machine, Wires, drive};
+pub use file::{PlanFileError, VERSION, fingerprint, read, write};
+pub use layout::{Geometry, Lanes, Layout};
+pub use plan::{
+    Ckks, Content, Input, InputId, KeyManifest, KeyShape, Matrix, MatrixId, Output, OutputId, Plain, PlainId, PlainPattern, Plan,
+    RotationKey, Round, State, StateInit, Target,
+};
+pub use print::print;
 pub use span::Span;
+pub use step::{Op, Step, Wire, WireId};
+pub use tensor::{Tensor, Tensors};
+pub use train::{ActionSpec, Collect, EnvSpec, Explore, ObservationSpec, Run, Training};

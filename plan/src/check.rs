@@ -1,0 +1,409 @@
+//! The checker: a plan that passes runs. What can still fail afterwards is a missing key, a resource, a peer.
+
+use crate::{ClearOp, Input, KeyShape, Lanes, Layout, Machine, Op, PlainPattern, Plan, Step, Target, Wire, Wires, drive, security};
+
+/// What is wrong with a plan.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PlanError {
+    /// HE0501.
+    #[error("the parameters are out of range: {0}")]
+    Parameters(String),
+    /// HE0502.
+    #[error("the modulus has {have} bits, where ring degree 2^{log_n} allows {bound} at {bits}-bit security")]
+    Insecure {
+        /// log2 of the widest modulus.
+        have: u32,
+        /// What the tables allow.
+        bound: u32,
+        /// log2 of the ring degree.
+        log_n: u32,
+        /// Security level.
+        bits: u32,
+    },
+    /// HE0503.
+    #[error("{what} {index} names {target}, which does not exist or comes later")]
+    Dangling {
+        /// `step`, `round`, ...
+        what: &'static str,
+        /// Which.
+        index: usize,
+        /// What it names.
+        target: String,
+    },
+    /// HE0504.
+    #[error("step {index} ({op}): {reason}")]
+    Step {
+        /// Which.
+        index: usize,
+        /// Its operation.
+        op: &'static str,
+        /// Why it cannot run.
+        reason: String,
+    },
+    /// HE0505.
+    #[error("step {index} needs a {key} for {k} bits, which the key manifest lacks")]
+    Key {
+        /// Which step.
+        index: usize,
+        /// Which key.
+        key: String,
+        /// Width of the ciphertext.
+        k: u32,
+    },
+    /// HE0506.
+    #[error("{what} does not fit the slot grid: {reason}")]
+    Layout {
+        /// Which tensor.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+    /// HE0507.
+    #[error("the rounds do not cover the steps in order, each input once and each output once")]
+    Rounds,
+}
+
+impl PlanError {
+    /// Its code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            PlanError::Parameters(_) => "HE0501",
+            PlanError::Insecure { .. } => "HE0502",
+            PlanError::Dangling { .. } => "HE0503",
+            PlanError::Step { .. } => "HE0504",
+            PlanError::Key { .. } => "HE0505",
+            PlanError::Layout { .. } => "HE0506",
+            PlanError::Rounds => "HE0507",
+        }
+    }
+}
+
+/// Checks a plan for use: everything [`check_insecure`] asks, and a security level of at least 128 bits.
+///
+/// # Errors
+/// All violations of the first failing part.
+pub fn check(plan: &Plan) -> Result<(), Vec<PlanError>> {
+    if !matches!(plan.ckks.security_bits, 128 | 192 | 256) {
+        return Err(vec![PlanError::Parameters(format!("{} bits of security (128, 192 or 256 are supported)", plan.ckks.security_bits))]);
+    }
+    check_insecure(plan)
+}
+
+/// Checks everything but that a plan declares a security level: for tests with small rings.
+///
+/// # Errors
+/// All violations of the first failing part.
+pub fn check_insecure(plan: &Plan) -> Result<(), Vec<PlanError>> {
+    for part in [parameters, structure, tensors] {
+        let errors = part(plan);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+    }
+    drive(&Checker { plan }, plan, (0, plan.steps.len() as u32), &Wires::new(plan), 1).map_err(|error| vec![error])
+}
+
+const LARGEST: usize = 1 << 24;
+
+fn parameters(plan: &Plan) -> Vec<PlanError> {
+    let (ckks, grid) = (&plan.ckks, &plan.geometry);
+    let mut errors = Vec::new();
+    let mut refuse = |reason: &str| errors.push(PlanError::Parameters(reason.to_owned()));
+    if !(10..=17).contains(&ckks.log_n) {
+        refuse("the ring degree must be 2^10 to 2^17");
+        return errors;
+    }
+    if !(20..=54).contains(&ckks.base2k) || !(15..=50).contains(&ckks.scale) || ckks.max_k > 4096 {
+        refuse("limbs have 20 to 54 bits, scales 15 to 50, ciphertexts at most 4096");
+    }
+    if !grid.width.is_power_of_two() || !grid.lanes.is_power_of_two() || grid.slots() != 1 << (ckks.log_n - 1) {
+        refuse("width and lanes must be powers of two that fill the slots");
+    }
+    if grid.batch == 0 || grid.batch > LARGEST {
+        refuse("the batch must have 1 to 2^24 samples");
+    }
+    if plan.steps.len() > LARGEST || plan.client.nodes.len() > LARGEST {
+        refuse("too many steps");
+    }
+    let widest_key = |shape: &KeyShape| {
+        if shape.digit == 0
+            || shape.dnum == 0
+            || shape.dnum > 256
+            || shape.digit % ckks.base2k != 0
+            || shape.aux < shape.digit
+            || shape.aux > 4096
+            || shape.dnum.saturating_mul(shape.digit) < shape.k
+        {
+            u32::MAX
+        } else {
+            shape.log_modulus()
+        }
+    };
+    let keys = plan.keys.relinearisation.iter().chain(plan.keys.rotations.iter().map(|r| &r.shape));
+    let widest = keys.map(widest_key).max().unwrap_or(0).max(ckks.max_k);
+    if widest != ckks.log_modulus {
+        refuse("the stated modulus is not the widest of keys and ciphertexts");
+    }
+    if errors.is_empty() && ckks.security_bits != 0 {
+        match security::max_log_modulus(ckks.log_n, ckks.security_bits) {
+            Some(bound) if ckks.log_modulus <= bound => {}
+            bound => errors.push(PlanError::Insecure {
+                have: ckks.log_modulus,
+                bound: bound.unwrap_or(0),
+                log_n: ckks.log_n,
+                bits: ckks.security_bits,
+            }),
+        }
+    }
+    errors
+}
+
+fn structure(plan: &Plan) -> Vec<PlanError> {
+    let mut errors = Vec::new();
+    let mut dangling = |what, index, target: String| errors.push(PlanError::Dangling { what, index, target });
+    for (index, step) in plan.steps.iter().enumerate() {
+        for operand in step.op.operands() {
+            if operand.index() >= index {
+                dangling("step", index, format!("wire {}", operand.0));
+            }
+        }
+        match step.op {
+            Op::Input(id) if id.0 as usize >= plan.inputs.len() => dangling("step", index, format!("input {}", id.0)),
+            Op::AddPlain(_, id) | Op::MulPlain(_, id) if id.0 as usize >= plan.plains.len() => {
+                dangling("step", index, format!("plaintext {}", id.0));
+            }
+            Op::Linear(_, id) if id.0 as usize >= plan.matrices.len() => dangling("step", index, format!("matrix {}", id.0)),
+            _ => {}
+        }
+    }
+    for (index, output) in plan.outputs.iter().enumerate() {
+        if output.wire.index() >= plan.steps.len() {
+            dangling("output", index, format!("wire {}", output.wire.0));
+        }
+    }
+    let training = plan.training.iter();
+    let programs = training.clone().map(|t| &t.policy).chain(training.filter_map(|t| t.env.recode.as_ref().map(|r| &r.0)));
+    for program in std::iter::once(&plan.client).chain(programs) {
+        for (index, node) in program.nodes.iter().enumerate() {
+            for operand in node.op.operands() {
+                if operand.0 as usize >= index {
+                    dangling("client node", index, format!("node {}", operand.0));
+                }
+            }
+        }
+    }
+    for (index, input) in plan.inputs.iter().enumerate() {
+        for content in &input.contents {
+            if content.tensor.0 as usize >= plan.client.nodes.len() {
+                dangling("input", index, format!("client node {}", content.tensor.0));
+            }
+        }
+    }
+    if let Some(training) = &plan.training {
+        if training.act.0 as usize >= training.policy.nodes.len() {
+            dangling("policy", 0, format!("node {}", training.act.0));
+        }
+        if let Some((program, output)) = &training.env.recode
+            && output.0 as usize >= program.nodes.len()
+        {
+            dangling("reward recoding", 0, format!("node {}", output.0));
+        }
+    }
+    if errors.is_empty() && !rounds_are_whole(plan) {
+        errors.push(PlanError::Rounds);
+    }
+    errors
+}
+
+fn rounds_are_whole(plan: &Plan) -> bool {
+    let mut next = 0;
+    let mut sent = vec![false; plan.inputs.len()];
+    let mut brought = vec![false; plan.outputs.len()];
+    for round in &plan.rounds {
+        let (first, last) = round.steps;
+        if first != next || last < first || last as usize > plan.steps.len() {
+            return false;
+        }
+        next = last;
+        for id in &round.inputs {
+            if sent.get(id.0 as usize).is_none_or(|&s| s) {
+                return false;
+            }
+            sent[id.0 as usize] = true;
+        }
+        let arrived = |step: &Step| match step.op {
+            Op::Input(id) => sent[id.0 as usize],
+            _ => true,
+        };
+        if !plan.steps[first as usize..last as usize].iter().all(arrived) {
+            return false;
+        }
+        for id in &round.outputs {
+            let ready = plan.outputs.get(id.0 as usize).is_some_and(|o| o.wire.0 < last);
+            if !ready || std::mem::replace(&mut brought[id.0 as usize], true) {
+                return false;
+            }
+        }
+    }
+    next as usize == plan.steps.len() && sent.iter().chain(&brought).all(|&done| done)
+}
+
+fn tensors(plan: &Plan) -> Vec<PlanError> {
+    let mut errors = Vec::new();
+    let mut layout = |what: &str, layout: &Layout| {
+        if let Some(reason) = layout_fault(plan, layout) {
+            errors.push(PlanError::Layout { what: what.to_owned(), reason });
+        }
+    };
+    for Input { label, contents, .. } in &plan.inputs {
+        contents.iter().for_each(|c| layout(label, &c.layout));
+    }
+    for output in &plan.outputs {
+        output.contents.iter().for_each(|c| layout(&output.label, &c.layout));
+    }
+    for plain in &plan.plains {
+        match &plain.pattern {
+            PlainPattern::Public { name, layout: l, .. } => layout(name, l),
+            PlainPattern::Lane { lane, .. } => layout("mask", &Layout::Vector { period: 1, lanes: Lanes::One(*lane) }),
+            PlainPattern::Neurons { values } => layout("constant", &Layout::Vector { period: values.len(), lanes: Lanes::All }),
+        }
+    }
+    let mut refuse = |what: &str, reason: &str| errors.push(PlanError::Layout { what: what.to_owned(), reason: reason.to_owned() });
+    for plain in &plan.plains {
+        if !(8..=50).contains(&plain.scale) {
+            refuse("plaintext", "its scale is not 8 to 50 bits");
+        }
+    }
+    for m in &plan.matrices {
+        let fits = |p: usize| p.is_power_of_two() && p <= plan.geometry.width;
+        if !fits(m.rows) || !fits(m.cols) || m.baby == 0 || m.baby > m.diagonals() || !(8..=50).contains(&m.scale) {
+            refuse(&m.name, "rows, columns or baby steps");
+        }
+        match plan.public.iter().find(|(name, _)| *name == m.name) {
+            Some((_, shape)) if shape.len() == 2 && shape[0] <= m.rows && shape[1] <= m.cols => {}
+            _ => refuse(&m.name, "no public array of that name and size"),
+        }
+    }
+    for state in &plan.states {
+        if state.shape.len() > 4 || state.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).is_none_or(|n| n > LARGEST) {
+            refuse(&state.name, "its shape is too large");
+        }
+    }
+    for node in &plan.client.nodes {
+        if let ClearOp::State(name) = &node.op
+            && !plan.states.iter().any(|s| s.name == *name)
+        {
+            refuse(name, "no state of that name");
+        }
+    }
+    for output in &plan.outputs {
+        for content in &output.contents {
+            if let Target::State(name) = &content.tensor
+                && !plan.states.iter().any(|s| s.name == *name)
+            {
+                refuse(name, "no state of that name");
+            }
+        }
+    }
+    errors
+}
+
+fn layout_fault(plan: &Plan, layout: &Layout) -> Option<String> {
+    let grid = &plan.geometry;
+    let period = |p: usize| (!p.is_power_of_two() || p > grid.width).then(|| format!("period {p} in width {}", grid.width));
+    let lane = |lanes: Lanes| match lanes {
+        Lanes::One(lane) if lane >= grid.lanes => Some(format!("lane {lane} of {}", grid.lanes)),
+        _ => None,
+    };
+    match *layout {
+        Layout::Samples { group, period: p } => {
+            period(p).or_else(|| (group >= grid.groups()).then(|| format!("group {group} of {}", grid.groups())))
+        }
+        Layout::Diagonal { diagonal, shift, rows, cols, lanes } => period(rows)
+            .or_else(|| period(cols))
+            .or_else(|| (diagonal >= rows.min(cols) || shift >= grid.width).then(|| format!("diagonal {diagonal}")))
+            .or_else(|| lane(lanes)),
+        Layout::Vector { period: p, lanes } => period(p).or_else(|| lane(lanes)),
+    }
+}
+
+struct Checker<'a> {
+    plan: &'a Plan,
+}
+
+impl Machine for Checker<'_> {
+    type Wire = Wire;
+    type Error = PlanError;
+
+    fn step(&self, index: usize, step: &Step, operands: &[&Wire]) -> Result<Wire, PlanError> {
+        let out = step.wire;
+        let refuse = |reason: String| PlanError::Step { index, op: step.op.name(), reason };
+        if out.k > self.plan.ckks.max_k || out.scale < 10 || out.scale > out.k {
+            return Err(refuse(format!("scale {} and width {} are out of range", out.scale, out.k)));
+        }
+        let scale = operands.iter().map(|w| w.scale).min().unwrap_or(out.scale);
+        let budget = operands.iter().map(|w| w.budget()).min().unwrap_or(0);
+        // What the operation spends, and by how much the scale grows.
+        let (spent, gained) = match &step.op {
+            Op::Input(id) => {
+                let input = &self.plan.inputs[id.0 as usize];
+                return if input.wire == out { Ok(out) } else { Err(refuse("differs from its input".to_owned())) };
+            }
+            Op::Add(..) | Op::Sub(..) | Op::AddConst(..) | Op::AddPlain(..) | Op::Narrow(_) => (0, 0),
+            Op::MulConst { bits, .. } => (*bits, 0),
+            Op::Halve { bits, .. } => (*bits, *bits),
+            Op::MulPlain(_, plain) => (self.plan.plains[plain.0 as usize].scale, 0),
+            Op::Linear(a, matrix) => {
+                let matrix = &self.plan.matrices[matrix.0 as usize];
+                let (babies, giants) = matrix.rotations();
+                let k = self.plan.steps[a.index()].wire.k;
+                for by in babies.into_iter().chain(giants) {
+                    self.rotation(index, (by * self.plan.geometry.lanes) as i64, k)?;
+                }
+                (matrix.scale, 0)
+            }
+            Op::Dot(pairs) => {
+                if pairs.is_empty() {
+                    return Err(refuse("no products".to_owned()));
+                }
+                let k = operands.iter().map(|w| w.k).max().unwrap_or(0);
+                if !self.plan.keys.relinearisation.iter().any(|key| key.k >= k) {
+                    return Err(PlanError::Key { index, key: "relinearisation key".to_owned(), k });
+                }
+                (operands.iter().map(|w| w.scale).max().unwrap_or(0), 0)
+            }
+            Op::Rotate { by, .. } => {
+                let slots = self.plan.geometry.slots() as i64;
+                if !(1..slots).contains(by) {
+                    return Err(refuse(format!("{by} is not a rotation of {slots} slots")));
+                }
+                self.rotation(index, *by, operands[0].k)?;
+                (0, 0)
+            }
+        };
+        if budget < spent || out.scale != scale + gained || out.budget() > budget - spent {
+            return Err(refuse(format!(
+                "{} bits of budget at scale {} cannot give {} bits at scale {} after spending {spent}",
+                budget,
+                scale,
+                out.budget(),
+                out.scale
+            )));
+        }
+        if let Op::MulConst { c, .. } | Op::AddConst(_, c) = step.op
+            && !c.is_finite()
+        {
+            return Err(refuse("the constant is not a finite number".to_owned()));
+        }
+        Ok(out)
+    }
+}
+
+impl Checker<'_> {
+    fn rotation(&self, index: usize, by: i64, k: u32) -> Result<(), PlanError> {
+        match self.plan.keys.rotations.iter().find(|key| key.by == by) {
+            Some(key) if key.shape.k >= k => Ok(()),
+            _ => Err(PlanError::Key { index, key: format!("rotation key by {by}"), k }),
+        }
+    }
+}

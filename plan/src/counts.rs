@@ -1,0 +1,106 @@
+//! What a plan costs, counted over the same steps.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{KeyShape, Machine, Op, Plan, Step, Wires, drive};
+
+/// Counts of one update. Bytes are those of ciphertext and key data as they cross: a fresh ciphertext or key is sent
+/// with the seed of its uniform half instead of the half itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// log2 of the ring degree.
+    pub log_n: u32,
+    /// Security level.
+    pub security_bits: u32,
+    /// Bits of budget between the freshest input and the most spent output.
+    pub depth_bits: u32,
+    /// Products of two ciphertexts.
+    pub multiplications: u64,
+    /// Products of a ciphertext and a plaintext vector (each diagonal of a matrix counts), and with constants.
+    pub plaintext_multiplications: u64,
+    /// Rotations.
+    pub rotations: u64,
+    /// Relinearisations.
+    pub relinearisations: u64,
+    /// Bootstraps of the server.
+    pub bootstraps_per_update: u64,
+    /// Ciphertexts of carried state or intermediate values that the key owner decrypts and re-encrypts.
+    pub refreshes_per_update: u64,
+    /// Rotation keys.
+    pub rotation_keys: u64,
+    /// Bytes of all evaluation keys.
+    pub key_bytes: u64,
+    /// Ciphertext bytes, client to server.
+    pub bytes_to_server_per_update: u64,
+    /// Ciphertext bytes, server to client.
+    pub bytes_to_client_per_update: u64,
+}
+
+/// Counts `plan`.
+pub fn counts(plan: &Plan) -> Counts {
+    let mut total = Counts { log_n: plan.ckks.log_n, security_bits: plan.ckks.security_bits, ..Counts::default() };
+    let counter = Counter { plan, total: std::sync::Mutex::new(Counts::default()) };
+    match drive(&counter, plan, (0, plan.steps.len() as u32), &Wires::new(plan), 1) {
+        Ok(()) => {}
+        Err(never) => match never {},
+    }
+    let seen = counter.total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    total.multiplications = seen.multiplications;
+    total.plaintext_multiplications = seen.plaintext_multiplications;
+    total.rotations = seen.rotations;
+    total.relinearisations = seen.relinearisations;
+    total.rotation_keys = plan.keys.rotations.len() as u64;
+    let shapes = plan.keys.relinearisation.iter().chain(plan.keys.rotations.iter().map(|r| &r.shape));
+    total.key_bytes = shapes.map(|shape| key_bytes(plan, shape)).sum();
+    total.bytes_to_server_per_update = plan.inputs.iter().map(|i| half_bytes(plan, i.wire.k)).sum();
+    total.bytes_to_client_per_update = plan.outputs.iter().map(|o| 2 * half_bytes(plan, plan.steps[o.wire.index()].wire.k)).sum();
+    total.refreshes_per_update = plan.outputs.len() as u64;
+    if plan.training.is_none() {
+        total.refreshes_per_update =
+            plan.outputs.iter().filter(|o| o.contents.iter().any(|c| matches!(c.tensor, crate::Target::Value { .. }))).count() as u64;
+    }
+    let freshest = plan.inputs.iter().map(|i| i.wire.budget()).max().unwrap_or(0);
+    let spent = plan.outputs.iter().map(|o| plan.steps[o.wire.index()].wire.budget()).min().unwrap_or(0);
+    total.depth_bits = freshest.saturating_sub(spent);
+    total
+}
+
+/// Bytes of one polynomial of a ciphertext of `k` bits: what a seeded ciphertext needs.
+pub fn half_bytes(plan: &Plan, k: u32) -> u64 {
+    u64::from(k.div_ceil(plan.ckks.base2k)) * 8 << plan.ckks.log_n
+}
+
+/// Bytes of a seeded key.
+pub fn key_bytes(plan: &Plan, shape: &KeyShape) -> u64 {
+    u64::from(shape.dnum) * half_bytes(plan, shape.log_modulus())
+}
+
+struct Counter<'a> {
+    plan: &'a Plan,
+    total: std::sync::Mutex<Counts>,
+}
+
+impl Machine for Counter<'_> {
+    type Wire = ();
+    type Error = std::convert::Infallible;
+
+    fn step(&self, _index: usize, step: &Step, _operands: &[&()]) -> Result<(), Self::Error> {
+        let mut total = self.total.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match &step.op {
+            Op::Input(_) | Op::Add(..) | Op::Sub(..) | Op::AddConst(..) | Op::AddPlain(..) | Op::Halve { .. } | Op::Narrow(_) => {}
+            Op::MulConst { .. } | Op::MulPlain(..) => total.plaintext_multiplications += 1,
+            Op::Dot(pairs) => {
+                total.multiplications += pairs.len() as u64;
+                total.relinearisations += 1;
+            }
+            Op::Rotate { .. } => total.rotations += 1,
+            Op::Linear(_, matrix) => {
+                let matrix = &self.plan.matrices[matrix.0 as usize];
+                let (babies, giants) = matrix.rotations();
+                total.rotations += (babies.len() + giants.len()) as u64;
+                total.plaintext_multiplications += matrix.diagonals() as u64;
+            }
+        }
+        Ok(())
+    }
+}

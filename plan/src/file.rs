@@ -1,0 +1,94 @@
+//! Plan files: one JSON document with a magic word and a version.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Plan;
+
+/// Version of the plan format; a reader accepts its own.
+pub const VERSION: u32 = 1;
+const MAGIC: &str = "hecc-plan";
+/// Larger files are refused before they are parsed.
+const LARGEST_BYTES: usize = 256 << 20;
+
+#[derive(Serialize)]
+struct FileRef<'a> {
+    magic: &'static str,
+    version: u32,
+    plan: &'a Plan,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    magic: Option<String>,
+    version: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct File {
+    plan: Plan,
+}
+
+/// Why a plan file was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanFileError {
+    /// HE0511.
+    #[error("this is not a plan file; `hecc compile FILE.rl -o FILE.plan` writes one")]
+    NotAPlan,
+    /// HE0512.
+    #[error("this plan has format version {0}, and this hecc reads version {VERSION}; compile the program again")]
+    Version(u32),
+    /// HE0513.
+    #[error("the plan file is damaged: {0}")]
+    Damaged(String),
+    /// HE0514.
+    #[error("the plan is inconsistent: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Inconsistent(Vec<crate::check::PlanError>),
+}
+
+impl PlanFileError {
+    /// Its code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            PlanFileError::NotAPlan => "HE0511",
+            PlanFileError::Version(_) => "HE0512",
+            PlanFileError::Damaged(_) => "HE0513",
+            PlanFileError::Inconsistent(errors) => errors.first().map_or("HE0514", crate::check::PlanError::code),
+        }
+    }
+}
+
+/// Writes `plan` as text, the same bytes for the same plan.
+pub fn write(plan: &Plan) -> String {
+    let mut text =
+        serde_json::to_string(&FileRef { magic: MAGIC, version: VERSION, plan }).expect("a plan has only string keys and finite numbers");
+    text.push('\n');
+    text
+}
+
+/// Reads and checks a plan.
+///
+/// # Errors
+/// [`PlanFileError`].
+pub fn read(text: &[u8]) -> Result<Plan, PlanFileError> {
+    if text.len() > LARGEST_BYTES {
+        return Err(PlanFileError::Damaged(format!("{} bytes are more than a plan can have", text.len())));
+    }
+    let header: Header = serde_json::from_slice(text).map_err(|error| {
+        if text.starts_with(br#"{"magic":"hecc-plan""#) { PlanFileError::Damaged(error.to_string()) } else { PlanFileError::NotAPlan }
+    })?;
+    match (header.magic.as_deref(), header.version) {
+        (Some(MAGIC), Some(VERSION)) => {}
+        (Some(MAGIC), Some(version)) => return Err(PlanFileError::Version(version)),
+        _ => return Err(PlanFileError::NotAPlan),
+    }
+    let file: File = serde_json::from_slice(text).map_err(|error| PlanFileError::Damaged(error.to_string()))?;
+    crate::check::check(&file.plan).map_err(PlanFileError::Inconsistent)?;
+    Ok(file.plan)
+}
+
+/// A short hash of what keys and ciphertexts depend on: parameters, grid and key manifest. Data of another fingerprint is refused.
+pub fn fingerprint(plan: &Plan) -> u64 {
+    let text = serde_json::to_string(&(&plan.ckks, &plan.geometry, &plan.keys)).expect("parameters have only string keys");
+    // FNV-1a: the fingerprint tells plans apart, it is no protection against a forger.
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}

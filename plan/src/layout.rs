@@ -1,0 +1,156 @@
+//! Where the numbers of a tensor stand among the slots of a ciphertext.
+//!
+//! Slots form a grid of `width` neurons by `lanes` samples, `slot(i, b) = i * lanes + b`: the neuron axis is outermost
+//! and `width * lanes` is exactly the number of slots, so that a rotation by `r * lanes` is a cyclic shift of the neuron
+//! axis in every lane and no mask is needed. A vector of length d is padded to the next power of two, its *period*, and
+//! repeated along the neuron axis.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Tensor;
+
+/// The slot grid of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Geometry {
+    /// Neurons: a power of two, at least the largest period.
+    pub width: usize,
+    /// Samples per ciphertext: a power of two.
+    pub lanes: usize,
+    /// Samples per update; they fill `groups` ciphertexts.
+    pub batch: usize,
+}
+
+impl Geometry {
+    /// Slots of a ciphertext.
+    pub fn slots(&self) -> usize {
+        self.width * self.lanes
+    }
+
+    /// Ciphertexts that hold one per-sample value of the whole batch.
+    pub fn groups(&self) -> usize {
+        self.batch.div_ceil(self.lanes)
+    }
+}
+
+/// Which lanes a weight stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lanes {
+    /// Every lane holds a copy: the form products need.
+    All,
+    /// One lane: the form states rest in.
+    One(usize),
+}
+
+impl Lanes {
+    fn range(self, lanes: usize) -> std::ops::Range<usize> {
+        match self {
+            Lanes::All => 0..lanes,
+            Lanes::One(lane) => lane..lane + 1,
+        }
+    }
+}
+
+/// How a tensor is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Layout {
+    /// Per-sample values `[B, d]`: `slot(i, b) = v[group * lanes + b, i mod period]`, zero for padding.
+    Samples {
+        /// Which ciphertext of the batch.
+        group: usize,
+        /// The padded length of a sample's vector.
+        period: usize,
+    },
+    /// One diagonal of a matrix `[out, in]`: `slot(i, ·) = W[(i - shift) mod rows, (i - shift + diagonal) mod cols]`.
+    Diagonal {
+        /// Which diagonal, below `min(rows, cols)`.
+        diagonal: usize,
+        /// Rotation that the giant step will undo.
+        shift: usize,
+        /// Padded number of rows.
+        rows: usize,
+        /// Padded number of columns.
+        cols: usize,
+        /// In which lanes.
+        lanes: Lanes,
+    },
+    /// A vector: `slot(i, ·) = v[i mod period]`.
+    Vector {
+        /// Its padded length.
+        period: usize,
+        /// In which lanes.
+        lanes: Lanes,
+    },
+}
+
+impl Layout {
+    /// Adds `factor` times the laid-out `value` onto `slots`. Elements outside the tensor are zero.
+    pub fn pack(&self, geometry: &Geometry, value: &Tensor, factor: f64, slots: &mut [f64]) {
+        let lanes = geometry.lanes;
+        self.visit(geometry, value, |i, b, index| slots[i * lanes + b] += factor * value.data[index]);
+    }
+
+    /// Reads the tensor back out of `slots`, into the elements this layout covers; the inverse of [`Self::pack`].
+    pub fn unpack(&self, geometry: &Geometry, slots: &[f64], factor: f64, value: &mut Tensor) {
+        let lanes = geometry.lanes;
+        let shape = Tensor { shape: value.shape.clone(), data: Vec::new() };
+        let length = value.data.len();
+        let mut seen = vec![false; length];
+        let data = &mut value.data;
+        self.visit_shape(geometry, &shape, length, |i, b, index| {
+            if !seen[index] {
+                seen[index] = true;
+                data[index] = factor * slots[i * lanes + b];
+            }
+        });
+    }
+
+    fn visit(&self, geometry: &Geometry, value: &Tensor, visit: impl FnMut(usize, usize, usize)) {
+        self.visit_shape(geometry, value, value.data.len(), visit);
+    }
+
+    fn visit_shape(&self, geometry: &Geometry, value: &Tensor, length: usize, mut visit: impl FnMut(usize, usize, usize)) {
+        match *self {
+            Layout::Samples { group, period } => {
+                let rows = value.shape.first().copied().unwrap_or(1);
+                let dim = length.checked_div(rows).unwrap_or(0);
+                for b in 0..geometry.lanes {
+                    let sample = group * geometry.lanes + b;
+                    if sample >= rows {
+                        break;
+                    }
+                    for i in 0..geometry.width {
+                        let j = i % period;
+                        if j < dim {
+                            visit(i, b, sample * dim + j);
+                        }
+                    }
+                }
+            }
+            Layout::Diagonal { diagonal, shift, rows, cols, lanes } => {
+                let (out, inputs) = match *value.shape.as_slice() {
+                    [out, inputs] => (out, inputs),
+                    _ => (1, length),
+                };
+                for i in 0..geometry.width {
+                    let at = (i + geometry.width - shift % geometry.width) % geometry.width;
+                    let (row, col) = (at % rows, (at + diagonal) % cols);
+                    if row < out && col < inputs {
+                        for b in lanes.range(geometry.lanes) {
+                            visit(i, b, row * inputs + col);
+                        }
+                    }
+                }
+            }
+            Layout::Vector { period, lanes } => {
+                for i in 0..geometry.width {
+                    let j = i % period;
+                    if j < length {
+                        for b in lanes.range(geometry.lanes) {
+                            visit(i, b, j);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

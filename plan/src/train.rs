@@ -1,0 +1,108 @@
+//! The training run: what the client does around the updates.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ClearId, ClearProgram};
+
+/// The run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// The environment.
+    pub env: EnvSpec,
+    /// Settings.
+    pub run: Run,
+    /// What acts: a clear-text network over the (normalised) observations of a batch of one, and its output node.
+    pub policy: ClearProgram,
+    /// The output node: action values, of which the largest acts.
+    pub act: ClearId,
+    /// States to release: (state, its average) where an average is kept, the state itself twice where not.
+    pub release: Vec<(String, String)>,
+}
+
+/// The environment as the client drives it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EnvSpec {
+    /// Gymnasium's name.
+    pub id: String,
+    /// Observations, in order.
+    pub observations: Vec<ObservationSpec>,
+    /// Name and kind of the action.
+    pub action: (String, ActionSpec),
+    /// Name and declared range of the reward.
+    pub reward: (String, [f64; 2]),
+    /// The client's recoding of a single step's reward: a program over the same names as a batch, and its output.
+    pub recode: Option<(ClearProgram, ClearId)>,
+}
+
+/// One observation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ObservationSpec {
+    /// Its name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// One range per element.
+    pub ranges: Vec<[f64; 2]>,
+}
+
+/// What an action is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ActionSpec {
+    /// One of `k`.
+    Discrete(usize),
+    /// `n` choices of `k` each.
+    MultiDiscrete(usize, usize),
+    /// A vector with a range per element.
+    Continuous(Vec<[f64; 2]>),
+}
+
+/// Settings of a run, as in `train { ... }`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Samples per update.
+    pub batch: usize,
+    /// Updates.
+    pub updates: usize,
+    /// Steps acted at random first.
+    pub warmup: usize,
+    /// Replay capacity.
+    pub capacity: usize,
+    /// Environments side by side.
+    pub envs: usize,
+    /// Environment steps per update.
+    pub every: usize,
+    /// How transitions come.
+    pub collect: Collect,
+    /// Steps of the return.
+    pub n_step: usize,
+    /// Discount per step.
+    pub discount: f64,
+    /// Exponential average of the weights per update.
+    pub average: Option<f64>,
+    /// Seed of everything that is not cryptographic.
+    pub seed: u64,
+    /// Episodes of an evaluation.
+    pub evaluate: usize,
+    /// Updates between checkpoints.
+    pub checkpoint: usize,
+    /// Exploration.
+    pub explore: Explore,
+}
+
+/// How transitions come.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Collect {
+    /// By acting, between updates.
+    Online,
+    /// That many of the random policy, once.
+    Random(usize),
+}
+
+/// Exploration.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Explore {
+    /// ε from, to, over that many steps.
+    Epsilon(f64, f64, usize),
+    /// None of the client's own.
+    Policy,
+}

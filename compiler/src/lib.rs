@@ -1,3 +1,15 @@
 //! From a reinforcement-learning program to a homomorphic-encryption plan.
 
 pub mod check;
+pub mod diagnostics;
+mod emit;
+pub mod front;
+pub mod library;
+pub mod passes;
+pub mod pipeline;
+pub mod schemes;
+pub mod syntax;
+pub mod tensor;
+
+pub use front::{check, format, parse, std_source};
+pub use pipeline::{Compiled, Options, compile, compile_program};

@@ -50,8 +50,10 @@ pub struct Env {
     pub action: Action,
     /// Name of the reward.
     pub reward: String,
-    /// Declared range of the reward, after the client's recoding.
+    /// Range of the reward after the client's recoding; without one, the declared range.
     pub reward_range: Range,
+    /// Range of the reward as it is declared, in the environment's units, before the recoding.
+    pub declared_reward_range: Range,
     /// The client's recoding of the reward (`r <- EXPR`), in the environment's units.
     pub recode: Option<Expr>,
     /// The client's features (`let f = EXPR`), in source order. A feature `f` has its primed twin `f'` over next states.

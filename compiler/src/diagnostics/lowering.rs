@@ -1,0 +1,51 @@
+//! Words for errors of lowering: tensors (HE03xx) and CKKS (HE04xx).
+
+use hecc_plan::Span;
+
+use super::Diagnostic;
+use crate::schemes::ckks::CkksError;
+use crate::tensor::TensorError;
+
+fn not_supported(what: &str, span: Span) -> Diagnostic {
+    Diagnostic::error("HE0301", format!("not supported yet: {what}"), span).here("this version cannot lower it")
+}
+
+impl From<&TensorError> for Diagnostic {
+    fn from(error: &TensorError) -> Self {
+        match error {
+            TensorError::NotSupported { what, help, span } => {
+                let diagnostic = not_supported(what, *span);
+                match help {
+                    Some(help) => diagnostic.help(help),
+                    None => diagnostic,
+                }
+            }
+            TensorError::NoGradient { net, span } => {
+                Diagnostic::error(error.code(), format!("the loss does not depend on `{net}`, so there is nothing to train"), *span)
+                    .help("a value in stop(...) passes no gradient; `old(...)` and copies are other networks")
+            }
+        }
+    }
+}
+
+impl From<&CkksError> for Diagnostic {
+    fn from(error: &CkksError) -> Self {
+        match error {
+            CkksError::NotSupported { what, span } => not_supported(what, *span),
+            CkksError::NeedsClient { what, span } => {
+                Diagnostic::error(error.code(), format!("`{what}` of a secret value has no circuit in CKKS"), *span)
+                    .help(format!("let the key owner compute it: `client = [{what}]` in `secure ckks {{ ... }}`"))
+            }
+            CkksError::Budget { needed, available, span } => Diagnostic::error(
+                error.code(),
+                format!("one update needs ciphertexts of {needed} bits, and the largest ring has {available} at this security level"),
+                *span,
+            )
+            .here("this is the deepest step")
+            .help("pin lower degrees (`silu(degree: 7)`), use fewer layers, or hand an operation to the client (`client = [max]`)"),
+            CkksError::TooWide { width, limit, span } => {
+                Diagnostic::error(error.code(), format!("a vector of length {width} does not fit a ciphertext (at most {limit})"), *span)
+            }
+        }
+    }
+}

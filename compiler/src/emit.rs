@@ -1,0 +1,182 @@
+//! From a lowered program to a plan.
+
+use hecc_plan::{ActionSpec, ClearProgram, Collect, EnvSpec, Explore, ObservationSpec, Plan, Run, State, Training};
+
+use crate::check::hir::{self, ActionKind, Expr, ExprKind, NetId, NetRef, Program, Stmt, Task, Train, Value};
+use crate::schemes::ckks::{Lowered, known::Client, policy};
+use crate::tensor::build::{self, Built};
+
+/// Puts a plan together.
+pub fn emit(program: &Program, source: &str, built: &Built, lowered: Lowered) -> Plan {
+    let name = match &program.task {
+        Task::Train(train) => train.algorithm.clone(),
+        Task::Serve(_) => "serve".to_owned(),
+    };
+    let is_public = |state: &State| built.public.iter().any(|(name, _)| *name == state.name);
+    let training = match &program.task {
+        Task::Train(train) => Some(training(program, train, built)),
+        Task::Serve(_) => None,
+    };
+    Plan {
+        name,
+        source: format!("{:016x}", hash(source)),
+        ckks: lowered.ckks,
+        geometry: lowered.geometry,
+        client: lowered.client,
+        inputs: lowered.sized.inputs,
+        plains: lowered.circuit.plains,
+        matrices: lowered.circuit.matrices,
+        steps: lowered.sized.steps,
+        outputs: lowered.sized.outputs,
+        rounds: lowered.sized.rounds,
+        states: built.states.iter().filter(|s| training.is_some() || !is_public(s)).cloned().collect(),
+        public: built.public.clone(),
+        keys: lowered.keys,
+        training,
+        notes: lowered.notes,
+    }
+}
+
+/// FNV-1a of the source, to name it in messages.
+fn hash(source: &str) -> u64 {
+    source.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn training(program: &Program, train: &Train, built: &Built) -> Training {
+    let (policy, act) = acting(program, train, built.acting).unwrap_or_else(|| {
+        let mut client = Client::default();
+        let act = client.push(hecc_plan::ClearOp::Number(0.0));
+        (client.program, act)
+    });
+    let trained = built.states.iter().filter(|s| s.name.ends_with(".weight") || s.name.ends_with(".bias"));
+    let release = trained
+        .map(|s| {
+            let average = format!("{}.average", s.name);
+            let kept = built.states.iter().any(|s| s.name == average);
+            (s.name.clone(), if kept { average } else { s.name.clone() })
+        })
+        .collect();
+    let settings = &train.settings;
+    Training {
+        env: environment(program),
+        run: Run {
+            batch: settings.batch,
+            updates: settings.updates,
+            warmup: settings.warmup,
+            capacity: settings.capacity,
+            envs: settings.envs,
+            every: settings.every,
+            collect: settings.collect.map_or(Collect::Online, Collect::Random),
+            n_step: settings.n_step,
+            discount: settings.discount.unwrap_or(1.0),
+            average: settings.average,
+            seed: settings.seed,
+            evaluate: settings.evaluate,
+            checkpoint: settings.checkpoint,
+            explore: match settings.explore {
+                hir::Explore::Epsilon(from, to, steps) => Explore::Epsilon(from, to, steps),
+                hir::Explore::Policy => Explore::Policy,
+            },
+        },
+        policy,
+        act,
+        release,
+    }
+}
+
+fn environment(program: &Program) -> EnvSpec {
+    let env = &program.env;
+    let pairs = |ranges: &[hir::Range]| ranges.iter().map(|r| [r.low, r.high]).collect::<Vec<_>>();
+    let action = match &env.action.kind {
+        ActionKind::Discrete { k } => ActionSpec::Discrete(*k),
+        ActionKind::MultiDiscrete { n, k } => ActionSpec::MultiDiscrete(*n, *k),
+        ActionKind::Continuous { ranges, .. } => ActionSpec::Continuous(pairs(ranges)),
+    };
+    let observation = |o: &hir::Observation| ObservationSpec { name: o.name.clone(), shape: o.shape.clone(), ranges: pairs(&o.ranges) };
+    EnvSpec {
+        id: env.id.clone(),
+        observations: env.observations.iter().map(observation).collect(),
+        action: (env.action.name.clone(), action),
+        reward: (env.reward.clone(), [env.reward_range.low, env.reward_range.high]),
+        recode: env.recode.as_ref().map(|expr| {
+            let mut client = Client::default();
+            let output = client.expr(program, expr, false);
+            (client.program, output)
+        }),
+    }
+}
+
+/// The trained network on the current state, as the algorithm itself applies it.
+fn acting(program: &Program, train: &Train, net: Option<NetId>) -> Option<(ClearProgram, hecc_plan::ClearId)> {
+    let net = net?;
+    let mut found = None;
+    let lets = train.body.lets.iter().map(|l| &l.expr);
+    let mut losses = Vec::new();
+    collect_losses(&train.body.statements, &mut losses);
+    for expr in losses.into_iter().chain(lets) {
+        find_application(expr, net, &mut found);
+    }
+    let graph = build::evaluation(program, found?).ok()?;
+    let averaged = train.settings.average.is_some();
+    let rename = |name: &str| if averaged { format!("{name}.average") } else { name.to_owned() };
+    let tolerance = crate::schemes::ckks::tolerance(program);
+    policy::policy(program, &graph, tolerance, crate::schemes::ckks::degree_cap(), &rename)
+}
+
+fn collect_losses<'a>(statements: &'a [Stmt], losses: &mut Vec<&'a Expr>) {
+    for statement in statements {
+        match statement {
+            Stmt::Minimize { loss, .. } => losses.push(loss),
+            Stmt::Every { body, .. } => collect_losses(body, losses),
+            Stmt::Let(_) | Stmt::Assign { .. } | Stmt::Reveal { .. } => {}
+        }
+    }
+}
+
+/// Finds `net` applied to current observations and features only.
+fn find_application<'a>(expr: &'a Expr, net: NetId, found: &mut Option<&'a Expr>) {
+    if let ExprKind::Apply { net: NetRef::Net(applied), args } = &expr.kind
+        && *applied == net
+        && args.iter().all(is_current)
+        && found.is_none()
+    {
+        *found = Some(expr);
+    }
+    for part in parts(expr) {
+        find_application(part, net, found);
+    }
+}
+
+fn is_current(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Value(Value::Observation { next, .. } | Value::Feature { next, .. }) => !next,
+        ExprKind::Value(_) => false,
+        _ => parts(expr).iter().all(|p| is_current(p)),
+    }
+}
+
+/// The expressions directly inside one.
+fn parts(expr: &Expr) -> Vec<&Expr> {
+    match &expr.kind {
+        ExprKind::Number(_) | ExprKind::Value(_) => Vec::new(),
+        ExprKind::Apply { args, .. } | ExprKind::Concat(args) => args.iter().collect(),
+        ExprKind::Project(a, _)
+        | ExprKind::Index(a, _)
+        | ExprKind::Neg(a)
+        | ExprKind::Pow(a, _)
+        | ExprKind::Map(_, a)
+        | ExprKind::Reduce(_, a)
+        | ExprKind::ArgMax(a)
+        | ExprKind::Clip(a, ..)
+        | ExprKind::Stop(a)
+        | ExprKind::Fourier { x: a, .. } => vec![a],
+        ExprKind::Binary(_, a, b)
+        | ExprKind::Extremum(_, _, a, b)
+        | ExprKind::Dot(a, b)
+        | ExprKind::Atan2(a, b)
+        | ExprKind::Outer(a, b)
+        | ExprKind::TensorFourier { angle: a, x: b, .. } => vec![a, b],
+        ExprKind::Select(a, b, c) => vec![a, b, c],
+        ExprKind::Sample { mu, log_std, noise, .. } => vec![mu, log_std, noise],
+    }
+}

@@ -1,0 +1,210 @@
+//! Polynomials for functions: Chebyshev interpolation for smooth ones, least squares for those with a kink, on any
+//! interval. Trefethen, "Approximation Theory and Approximation Practice", ch. 3, 4 and 8.
+
+use hecc_plan::Function;
+use hecc_plan::clear::chebyshev;
+
+use crate::check::hir::{Pins, Range};
+use crate::tensor::graph::Elementwise;
+
+/// A polynomial on an interval, in the Chebyshev basis of t = (x − centre) / half.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Polynomial {
+    /// Middle of the interval.
+    pub centre: f64,
+    /// Half its width.
+    pub half: f64,
+    /// Coefficients of T_0, T_1, ...; the last is not 0 unless it is the only one.
+    pub coefficients: Vec<f64>,
+    /// Largest error on the interval (0 for a given polynomial).
+    pub error: f64,
+}
+
+impl Polynomial {
+    /// Its degree.
+    pub fn degree(&self) -> usize {
+        self.coefficients.len() - 1
+    }
+
+    /// Value at x.
+    pub fn eval(&self, x: f64) -> f64 {
+        chebyshev(&self.coefficients, (x - self.centre) / self.half)
+    }
+
+    /// The derivative, exactly: c'_{k-1} = c'_{k+1} + 2 k c_k.
+    #[must_use]
+    pub fn derivative(&self) -> Self {
+        let n = self.coefficients.len();
+        let mut d = vec![0.0; n + 1];
+        for k in (1..n).rev() {
+            d[k - 1] = d[k + 1] + 2.0 * k as f64 * self.coefficients[k];
+        }
+        d[0] /= 2.0;
+        d.truncate((n - 1).max(1));
+        d.iter_mut().for_each(|c| *c /= self.half);
+        Self { coefficients: d, ..self.clone() }
+    }
+
+    /// Coefficients in powers of t, for degrees up to 4.
+    pub fn powers(&self) -> [f64; 5] {
+        let c = |k: usize| self.coefficients.get(k).copied().unwrap_or(0.0);
+        [c(0) - c(2) + c(4), c(1) - 3.0 * c(3), 2.0 * c(2) - 8.0 * c(4), 4.0 * c(3), 8.0 * c(4)]
+    }
+}
+
+/// Degrees tried where the program pins none: what a depth of 1, 2, 3, 4, 5 products reaches, and their even neighbours.
+const DEGREES: [usize; 8] = [2, 3, 4, 7, 8, 15, 16, 31];
+
+/// The polynomial for `function`: of the pinned degree, or of the smallest that meets `tolerance` and does not exceed `cap`.
+pub fn approximate(function: &Elementwise, pins: &Pins, tolerance: f64, cap: usize) -> Polynomial {
+    let range = pins.range.unwrap_or(Range { low: -1.0, high: 1.0 });
+    match function {
+        Elementwise::Polynomial(powers) => given(powers, range),
+        Elementwise::Named(named) => match pins.degree {
+            Some(degree) => fit(*named, range, degree),
+            None => {
+                let candidates = DEGREES.iter().filter(|&&d| d <= cap.max(2)).map(|&d| fit(*named, range, d));
+                let mut best: Option<Polynomial> = None;
+                for candidate in candidates {
+                    let met = candidate.error <= tolerance;
+                    if best.as_ref().is_none_or(|b| candidate.error < 0.99 * b.error) {
+                        best = Some(candidate);
+                    }
+                    if met {
+                        break;
+                    }
+                }
+                best.unwrap_or_else(|| fit(*named, range, 2))
+            }
+        },
+    }
+}
+
+fn fit(function: Function, range: Range, degree: usize) -> Polynomial {
+    let (centre, half) = ((range.low + range.high) / 2.0, (range.high - range.low) / 2.0);
+    let f = |t: f64| function.eval(centre + half * t);
+    let kink = -centre / half;
+    let mut coefficients = match function {
+        Function::Relu | Function::Abs if kink.abs() < 1.0 => least_squares(&f, kink, degree),
+        _ => interpolate(&f, degree),
+    };
+    let largest = coefficients.iter().fold(0.0f64, |m, c| m.max(c.abs()));
+    coefficients.iter_mut().filter(|c| c.abs() < 1e-13 * largest).for_each(|c| *c = 0.0);
+    while coefficients.len() > 1 && coefficients.last() == Some(&0.0) {
+        coefficients.pop();
+    }
+    let error = (0..=2000).map(|i| f64::from(i) / 1000.0 - 1.0).map(|t| (chebyshev(&coefficients, t) - f(t)).abs()).fold(0.0, f64::max);
+    Polynomial { centre, half, coefficients, error }
+}
+
+fn given(powers: &[f64], range: Range) -> Polynomial {
+    let half = range.high.abs().max(range.low.abs());
+    let f = |t: f64| powers.iter().rev().fold(0.0, |sum, c| sum * t * half + c);
+    let mut coefficients = interpolate(&f, powers.len().saturating_sub(1));
+    while coefficients.len() > 1 && coefficients.last().is_some_and(|c| c.abs() < 1e-14) {
+        coefficients.pop();
+    }
+    Polynomial { centre: 0.0, half, coefficients, error: 0.0 }
+}
+
+/// Interpolation in the Chebyshev points of the first kind.
+fn interpolate(f: &dyn Fn(f64) -> f64, degree: usize) -> Vec<f64> {
+    let n = degree + 1;
+    let angle = |j: usize| std::f64::consts::PI * (j as f64 + 0.5) / n as f64;
+    let values: Vec<f64> = (0..n).map(|j| f(libm::cos(angle(j)))).collect();
+    (0..n)
+        .map(|k| {
+            let sum: f64 = values.iter().enumerate().map(|(j, v)| v * libm::cos(k as f64 * angle(j))).sum();
+            sum * if k == 0 { 1.0 } else { 2.0 } / n as f64
+        })
+        .collect()
+}
+
+/// Least squares with uniform weight: projection on Legendre polynomials, integrated on both sides of the kink.
+fn least_squares(f: &dyn Fn(f64) -> f64, kink: f64, degree: usize) -> Vec<f64> {
+    const PANELS: usize = 2048;
+    let mut moments = vec![0.0; degree + 1];
+    for (from, to) in [(-1.0, kink), (kink, 1.0)] {
+        let h: f64 = (to - from) / (2 * PANELS) as f64;
+        for i in 0..=2 * PANELS {
+            let weight = match i {
+                0 => 1.0,
+                i if i == 2 * PANELS => 1.0,
+                i if i % 2 == 1 => 4.0,
+                _ => 2.0,
+            };
+            let t = from + h * i as f64;
+            let v = f(t) * weight * h / 3.0;
+            for (moment, p) in moments.iter_mut().zip(legendre(t, degree)) {
+                *moment += v * p;
+            }
+        }
+    }
+    let projection = |t: f64| {
+        moments.iter().zip(legendre(t, degree)).enumerate().map(|(k, (m, p))| (k as f64 + 0.5) * m * p).sum::<f64>()
+    };
+    interpolate(&projection, degree)
+}
+
+/// P_0(t) to P_degree(t).
+fn legendre(t: f64, degree: usize) -> Vec<f64> {
+    let mut p = vec![1.0, t];
+    for k in 1..degree {
+        let k_f = k as f64;
+        p.push(((2.0 * k_f + 1.0) * t * p[k] - k_f * p[k - 1]) / (k_f + 1.0));
+    }
+    p.truncate(degree + 1);
+    p
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pins(degree: usize, low: f64, high: f64) -> Pins {
+        Pins { degree: Some(degree), range: Some(Range { low, high }) }
+    }
+
+    #[test]
+    fn relu_of_degree_two_is_the_least_squares_parabola() {
+        let p = approximate(&Elementwise::Named(Function::Relu), &pins(2, -2.0, 2.0), 0.0, 31);
+        let [c0, c1, c2, ..] = p.powers();
+        // On [-R, R]: 3R/32 + x/2 + 15 x²/(32 R), here in t = x / 2.
+        assert!((c0 - 0.1875).abs() < 1e-9 && (c1 - 1.0).abs() < 1e-9 && (c2 - 0.9375).abs() < 1e-9, "{c0} {c1} {c2}");
+    }
+
+    #[test]
+    fn intervals_need_not_be_symmetric_or_start_at_zero() {
+        for (low, high) in [(-1.0, 5.0), (1.0, 3.0), (-7.0, -2.0)] {
+            for function in [Function::Silu, Function::Tanh, Function::Sigmoid, Function::Softplus, Function::Exp] {
+                let p = approximate(&Elementwise::Named(function), &pins(15, low, high), 0.0, 31);
+                for i in 0..=100 {
+                    let x = low + (high - low) * f64::from(i) / 100.0;
+                    assert!((p.eval(x) - function.eval(x)).abs() <= p.error + 1e-9, "{function:?} at {x}");
+                }
+                assert!(p.error < 0.02 * function.eval(high).abs().max(1.0), "{function:?} {low} {high} {}", p.error);
+            }
+        }
+    }
+
+    #[test]
+    fn the_derivative_is_that_of_the_polynomial() {
+        for degree in 1..=16 {
+            let p = approximate(&Elementwise::Named(Function::Silu), &pins(degree, -3.0, 4.0), 0.0, 31);
+            let d = p.derivative();
+            for i in 1..20 {
+                let x = -3.0 + 7.0 * f64::from(i) / 20.0;
+                let numeric = (p.eval(x + 1e-5) - p.eval(x - 1e-5)) / 2e-5;
+                assert!((d.eval(x) - numeric).abs() < 1e-6 * (1.0 + numeric.abs()), "degree {degree} at {x}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_given_polynomial_is_kept_exactly() {
+        let p = approximate(&Elementwise::Polynomial(vec![0.5, -1.0, 2.0, 0.25]), &Pins::default(), 0.0, 31);
+        for x in [-2.0, -0.3, 0.0, 1.7] {
+            assert!((p.eval(x) - (0.5 - x + 2.0 * x * x + 0.25 * x * x * x)).abs() < 1e-12);
+        }
+    }
+}

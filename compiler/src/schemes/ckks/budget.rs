@@ -1,0 +1,205 @@
+//! Widths: every wire gets the budget that what follows needs, and no more. Backwards from the outputs, a product asks of
+//! its operands what it spends on top of what its result must have.
+
+use std::collections::BTreeMap;
+
+use hecc_plan::{Input, InputId, KeyManifest, KeyShape, Op, Output, RotationKey, Round, Step, Wire, WireId, security};
+
+use super::circuit::Circuit;
+
+/// A circuit with widths.
+#[derive(Clone, Debug)]
+pub struct Sized {
+    /// Steps, by exchange.
+    pub steps: Vec<Step>,
+    /// Inputs that are used.
+    pub inputs: Vec<Input>,
+    /// Outputs.
+    pub outputs: Vec<Output>,
+    /// Exchanges.
+    pub rounds: Vec<Round>,
+    /// Widest wire.
+    pub max_k: u32,
+}
+
+/// Gives widths to what outputs need of `circuit`; `base2k` is the size of a limb.
+pub fn size(circuit: &Circuit, base2k: u32) -> Sized {
+    let need = needs(circuit);
+    let mut order: Vec<usize> = (0..circuit.nodes.len()).filter(|&i| need[i].is_some()).collect();
+    order.sort_by_key(|&i| (circuit.nodes[i].round, i));
+    let mut sizer = Sizer {
+        circuit,
+        base2k,
+        need,
+        wires: BTreeMap::new(),
+        narrowed: BTreeMap::new(),
+        inputs: BTreeMap::new(),
+        sized: Sized { steps: Vec::new(), inputs: Vec::new(), outputs: Vec::new(), rounds: Vec::new(), max_k: 0 },
+    };
+    let last = circuit.nodes.iter().zip(&sizer.need).filter(|(_, n)| n.is_some()).map(|(n, _)| n.round).max().unwrap_or(0);
+    let mut at = 0;
+    for round in 0..=last {
+        let first = sizer.sized.steps.len() as u32;
+        while at < order.len() && circuit.nodes[order[at]].round == round {
+            sizer.node(order[at]);
+            at += 1;
+        }
+        sizer.finish_round(round, first);
+    }
+    sizer.sized
+}
+
+/// Budget each node must have left; `None` where no output needs it.
+fn needs(circuit: &Circuit) -> Vec<Option<u32>> {
+    let mut need: Vec<Option<u32>> = vec![None; circuit.nodes.len()];
+    let raise = |slot: &mut Option<u32>, bits: u32| *slot = Some(slot.map_or(bits, |n| n.max(bits)));
+    for output in &circuit.outputs {
+        raise(&mut need[output.wire.index()], output.headroom);
+    }
+    for index in (0..circuit.nodes.len()).rev() {
+        let Some(bits) = need[index] else { continue };
+        let op = &circuit.nodes[index].op;
+        for operand in op.operands() {
+            raise(&mut need[operand.index()], bits + spent(circuit, op));
+        }
+    }
+    need
+}
+
+fn spent(circuit: &Circuit, op: &Op) -> u32 {
+    match op {
+        Op::Input(_) | Op::Add(..) | Op::Sub(..) | Op::AddConst(..) | Op::AddPlain(..) | Op::Rotate { .. } | Op::Narrow(_) => 0,
+        Op::MulConst { bits, .. } | Op::Halve { bits, .. } => *bits,
+        Op::MulPlain(_, plain) => circuit.plains[plain.0 as usize].scale,
+        Op::Linear(_, matrix) => circuit.matrices[matrix.0 as usize].scale,
+        Op::Dot(_) => circuit.scale,
+    }
+}
+
+struct Sizer<'a> {
+    circuit: &'a Circuit,
+    base2k: u32,
+    need: Vec<Option<u32>>,
+    wires: BTreeMap<usize, WireId>,
+    narrowed: BTreeMap<(WireId, u32), WireId>,
+    inputs: BTreeMap<u32, InputId>,
+    sized: Sized,
+}
+
+impl Sizer<'_> {
+    fn push(&mut self, step: Step) -> WireId {
+        self.sized.max_k = self.sized.max_k.max(step.wire.k);
+        self.sized.steps.push(step);
+        WireId(self.sized.steps.len() as u32 - 1)
+    }
+
+    fn node(&mut self, index: usize) {
+        let node = &self.circuit.nodes[index];
+        let scale = self.circuit.scale;
+        let budget = self.need[index].unwrap_or(0);
+        let wire = Wire { scale, k: scale + budget };
+        let asked = scale + budget + spent(self.circuit, &node.op);
+        let map = |s: &Self, w: WireId| s.wires[&w.index()];
+        let op = match &node.op {
+            Op::Input(id) => {
+                let draft = &self.circuit.inputs[id.0 as usize];
+                let next = InputId(self.sized.inputs.len() as u32);
+                self.inputs.insert(id.0, next);
+                self.sized.inputs.push(Input { label: draft.label.clone(), contents: draft.contents.clone(), wire });
+                Op::Input(next)
+            }
+            Op::Add(a, b) => Op::Add(map(self, *a), map(self, *b)),
+            Op::Sub(a, b) => Op::Sub(map(self, *a), map(self, *b)),
+            Op::AddConst(a, c) => Op::AddConst(map(self, *a), *c),
+            Op::AddPlain(a, p) => Op::AddPlain(map(self, *a), *p),
+            Op::MulConst { a, c, bits } => Op::MulConst { a: map(self, *a), c: *c, bits: *bits },
+            Op::MulPlain(a, p) => Op::MulPlain(self.narrow(*a, asked, false), *p),
+            Op::Halve { a, bits } => Op::Halve { a: map(self, *a), bits: *bits },
+            Op::Dot(pairs) => {
+                // The library sums products in the transform domain when all operands of a side have one width.
+                let exact = pairs.len() > 1;
+                Op::Dot(pairs.iter().map(|&(a, b)| (self.narrow(a, asked, exact), self.narrow(b, asked, exact))).collect())
+            }
+            Op::Rotate { a, by } => Op::Rotate { a: self.narrow(*a, asked, false), by: *by },
+            Op::Linear(a, m) => Op::Linear(self.narrow(*a, asked, false), *m),
+            Op::Narrow(a) => Op::Narrow(map(self, *a)),
+        };
+        let wire = self.push(Step { op, wire, span: node.span });
+        self.wires.insert(index, wire);
+    }
+
+    /// A wire at the width asked for, if that saves a limb (or `exact` asks for it).
+    fn narrow(&mut self, wire: WireId, k: u32, exact: bool) -> WireId {
+        let wire = self.wires[&wire.index()];
+        let have = self.sized.steps[wire.index()].wire;
+        let saves = have.k.div_ceil(self.base2k) > k.div_ceil(self.base2k);
+        if have.k == k || !(exact || saves) {
+            return wire;
+        }
+        if let Some(&narrow) = self.narrowed.get(&(wire, k)) {
+            return narrow;
+        }
+        let span = self.sized.steps[wire.index()].span;
+        let narrow = self.push(Step { op: Op::Narrow(wire), wire: Wire { scale: have.scale, k }, span });
+        self.narrowed.insert((wire, k), narrow);
+        narrow
+    }
+
+    fn finish_round(&mut self, round: u32, first: u32) {
+        let last = self.sized.steps.len() as u32;
+        let inputs = self.sized.steps[first as usize..].iter().filter_map(|s| match s.op {
+            Op::Input(id) => Some(id),
+            _ => None,
+        });
+        let inputs = inputs.collect();
+        let mut outputs = Vec::new();
+        for draft in &self.circuit.outputs {
+            if self.circuit.nodes[draft.wire.index()].round == round {
+                outputs.push(hecc_plan::OutputId(self.sized.outputs.len() as u32));
+                let k = self.circuit.scale + draft.headroom;
+                let wire = self.narrow(draft.wire, k, true);
+                self.sized.outputs.push(Output { label: draft.label.clone(), wire, contents: draft.contents.clone() });
+            }
+        }
+        let last = last.max(self.sized.steps.len() as u32);
+        self.sized.rounds.push(Round { inputs, steps: (first, last), outputs });
+    }
+}
+
+/// Keys for `steps`: rotation keys each as wide as their widest use; relinearisation keys in up to three widths, since a
+/// narrow key has fewer digits. `None` if some key does not fit under `bound`.
+pub fn keys(sized: &Sized, lanes: usize, matrices: &[hecc_plan::Matrix], log_n: u32, base2k: u32, bound: u32) -> Option<KeyManifest> {
+    let mut rotations: BTreeMap<i64, u32> = BTreeMap::new();
+    let mut products: Vec<u32> = Vec::new();
+    let mut rotation = |by: i64, k: u32| {
+        let widest = rotations.entry(by).or_insert(0);
+        *widest = (*widest).max(k);
+    };
+    for step in &sized.steps {
+        let k = |w: &WireId| sized.steps[w.index()].wire.k;
+        match &step.op {
+            Op::Rotate { a, by } => rotation(*by, k(a)),
+            Op::Linear(a, m) => {
+                let (babies, giants) = matrices[m.0 as usize].rotations();
+                babies.into_iter().chain(giants).for_each(|by| rotation((by * lanes) as i64, k(a)));
+            }
+            Op::Dot(pairs) => products.push(pairs.iter().map(|(a, b)| k(a).max(k(b))).max().unwrap_or(0)),
+            _ => {}
+        }
+    }
+    let shape = |k: u32| security::key_shape(log_n, base2k, k, bound);
+    products.sort_unstable();
+    products.dedup();
+    let mut tiers: Vec<KeyShape> = Vec::new();
+    for digits in [1, 2, u32::MAX] {
+        let widest = products.iter().rev().filter_map(|&k| shape(k)).find(|s| s.dnum <= digits);
+        tiers.extend(widest.filter(|s| !tiers.contains(s)));
+    }
+    if let Some(&widest) = products.last()
+        && tiers.last().is_none_or(|t| t.k < widest)
+    {
+        return None;
+    }
+    let rotations = rotations.into_iter().map(|(by, k)| shape(k).map(|shape| RotationKey { by, shape })).collect::<Option<_>>()?;
+    Some(KeyManifest { relinearisation: tiers, rotations })
+}

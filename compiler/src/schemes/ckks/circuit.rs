@@ -1,0 +1,169 @@
+//! The circuit under construction: steps without widths. Equal steps are made once.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use hecc_plan::{ClearId, Content, InputId, Matrix, MatrixId, Op, Plain, PlainId, Span, Target, WireId};
+
+/// A step before its width is known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// What to do.
+    pub op: Op,
+    /// What asked for it.
+    pub span: Span,
+    /// Bits of budget spent since the freshest input.
+    pub depth: u32,
+    /// The exchange after which it can run.
+    pub round: u32,
+}
+
+/// An input before its width is known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InputDraft {
+    /// For people.
+    pub label: String,
+    /// What it holds.
+    pub contents: Vec<Content<ClearId>>,
+    /// The exchange that sends it.
+    pub round: u32,
+}
+
+/// An output before its width is known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutputDraft {
+    /// For people.
+    pub label: String,
+    /// The step.
+    pub wire: WireId,
+    /// What it holds.
+    pub contents: Vec<Content<Target>>,
+    /// Bits of budget it must still have, so that its values do not wrap around.
+    pub headroom: u32,
+}
+
+/// A circuit.
+#[derive(Clone, Debug)]
+pub struct Circuit {
+    /// Scale of ciphertexts, in bits.
+    pub scale: u32,
+    /// Slots.
+    pub slots: usize,
+    /// Steps, operands first.
+    pub nodes: Vec<Node>,
+    /// Inputs.
+    pub inputs: Vec<InputDraft>,
+    /// Plaintext vectors.
+    pub plains: Vec<Plain>,
+    /// Plaintext matrices.
+    pub matrices: Vec<Matrix>,
+    /// Outputs.
+    pub outputs: Vec<OutputDraft>,
+    seen: BTreeMap<String, u32>,
+}
+
+impl Circuit {
+    /// An empty circuit.
+    pub fn new(scale: u32, slots: usize) -> Self {
+        Self {
+            scale,
+            slots,
+            nodes: Vec::new(),
+            inputs: Vec::new(),
+            plains: Vec::new(),
+            matrices: Vec::new(),
+            outputs: Vec::new(),
+            seen: BTreeMap::new(),
+        }
+    }
+
+    /// The circuit as text.
+    pub fn print(&self) -> String {
+        let mut out = String::new();
+        for (index, node) in self.nodes.iter().enumerate() {
+            let _ = writeln!(out, "w{index} = {:?} depth={} round={}", node.op, node.depth, node.round);
+        }
+        for output in &self.outputs {
+            let _ = writeln!(out, "output w{} \"{}\" headroom={}", output.wire.0, output.label, output.headroom);
+        }
+        out
+    }
+
+    /// Bits spent so far on the way to a wire.
+    pub fn depth(&self, wire: WireId) -> u32 {
+        self.nodes[wire.index()].depth
+    }
+
+    /// Adds a step, or finds the equal one.
+    pub fn push(&mut self, op: Op, span: Span) -> WireId {
+        let key = format!("{op:?}");
+        if let Some(&wire) = self.seen.get(&key) {
+            return WireId(wire);
+        }
+        let operands = op.operands();
+        let deepest = operands.iter().map(|&w| self.depth(w)).max().unwrap_or(0);
+        let spent = match &op {
+            Op::Input(_) | Op::Add(..) | Op::Sub(..) | Op::AddConst(..) | Op::AddPlain(..) | Op::Rotate { .. } | Op::Narrow(_) => 0,
+            Op::MulConst { bits, .. } | Op::Halve { bits, .. } => *bits,
+            Op::MulPlain(_, plain) => self.plains[plain.0 as usize].scale,
+            Op::Linear(_, matrix) => self.matrices[matrix.0 as usize].scale,
+            Op::Dot(_) => self.scale,
+        };
+        let own = match &op {
+            Op::Input(id) => self.inputs[id.0 as usize].round,
+            _ => 0,
+        };
+        let round = operands.iter().map(|w| self.nodes[w.index()].round).max().unwrap_or(0).max(own);
+        let wire = WireId(self.nodes.len() as u32);
+        self.nodes.push(Node { op, span, depth: deepest + spent, round });
+        self.seen.insert(key, wire.0);
+        wire
+    }
+
+    /// A ciphertext of the client's.
+    pub fn input(&mut self, label: &str, contents: Vec<Content<ClearId>>, round: u32, span: Span) -> WireId {
+        let found = self.inputs.iter().position(|i| i.contents == contents);
+        let id = found.unwrap_or_else(|| {
+            self.inputs.push(InputDraft { label: label.to_owned(), contents, round });
+            self.inputs.len() - 1
+        });
+        self.push(Op::Input(InputId(id as u32)), span)
+    }
+
+    /// A plaintext vector.
+    pub fn plain(&mut self, plain: Plain) -> PlainId {
+        let found = self.plains.iter().position(|p| *p == plain);
+        PlainId(found.unwrap_or_else(|| {
+            self.plains.push(plain);
+            self.plains.len() - 1
+        }) as u32)
+    }
+
+    /// A plaintext matrix.
+    pub fn matrix(&mut self, matrix: Matrix) -> MatrixId {
+        let found = self.matrices.iter().position(|m| *m == matrix);
+        MatrixId(found.unwrap_or_else(|| {
+            self.matrices.push(matrix);
+            self.matrices.len() - 1
+        }) as u32)
+    }
+
+    /// A rotation by any number of slots.
+    pub fn rotate(&mut self, a: WireId, by: i64, span: Span) -> WireId {
+        match by.rem_euclid(self.slots as i64) {
+            0 => a,
+            by => self.push(Op::Rotate { a, by }, span),
+        }
+    }
+
+    /// Σ over `count` (a power of two) rotations by multiples of `stride` slots.
+    pub fn rotate_and_sum(&mut self, mut a: WireId, stride: usize, count: usize, span: Span) -> WireId {
+        let mut step = 1;
+        while step < count {
+            let rotated = self.rotate(a, (stride * step) as i64, span);
+            a = self.push(Op::Add(a, rotated), span);
+            step *= 2;
+        }
+        a
+    }
+}

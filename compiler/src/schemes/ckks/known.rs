@@ -1,0 +1,220 @@
+//! The client's part: values it knows, as a clear-text program.
+
+use std::collections::BTreeMap;
+
+use hecc_plan::{ClearId, ClearOp, ClearProgram, Function};
+
+use crate::check::hir::{ActionKind, Binary, Expr, ExprKind, Program, Range, Reduce, Value};
+use crate::tensor::Data;
+use crate::tensor::build::named;
+
+/// A client program under construction; equal nodes are made once.
+#[derive(Clone, Debug, Default)]
+pub struct Client {
+    /// The program.
+    pub program: ClearProgram,
+    /// For each node, the exchange that must have come back before it can be computed.
+    rounds: Vec<u32>,
+    seen: BTreeMap<String, ClearId>,
+    /// Exchange after which a decrypted value is there.
+    decrypted: BTreeMap<u32, u32>,
+}
+
+impl Client {
+    /// Adds a node, or finds the equal one.
+    pub fn push(&mut self, op: ClearOp) -> ClearId {
+        let key = format!("{op:?}");
+        if let Some(&id) = self.seen.get(&key) {
+            return id;
+        }
+        let own = match &op {
+            ClearOp::Decrypted(value) => self.decrypted.get(value).copied().unwrap_or(0),
+            _ => 0,
+        };
+        let round = op.operands().iter().map(|o| self.rounds[o.0 as usize]).max().unwrap_or(0).max(own);
+        let id = self.program.push(op);
+        self.rounds.push(round);
+        self.seen.insert(key, id);
+        id
+    }
+
+    /// The exchange that can send a node.
+    pub fn round(&self, id: ClearId) -> u32 {
+        self.rounds[id.0 as usize]
+    }
+
+    /// A value that the exchange `round` brings back.
+    pub fn decrypted(&mut self, value: u32, round: u32) -> ClearId {
+        self.decrypted.insert(value, round + 1);
+        self.push(ClearOp::Decrypted(value))
+    }
+
+    /// 1 for every sample of the batch.
+    pub fn ones(&mut self, program: &Program) -> ClearId {
+        let observation = self.data(program, &Data::Observation { index: 0, next: false }, 1);
+        let first = self.push(ClearOp::Slice { x: observation, start: 0, len: 1 });
+        self.push(ClearOp::Affine { x: first, factor: 0.0, offset: 1.0 })
+    }
+
+    /// factor x, without a node for 1.
+    pub fn scaled(&mut self, x: ClearId, factor: f64) -> ClearId {
+        if factor == 1.0 { x } else { self.push(ClearOp::Affine { x, factor, offset: 0.0 }) }
+    }
+
+    /// A value from outside, as algorithm bodies see it (normalised); `dim` elements per sample.
+    pub fn data(&mut self, program: &Program, data: &Data, dim: usize) -> ClearId {
+        match data {
+            Data::Observation { index, next } => {
+                let raw = self.observation(program, *index, *next);
+                let ranges = pairs(&program.env.observations[*index].ranges);
+                self.push(ClearOp::Normalise { x: raw, ranges })
+            }
+            Data::Feature { index, next } => self.expr(program, &program.env.features[*index].expr, *next),
+            Data::Action => {
+                let action = &program.env.action;
+                let (dim, ranges) = match &action.kind {
+                    ActionKind::Discrete { k } => (*k, None),
+                    ActionKind::MultiDiscrete { n, k } => (n * k, None),
+                    ActionKind::Continuous { ranges, .. } => (ranges.len(), Some(pairs(ranges))),
+                };
+                let x = self.push(ClearOp::Batch { name: action.name.clone(), dim });
+                match ranges {
+                    Some(ranges) => self.push(ClearOp::Normalise { x, ranges }),
+                    None => x,
+                }
+            }
+            Data::Reward => self.push(ClearOp::Batch { name: program.env.reward.clone(), dim: 1 }),
+            Data::Done => self.push(ClearOp::Batch { name: "done".to_owned(), dim: 1 }),
+            Data::Noise(name) => self.push(ClearOp::Batch { name: name.clone(), dim }),
+            Data::Ones => self.ones(program),
+        }
+    }
+
+    fn observation(&mut self, program: &Program, index: usize, next: bool) -> ClearId {
+        let observation = &program.env.observations[index];
+        let name = if next { format!("{}_next", observation.name) } else { observation.name.clone() };
+        self.push(ClearOp::Batch { name, dim: observation.shape.iter().product() })
+    }
+
+    /// A client expression, in the environment's units; `primed` computes its twin over next states.
+    pub fn expr(&mut self, program: &Program, expr: &Expr, primed: bool) -> ClearId {
+        let mut go = |e: &Expr| self.expr(program, e, primed);
+        match &expr.kind {
+            ExprKind::Number(c) => self.push(ClearOp::Number(*c)),
+            ExprKind::Value(Value::Observation { index, next }) => self.observation(program, *index, *next != primed),
+            ExprKind::Value(Value::Feature { index, next }) => self.expr(program, &program.env.features[*index].expr, *next != primed),
+            ExprKind::Value(Value::Action) => {
+                let action = &program.env.action;
+                let dim = match &action.kind {
+                    ActionKind::Discrete { k } => *k,
+                    ActionKind::MultiDiscrete { n, k } => n * k,
+                    ActionKind::Continuous { ranges, .. } => ranges.len(),
+                };
+                self.push(ClearOp::Batch { name: action.name.clone(), dim })
+            }
+            ExprKind::Value(Value::Reward) => self.push(ClearOp::Batch { name: program.env.reward.clone(), dim: 1 }),
+            ExprKind::Value(Value::Done) => self.push(ClearOp::Batch { name: "done".to_owned(), dim: 1 }),
+            ExprKind::Index(x, index) => {
+                let x = go(x);
+                self.push(ClearOp::Slice { x, start: *index, len: 1 })
+            }
+            ExprKind::Binary(binary, a, b) => {
+                let (a, b) = (go(a), go(b));
+                self.push(match binary {
+                    Binary::Add => ClearOp::Add(a, b),
+                    Binary::Sub => ClearOp::Sub(a, b),
+                    Binary::Mul => ClearOp::Mul(a, b),
+                    Binary::Div => ClearOp::Div(a, b),
+                })
+            }
+            ExprKind::Neg(x) => {
+                let x = go(x);
+                self.push(ClearOp::Affine { x, factor: -1.0, offset: 0.0 })
+            }
+            ExprKind::Pow(x, n) => {
+                let x = go(x);
+                let one = self.push(ClearOp::Affine { x, factor: 0.0, offset: 1.0 });
+                (0..*n).fold(one, |product, _| self.push(ClearOp::Mul(product, x)))
+            }
+            ExprKind::Map(activation, x) => {
+                let x = go(x);
+                match named(&activation.function) {
+                    Some(function) => self.push(ClearOp::Map(function, x)),
+                    None => x,
+                }
+            }
+            ExprKind::Reduce(Reduce::Max(_), x) => {
+                let x = go(x);
+                self.push(ClearOp::MaxElements(x))
+            }
+            ExprKind::Reduce(reduce, x) => {
+                let dim = match x.ty {
+                    crate::check::hir::Type::Sample(d) => d as f64,
+                    _ => 1.0,
+                };
+                let x = go(x);
+                let sum = self.push(ClearOp::SumElements(x));
+                if matches!(reduce, Reduce::MeanElements | Reduce::MeanBatch) { self.scaled(sum, 1.0 / dim) } else { sum }
+            }
+            ExprKind::Extremum(which, _, a, b) => {
+                let (a, b) = (go(a), go(b));
+                self.push(match which {
+                    crate::check::hir::Extremum::Min => ClearOp::Min(a, b),
+                    crate::check::hir::Extremum::Max => ClearOp::Max(a, b),
+                })
+            }
+            ExprKind::ArgMax(x) => {
+                let x = go(x);
+                self.push(ClearOp::ArgMax(x))
+            }
+            ExprKind::Dot(a, b) => {
+                let (a, b) = (go(a), go(b));
+                let product = self.push(ClearOp::Mul(a, b));
+                self.push(ClearOp::SumElements(product))
+            }
+            ExprKind::Clip(x, low, high) => {
+                let x = go(x);
+                self.push(ClearOp::Clip { x, low: *low, high: *high })
+            }
+            ExprKind::Select(c, a, b) => {
+                let (c, a, b) = (go(c), go(a), go(b));
+                self.push(ClearOp::Select(c, a, b))
+            }
+            ExprKind::Stop(x) => go(x),
+            ExprKind::Concat(parts) => {
+                let parts = parts.iter().map(go).collect();
+                self.push(ClearOp::Concat(parts))
+            }
+            ExprKind::Fourier { x, n, scale, seed } => {
+                let x = go(x);
+                self.push(ClearOp::Fourier { x, n: *n, scale: *scale, seed: *seed })
+            }
+            ExprKind::TensorFourier { angle, k, x, j, smooth } => {
+                let (angle, x) = (go(angle), go(x));
+                self.push(ClearOp::TensorFourier { angle, k: *k, x, j: *j, smooth: *smooth })
+            }
+            ExprKind::Atan2(y, x) => {
+                let (y, x) = (go(y), go(x));
+                self.push(ClearOp::Atan2(y, x))
+            }
+            ExprKind::Outer(a, b) => {
+                let (a, b) = (go(a), go(b));
+                self.push(ClearOp::Outer(a, b))
+            }
+            // `check` admits none of these in `client { ... }`.
+            ExprKind::Apply { .. }
+            | ExprKind::Project(..)
+            | ExprKind::Sample { .. }
+            | ExprKind::Value(Value::Let(_) | Value::Noise(_) | Value::State(_)) => self.push(ClearOp::Number(0.0)),
+        }
+    }
+
+    /// A named function or its derivative, exactly.
+    pub fn map(&mut self, function: Function, order: u8, x: ClearId) -> ClearId {
+        self.push(if order == 0 { ClearOp::Map(function, x) } else { ClearOp::Derivative(function, x) })
+    }
+}
+
+fn pairs(ranges: &[Range]) -> Vec<[f64; 2]> {
+    ranges.iter().map(|r| [r.low, r.high]).collect()
+}

@@ -1,0 +1,677 @@
+//! From the tensor graph to a circuit, value by value.
+
+use std::collections::BTreeMap;
+
+use hecc_plan::{ClearId, ClearOp, Content, Geometry, Lanes, Layout, Op, Plain, PlainPattern, Span, Target, WireId};
+
+use super::approximate::{Polynomial, approximate};
+use super::circuit::{Circuit, OutputDraft};
+use super::known::Client;
+use super::polynomial::constant_bits;
+use super::CkksError;
+use crate::check::hir::{Pins, Program};
+use crate::passes::hoist::{client_computes, client_knows};
+use crate::tensor::graph::{Elementwise, Map};
+use crate::tensor::{Graph, Id, Op as TensorOp, Output, Shape};
+
+/// What a tensor value is.
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    /// The client knows it, per sample: `scale` times a node of its program.
+    Known { clear: ClearId, dim: usize, scale: f64 },
+    /// A vector of the key owner's for every sample (a bias): `scale` times a node of its program.
+    Bias { clear: ClearId, dim: usize, scale: f64 },
+    /// The same, but the server's own, in the clear.
+    PublicBias { name: String, dim: usize, scale: f64 },
+    /// Ciphertexts, per sample.
+    Cts(Cts),
+    /// A parameter, or something linear in parameters and gradients.
+    Form(Form),
+}
+
+/// Ciphertexts of a per-sample value, one per group: `factor` times what they hold.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Cts {
+    /// One per group of samples.
+    pub wires: Vec<WireId>,
+    /// The constant between ciphertexts and value.
+    pub factor: f64,
+    /// Elements per sample.
+    pub dim: usize,
+    /// Whether the padding of each sample's vector is zero.
+    pub clean: bool,
+}
+
+impl Cts {
+    /// The padded length of a sample's vector.
+    pub fn period(&self) -> usize {
+        self.dim.next_power_of_two()
+    }
+}
+
+/// Σ c state + Σ c gradient.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Form {
+    /// States as the update starts.
+    pub states: BTreeMap<String, f64>,
+    /// Gradients of this update, by node.
+    pub gradients: BTreeMap<Id, f64>,
+}
+
+/// A sum over the batch before the lanes are summed: one ciphertext per piece.
+#[derive(Clone, Debug)]
+pub(super) struct Gradient {
+    /// Ciphertexts with their layouts, in one lane.
+    pub pieces: Vec<(WireId, Layout)>,
+    /// The constant between ciphertexts and gradient.
+    pub factor: f64,
+}
+
+/// Lowers one graph for one slot grid.
+pub(super) struct Lowering<'a> {
+    pub program: &'a Program,
+    pub graph: &'a Graph,
+    pub grid: Geometry,
+    pub circuit: Circuit,
+    pub client: Client,
+    pub gradients: BTreeMap<Id, Gradient>,
+    pub errors: Vec<CkksError>,
+    pub notes: Vec<String>,
+    pub public: Vec<(String, Vec<usize>)>,
+    pub tolerance: f64,
+    values: Vec<Option<Value>>,
+    known: Vec<bool>,
+    /// The factor that a node's user would like best (Chebyshev bases want t itself).
+    wanted: Vec<Option<f64>>,
+    /// Factor of each weight's ciphertexts, the same for all its uses.
+    pub weight_factors: BTreeMap<String, f64>,
+    decrypted: u32,
+}
+
+/// Highest degree chosen where the program pins none.
+pub(super) const DEGREE_CAP: usize = 16;
+/// Room for results and revealed values, in bits of magnitude.
+const RESULT_BITS: u32 = 6;
+
+impl<'a> Lowering<'a> {
+    pub fn new(program: &'a Program, graph: &'a Graph, grid: Geometry, scale: u32, tolerance: f64, public: &[(String, Vec<usize>)]) -> Self {
+        let mut known: Vec<bool> = Vec::with_capacity(graph.len());
+        for id in graph.ids() {
+            let operands: Vec<bool> = graph.operands(id).iter().map(|o| known[o.index()]).collect();
+            known.push(client_knows(&graph.node(id).op, &operands, &program.secure.client));
+        }
+        let mut lowering = Self {
+            program,
+            graph,
+            grid,
+            circuit: Circuit::new(scale, grid.slots()),
+            client: Client::default(),
+            gradients: BTreeMap::new(),
+            errors: Vec::new(),
+            notes: Vec::new(),
+            public: public.to_vec(),
+            tolerance,
+            values: vec![None; graph.len()],
+            known,
+            wanted: vec![None; graph.len()],
+            weight_factors: BTreeMap::new(),
+            decrypted: 0,
+        };
+        lowering.wishes();
+        lowering
+    }
+
+    /// Lowers every node, then the outputs.
+    pub fn run(&mut self) {
+        for id in self.graph.ids() {
+            let value = self.value(id);
+            self.values[id.index()] = value;
+        }
+        if self.errors.is_empty() {
+            self.outputs();
+        }
+    }
+
+    /// Chebyshev bases want their argument at factor `half`; sums and constants hand the wish on to fresh inputs.
+    fn wishes(&mut self) {
+        let ids: Vec<Id> = self.graph.ids().collect();
+        for &id in ids.iter().rev() {
+            let operands = self.graph.operands(id);
+            let wish = self.wanted[id.index()];
+            match &self.graph.node(id).op {
+                TensorOp::Map(map) if !self.known[id.index()] => {
+                    let p = self.approximation(map);
+                    if p.degree() > 4 {
+                        self.wanted[operands[0].index()] = Some(p.half);
+                    }
+                }
+                TensorOp::Add | TensorOp::Sub => {
+                    for o in operands {
+                        self.wanted[o.index()] = wish.or(self.wanted[o.index()]);
+                    }
+                }
+                TensorOp::Scale(c) if *c != 0.0 => self.wanted[operands[0].index()] = wish.map(|w| w / c),
+                _ => {}
+            }
+        }
+    }
+
+    pub fn approximation(&self, map: &Map) -> Polynomial {
+        let cap = if map.pins.degree.is_some() { usize::MAX } else { DEGREE_CAP };
+        let p = approximate(&map.function, &map.pins, self.tolerance, cap);
+        if map.order == 0 { p } else { p.derivative() }
+    }
+
+    pub fn unsupported(&mut self, what: impl Into<String>, span: Span) -> Option<Value> {
+        self.errors.push(CkksError::NotSupported { what: what.into(), span });
+        None
+    }
+
+    fn get(&self, id: Id) -> Option<Value> {
+        self.value_of(id)
+    }
+
+    pub fn value_of(&self, id: Id) -> Option<Value> {
+        self.values[id.index()].clone()
+    }
+
+    /// The value of a node; `None` after an error.
+    fn value(&mut self, id: Id) -> Option<Value> {
+        let node = self.graph.node(id).clone();
+        let operands = self.graph.operands(id);
+        let span = node.span;
+        if matches!(node.op, TensorOp::State(_)) || matches!(node.shape, Shape::Matrix(..) | Shape::Vector(_)) {
+            return self.form(id, &node.op, node.shape, &operands, span);
+        }
+        let dim = match node.shape {
+            Shape::Sample(d) => d,
+            Shape::Vector(_) | Shape::Matrix(..) => 1,
+        };
+        if self.known[id.index()] {
+            return self.known_value(&node.op, dim, &operands, span);
+        }
+        let first = self.get(*operands.first()?)?;
+        match &node.op {
+            TensorOp::Add | TensorOp::Sub => {
+                let second = self.get(operands[1])?;
+                self.sum(first, second, matches!(node.op, TensorOp::Sub), self.wanted[id.index()], span)
+            }
+            TensorOp::Mul => {
+                let second = self.get(operands[1])?;
+                let (a, b) = (self.natural(&first, span)?, self.natural(&second, span)?);
+                Some(Value::Cts(self.multiply(&a, &b, span)))
+            }
+            TensorOp::Scale(c) => Some(match first {
+                Value::Known { clear, dim, scale } => Value::Known { clear, dim, scale: c * scale },
+                Value::Bias { clear, dim, scale } => Value::Bias { clear, dim, scale: c * scale },
+                Value::PublicBias { name, dim, scale } => Value::PublicBias { name, dim, scale: c * scale },
+                Value::Cts(cts) => Value::Cts(Cts { factor: c * cts.factor, ..cts }),
+                Value::Form(_) => return self.unsupported("this use of a parameter", span),
+            }),
+            TensorOp::Offset(c) => {
+                let cts = self.natural(&first, span)?;
+                Some(Value::Cts(self.offset(&cts, *c, span)))
+            }
+            TensorOp::Spread => match first {
+                Value::Form(form) => self.bias(&form, dim, span),
+                _ => self.unsupported("this broadcast over the batch", span),
+            },
+            TensorOp::Broadcast => {
+                let cts = self.natural(&first, span)?;
+                Some(Value::Cts(Cts { dim, clean: dim.is_power_of_two(), ..cts }))
+            }
+            TensorOp::Dense | TensorOp::DenseTranspose => {
+                let Value::Form(form) = self.get(operands[1])? else { return self.unsupported("a computed weight", span) };
+                let Shape::Matrix(out, inputs) = self.graph.shape(operands[1]) else { return None };
+                let forward = matches!(node.op, TensorOp::Dense);
+                self.dense(&first, &form, (out, inputs), forward, self.wanted[id.index()], span)
+            }
+            TensorOp::SumElements => {
+                let cts = self.natural(&first, span)?;
+                Some(Value::Cts(self.sum_elements(&cts, span)))
+            }
+            TensorOp::Slice { start } if dim == 1 => {
+                let cts = self.natural(&first, span)?;
+                Some(Value::Cts(self.element(&cts, *start, span)))
+            }
+            TensorOp::Place { start } => match first {
+                Value::Cts(cts) if cts.dim == 1 => Some(Value::Cts(self.place(&cts, *start, dim, span))),
+                _ => self.unsupported("concatenating computed vectors", span),
+            },
+            TensorOp::Slice { .. } => self.unsupported("a slice of several elements", span),
+            TensorOp::Map(map) => {
+                let p = self.approximation(map);
+                self.note_approximation(map, &p);
+                let x = self.natural(&first, span)?;
+                if p.degree() == 0 {
+                    let clear = self.client.ones(self.program);
+                    return Some(Value::Known { clear, dim, scale: p.coefficients[0] });
+                }
+                Some(Value::Cts(self.polynomial(&x, &p, span)))
+            }
+            TensorOp::Max(pins) => {
+                let x = self.natural(&first, span)?;
+                Some(Value::Cts(self.maximum(&x, pins, span)))
+            }
+            TensorOp::Extremum { larger, pins } => {
+                let second = self.get(operands[1])?;
+                let (a, b) = (self.natural(&first, span)?, self.natural(&second, span)?);
+                Some(Value::Cts(self.extremum(&a, &b, *larger, pins, span)))
+            }
+            TensorOp::ArgMax => {
+                self.errors.push(CkksError::NeedsClient { what: "argmax", span });
+                None
+            }
+            TensorOp::Data(_)
+            | TensorOp::State(_)
+            | TensorOp::Constant(_)
+            | TensorOp::SumBatch
+            | TensorOp::DenseGradient
+            | TensorOp::Stop => self.unsupported("this operation here", span),
+        }
+    }
+
+    /// A value that the client computes before encryption, or after an exchange.
+    fn known_value(&mut self, op: &TensorOp, dim: usize, operands: &[Id], span: Span) -> Option<Value> {
+        let exchanged = client_computes(op, &self.program.secure.client);
+        let mut parts = Vec::new();
+        for &operand in operands {
+            parts.push(match self.get(operand)? {
+                Value::Known { clear, scale, .. } => (clear, scale),
+                other if exchanged => {
+                    let cts = self.natural(&other, span)?;
+                    (self.exchange(&cts, span), 1.0)
+                }
+                _ => return self.unsupported("this client-side operation", span),
+            });
+        }
+        let client = &mut self.client;
+        let known = |clear: ClearId, scale: f64| Some(Value::Known { clear, dim, scale });
+        let plain = |client: &mut Client, (clear, scale): (ClearId, f64)| client.scaled(clear, scale);
+        match op {
+            TensorOp::Data(data) => known(client.data(self.program, data, dim), 1.0),
+            TensorOp::Constant(c) => known(client.ones(self.program), *c),
+            TensorOp::Scale(c) => known(parts[0].0, c * parts[0].1),
+            TensorOp::Broadcast | TensorOp::Stop => known(parts[0].0, parts[0].1),
+            TensorOp::Mul => known(client.push(ClearOp::Mul(parts[0].0, parts[1].0)), parts[0].1 * parts[1].1),
+            TensorOp::Add | TensorOp::Sub => {
+                // Relative to the first, so that a common small constant stays outside of what is encrypted.
+                let common = if parts[0].1 == 0.0 { 1.0 } else { parts[0].1 };
+                let a = client.scaled(parts[0].0, parts[0].1 / common);
+                let b = client.scaled(parts[1].0, parts[1].1 / common);
+                known(client.push(if matches!(op, TensorOp::Add) { ClearOp::Add(a, b) } else { ClearOp::Sub(a, b) }), common)
+            }
+            TensorOp::Offset(c) => {
+                let x = plain(client, parts[0]);
+                known(client.push(ClearOp::Affine { x, factor: 1.0, offset: *c }), 1.0)
+            }
+            TensorOp::SumElements => known(client.push(ClearOp::SumElements(parts[0].0)), parts[0].1),
+            TensorOp::Slice { start } => known(client.push(ClearOp::Slice { x: parts[0].0, start: *start, len: dim }), parts[0].1),
+            TensorOp::Place { start } => {
+                let x = plain(client, parts[0]);
+                let Shape::Sample(width) = self.graph.shape(operands[0]) else { return None };
+                let ones = client.ones(self.program);
+                let zeros = |client: &mut Client, n: usize| {
+                    let zero = client.push(ClearOp::Affine { x: ones, factor: 0.0, offset: 0.0 });
+                    vec![zero; n]
+                };
+                let mut whole = zeros(client, *start);
+                whole.push(x);
+                whole.extend(zeros(client, dim - start - width));
+                known(client.push(ClearOp::Concat(whole)), 1.0)
+            }
+            TensorOp::Map(map) => {
+                let x = plain(client, parts[0]);
+                match &map.function {
+                    Elementwise::Named(function) => known(client.map(*function, map.order, x), 1.0),
+                    Elementwise::Polynomial(_) => {
+                        let p = self.approximation(map);
+                        let op = ClearOp::Chebyshev { x, centre: p.centre, half: p.half, coefficients: p.coefficients };
+                        known(self.client.push(op), 1.0)
+                    }
+                }
+            }
+            TensorOp::Max(_) => {
+                let x = plain(client, parts[0]);
+                known(client.push(ClearOp::MaxElements(x)), 1.0)
+            }
+            TensorOp::ArgMax => {
+                let x = plain(client, parts[0]);
+                known(client.push(ClearOp::ArgMax(x)), 1.0)
+            }
+            TensorOp::Extremum { larger, .. } => {
+                let (a, b) = (plain(client, parts[0]), plain(client, parts[1]));
+                known(client.push(if *larger { ClearOp::Max(a, b) } else { ClearOp::Min(a, b) }), 1.0)
+            }
+            TensorOp::State(_) | TensorOp::Dense | TensorOp::DenseTranspose | TensorOp::DenseGradient | TensorOp::Spread | TensorOp::SumBatch => {
+                self.unsupported("this client-side operation", span)
+            }
+        }
+    }
+
+    /// Sends a value to the client in the middle of the update.
+    fn exchange(&mut self, cts: &Cts, span: Span) -> ClearId {
+        let id = self.decrypted;
+        self.decrypted += 1;
+        let mut round = 0;
+        for (group, &wire) in cts.wires.iter().enumerate() {
+            let layout = Layout::Samples { group, period: cts.period() };
+            let contents = vec![Content { tensor: Target::Value { id, dim: cts.dim }, layout, factor: cts.factor }];
+            round = round.max(self.circuit.nodes[wire.index()].round);
+            self.circuit.outputs.push(OutputDraft { label: "to the client".to_owned(), wire, contents, headroom: RESULT_BITS });
+        }
+        let _ = span;
+        self.client.decrypted(id, round)
+    }
+
+    fn note_approximation(&mut self, map: &Map, p: &Polynomial) {
+        if map.order == 0
+            && let Elementwise::Named(function) = &map.function
+        {
+            self.note_fit(function.name(), p);
+        }
+    }
+
+    fn note_fit(&mut self, name: &str, p: &Polynomial) {
+        let (low, high) = (p.centre - p.half, p.centre + p.half);
+        let note = format!("{name}: degree {} on [{low}, {high}], largest error {:.1e}", p.degree(), p.error);
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// A value as ciphertexts at the factor it comes with (what is fresh: holding numbers of magnitude one).
+    pub fn natural(&mut self, value: &Value, span: Span) -> Option<Cts> {
+        match value {
+            Value::Cts(cts) => Some(cts.clone()),
+            Value::Known { scale, .. } | Value::Bias { scale, .. } => {
+                let factor = if *scale == 0.0 { 1.0 } else { *scale };
+                self.fresh(value, factor, span)
+            }
+            Value::PublicBias { .. } => {
+                self.unsupported("a public vector on its own", span);
+                None
+            }
+            Value::Form(_) => {
+                self.unsupported("this use of a parameter", span);
+                None
+            }
+        }
+    }
+
+    /// A fresh value as ciphertexts at a given factor.
+    fn fresh(&mut self, value: &Value, factor: f64, span: Span) -> Option<Cts> {
+        match value {
+            Value::Known { clear, dim, scale } => {
+                let round = self.client.round(*clear);
+                let period = dim.next_power_of_two();
+                let wires = (0..self.grid.groups())
+                    .map(|group| {
+                        let layout = Layout::Samples { group, period };
+                        let contents = vec![Content { tensor: *clear, layout, factor: scale / factor }];
+                        self.circuit.input("batch", contents, round, span)
+                    })
+                    .collect();
+                Some(Cts { wires, factor, dim: *dim, clean: true })
+            }
+            Value::Bias { clear, dim, scale } => {
+                let round = self.client.round(*clear);
+                let layout = Layout::Vector { period: dim.next_power_of_two(), lanes: Lanes::All };
+                let contents = vec![Content { tensor: *clear, layout, factor: scale / factor }];
+                let wire = self.circuit.input("bias", contents, round, span);
+                Some(Cts { wires: vec![wire; self.grid.groups()], factor, dim: *dim, clean: true })
+            }
+            Value::Cts(cts) => Some(self.rescale(cts, factor, span)),
+            Value::PublicBias { .. } | Value::Form(_) => self.natural(value, span),
+        }
+    }
+
+    fn sum(&mut self, a: Value, b: Value, minus: bool, wish: Option<f64>, span: Span) -> Option<Value> {
+        let negate = |value: Value| match value {
+            Value::Known { clear, dim, scale } => Value::Known { clear, dim, scale: -scale },
+            Value::Bias { clear, dim, scale } => Value::Bias { clear, dim, scale: -scale },
+            Value::PublicBias { name, dim, scale } => Value::PublicBias { name, dim, scale: -scale },
+            Value::Cts(cts) => Value::Cts(Cts { factor: -cts.factor, ..cts }),
+            Value::Form(form) => Value::Form(form),
+        };
+        let b = if minus { negate(b) } else { b };
+        Some(Value::Cts(match (&a, &b) {
+            (Value::PublicBias { name, dim, scale }, Value::Cts(x)) | (Value::Cts(x), Value::PublicBias { name, dim, scale }) => {
+                let layout = Layout::Vector { period: dim.next_power_of_two(), lanes: Lanes::All };
+                let pattern = PlainPattern::Public { name: name.clone(), layout, factor: scale / x.factor };
+                let plain = self.circuit.plain(Plain { pattern, scale: self.circuit.scale });
+                let wires = x.wires.iter().map(|&w| self.circuit.push(Op::AddPlain(w, plain), span)).collect();
+                Cts { wires, ..x.clone() }
+            }
+            (Value::Cts(x), Value::Cts(y)) => {
+                let (x, y) = (x.clone(), y.clone());
+                self.add(&x, &y, span)
+            }
+            (Value::Cts(x), fresh) | (fresh, Value::Cts(x)) => {
+                let x = x.clone();
+                let y = self.fresh(fresh, x.factor, span)?;
+                self.add(&x, &y, span)
+            }
+            _ => {
+                let factor = wish.unwrap_or(1.0);
+                let (x, y) = (self.fresh(&a, factor, span)?, self.fresh(&b, factor, span)?);
+                self.add(&x, &y, span)
+            }
+        }))
+    }
+
+    /// a + b; where factors differ, the one that has spent less is rescaled.
+    pub fn add(&mut self, a: &Cts, b: &Cts, span: Span) -> Cts {
+        let depth = |c: &Circuit, x: &Cts| x.wires.iter().map(|&w| c.depth(w)).max().unwrap_or(0);
+        let (mut a, mut b) = (a.clone(), b.clone());
+        if a.factor.abs() != b.factor.abs() {
+            let free = |l: &Self, x: &Cts| l.can_refit(x);
+            let rescale_b = match (free(self, &a), free(self, &b)) {
+                (_, true) => true,
+                (true, false) => false,
+                (false, false) => depth(&self.circuit, &b) <= depth(&self.circuit, &a),
+            };
+            if rescale_b {
+                b = self.rescale(&b, a.factor, span);
+            } else {
+                a = self.rescale(&a, b.factor, span);
+            }
+        }
+        let same = a.factor == b.factor;
+        let wires = a
+            .wires
+            .iter()
+            .zip(&b.wires)
+            .map(|(&x, &y)| self.add_wires(x, y, same, span))
+            .collect();
+        Cts { wires, factor: a.factor, dim: a.dim.max(b.dim), clean: a.clean && b.clean && a.dim == b.dim }
+    }
+
+    /// x ± y; two sums of products become one, with one relinearisation.
+    fn add_wires(&mut self, x: WireId, y: WireId, plus: bool, span: Span) -> WireId {
+        if plus && let (Op::Dot(a), Op::Dot(b)) = (&self.circuit.nodes[x.index()].op, &self.circuit.nodes[y.index()].op) {
+            let pairs = a.iter().chain(b).copied().collect();
+            return self.circuit.push(Op::Dot(pairs), span);
+        }
+        self.circuit.push(if plus { Op::Add(x, y) } else { Op::Sub(x, y) }, span)
+    }
+
+    /// Whether another factor costs nothing: every product has a factor of the client's batch, sent for it.
+    fn can_refit(&self, cts: &Cts) -> bool {
+        cts.wires.iter().all(|&w| match &self.circuit.nodes[w.index()].op {
+            Op::Dot(pairs) => pairs.iter().all(|&(a, b)| self.batch_input(a) || self.batch_input(b)),
+            _ => false,
+        })
+    }
+
+    fn batch_input(&self, wire: WireId) -> bool {
+        match self.circuit.nodes[wire.index()].op {
+            Op::Input(id) => {
+                let contents = &self.circuit.inputs[id.0 as usize].contents;
+                contents.iter().all(|c| matches!(c.layout, Layout::Samples { .. }))
+            }
+            _ => false,
+        }
+    }
+
+    /// The same value at another factor.
+    pub fn rescale(&mut self, cts: &Cts, factor: f64, span: Span) -> Cts {
+        let ratio = cts.factor / factor;
+        if ratio == 1.0 {
+            return cts.clone();
+        }
+        let refit = self.can_refit(cts);
+        let wires = cts
+            .wires
+            .iter()
+            .map(|&wire| {
+                if refit && let Op::Dot(pairs) = self.circuit.nodes[wire.index()].op.clone() {
+                    let pairs = pairs.into_iter().map(|pair| self.refit(pair, ratio, span)).collect();
+                    return self.circuit.push(Op::Dot(pairs), span);
+                }
+                if ratio == 2.0 {
+                    return self.circuit.push(Op::Add(wire, wire), span);
+                }
+                self.circuit.push(Op::MulConst { a: wire, c: ratio, bits: constant_bits(ratio) }, span)
+            })
+            .collect();
+        Cts { wires, factor, ..cts.clone() }
+    }
+
+    /// A product whose batch input is sent `ratio` times as large.
+    fn refit(&mut self, (a, b): (WireId, WireId), ratio: f64, span: Span) -> (WireId, WireId) {
+        let (fresh, other, first) = if self.batch_input(a) { (a, b, true) } else { (b, a, false) };
+        let Op::Input(id) = self.circuit.nodes[fresh.index()].op else { return (a, b) };
+        let draft = self.circuit.inputs[id.0 as usize].clone();
+        let contents = draft.contents.into_iter().map(|c| Content { factor: c.factor * ratio, ..c }).collect();
+        let scaled = self.circuit.input(&draft.label, contents, draft.round, span);
+        if first { (scaled, other) } else { (other, scaled) }
+    }
+
+    /// a b.
+    pub fn multiply(&mut self, a: &Cts, b: &Cts, span: Span) -> Cts {
+        let pairs = a.wires.iter().zip(&b.wires);
+        let wires = pairs.map(|(&x, &y)| self.circuit.push(Op::Dot(vec![(x.min(y), x.max(y))]), span)).collect();
+        let clean = (a.clean && a.dim >= b.dim) || (b.clean && b.dim >= a.dim);
+        Cts { wires, factor: a.factor * b.factor, dim: a.dim.max(b.dim), clean }
+    }
+
+    /// x + c.
+    pub fn offset(&mut self, x: &Cts, c: f64, span: Span) -> Cts {
+        if c == 0.0 {
+            return x.clone();
+        }
+        let wires = x.wires.iter().map(|&w| self.circuit.push(Op::AddConst(w, c / x.factor), span)).collect();
+        Cts { wires, clean: x.clean && x.dim == x.period(), ..x.clone() }
+    }
+
+    /// x times a pattern over the neurons of a period.
+    fn masked(&mut self, x: &Cts, values: Vec<f64>, span: Span) -> Cts {
+        let plain = self.circuit.plain(Plain { pattern: PlainPattern::Neurons { values }, scale: super::MASK_BITS });
+        let wires = x.wires.iter().map(|&w| self.circuit.push(Op::MulPlain(w, plain), span)).collect();
+        Cts { wires, clean: true, ..x.clone() }
+    }
+
+    fn cleaned(&mut self, x: &Cts, span: Span) -> Cts {
+        if x.clean || x.dim == x.period() {
+            return x.clone();
+        }
+        let values = (0..x.period()).map(|i| f64::from(u8::from(i < x.dim))).collect();
+        self.masked(x, values, span)
+    }
+
+    fn sum_elements(&mut self, x: &Cts, span: Span) -> Cts {
+        let x = self.cleaned(x, span);
+        let (stride, count) = (self.grid.lanes, x.period());
+        let wires = x.wires.iter().map(|&w| self.circuit.rotate_and_sum(w, stride, count, span)).collect();
+        Cts { wires, dim: 1, clean: true, factor: x.factor }
+    }
+
+    /// Element i of each sample.
+    fn element(&mut self, x: &Cts, index: usize, span: Span) -> Cts {
+        let values = (0..x.period()).map(|i| f64::from(u8::from(i == index))).collect();
+        let masked = self.masked(x, values, span);
+        self.sum_elements(&masked, span)
+    }
+
+    /// A scalar in element `start` of `dim`, zeros around it.
+    fn place(&mut self, x: &Cts, start: usize, dim: usize, span: Span) -> Cts {
+        let values = (0..dim.next_power_of_two()).map(|i| f64::from(u8::from(i == start))).collect();
+        let masked = self.masked(x, values, span);
+        Cts { dim, ..masked }
+    }
+
+    /// The largest element of each sample, by halves.
+    fn maximum(&mut self, x: &Cts, pins: &Pins, span: Span) -> Cts {
+        if !x.dim.is_power_of_two() {
+            let mut row: Vec<Cts> = (0..x.dim).map(|i| self.element(x, i, span)).collect();
+            while row.len() > 1 {
+                let half = row.len().div_ceil(2);
+                row = (0..half)
+                    .map(|i| match row.get(i + half) {
+                        Some(b) => self.extremum(&row[i].clone(), &b.clone(), true, pins, span),
+                        None => row[i].clone(),
+                    })
+                    .collect();
+            }
+            return row.swap_remove(0);
+        }
+        let mut x = x.clone();
+        while x.dim > 1 {
+            // The other half stands half a period on, so one rotation makes all pairs.
+            let half = x.dim / 2;
+            let by = (half * self.grid.lanes) as i64;
+            let wires = x.wires.iter().map(|&w| self.circuit.rotate(w, by, span)).collect();
+            let other = Cts { wires, ..x.clone() };
+            let larger = self.extremum(&x, &other, true, pins, span);
+            x = Cts { dim: half, clean: true, ..larger };
+        }
+        x
+    }
+
+    /// (a + b ± |a − b|) / 2.
+    fn extremum(&mut self, a: &Cts, b: &Cts, larger: bool, pins: &Pins, span: Span) -> Cts {
+        let sum = self.add(a, b, span);
+        let negative = Cts { factor: -b.factor, ..b.clone() };
+        let difference = self.add(a, &negative, span);
+        let map = Map { function: Elementwise::Named(hecc_plan::Function::Abs), order: 0, pins: *pins };
+        let p = self.approximation(&map);
+        self.note_fit("max, of the difference: abs", &p);
+        let abs = self.polynomial(&difference, &p, span);
+        let half = |x: Cts, sign: f64| Cts { factor: 0.5 * sign * x.factor, ..x };
+        self.add(&half(sum, 1.0), &half(abs, if larger { 1.0 } else { -1.0 }), span)
+    }
+
+    fn outputs(&mut self) {
+        let mut forms: Vec<(String, Form, Span)> = Vec::new();
+        for (output, id) in self.graph.outputs.clone() {
+            let span = self.graph.node(id).span;
+            let value = self.get(id);
+            match (output, value) {
+                (Output::State(name), Some(Value::Form(form))) => forms.push((name, form, span)),
+                (Output::Result(name), Some(Value::Form(form))) => self.reveal(&name, &form, span),
+                (Output::Result(name), Some(value)) => {
+                    let Some(cts) = self.natural(&value, span) else { continue };
+                    for (group, &wire) in cts.wires.iter().enumerate() {
+                        let layout = Layout::Samples { group, period: cts.period() };
+                        let tensor = Target::Result { name: name.clone(), dim: cts.dim };
+                        let contents = vec![Content { tensor, layout, factor: cts.factor }];
+                        let headroom = RESULT_BITS + magnitude_bits(cts.factor);
+                        self.circuit.outputs.push(OutputDraft { label: name.clone(), wire, contents, headroom });
+                    }
+                }
+                // Its error is recorded.
+                (Output::Result(_), None) => {}
+                (Output::State(name), _) => {
+                    self.unsupported(format!("the new value of `{name}`"), span);
+                }
+            }
+        }
+        self.pack_states(&forms);
+    }
+}
+
+/// Bits by which values of magnitude one grow when they are divided by `factor`.
+pub(super) fn magnitude_bits(factor: f64) -> u32 {
+    libm::ceil(-libm::log2(factor.abs())).clamp(0.0, 64.0) as u32
+}

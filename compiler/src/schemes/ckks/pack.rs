@@ -1,0 +1,233 @@
+//! What carried states become at the end of an update.
+//!
+//! Every new state is a sum of old states, which the key owner refreshes anyway, and of one gradient: s' = Σ c s + k g. The
+//! key owner sends (Σ c s) / k in the lanes of s, the server adds the packed gradient, and the value read back is k times
+//! the slots: the optimiser, the target network and the averages cost no product. All states share the ciphertexts that
+//! cross; a gradient is summed over its lanes, masked to one lane and rotated to its place once, for all states it enters.
+
+use std::collections::BTreeMap;
+
+use hecc_plan::{Content, Lanes, Layout, Op, Plain, PlainPattern, Span, Target, WireId};
+
+use super::MASK_BITS;
+use super::circuit::OutputDraft;
+use super::lower::{Form, Lowering, magnitude_bits};
+use crate::tensor::Id;
+
+/// Room for the magnitude of weights and momenta, in bits.
+const WEIGHT_BITS: u32 = 4;
+
+/// A gradient direction: what all states of one parameter share.
+struct Direction {
+    /// Pieces of the gradient, lanes not summed.
+    pieces: Vec<(WireId, Layout)>,
+    factor: f64,
+    /// The states that it moves: name, old part, coefficient.
+    states: Vec<(String, BTreeMap<String, f64>, f64)>,
+    span: Span,
+}
+
+impl Lowering<'_> {
+    /// One number per update, for the key owner.
+    pub(super) fn reveal(&mut self, name: &str, form: &Form, span: Span) {
+        let Some((pieces, factor)) = self.combined(&form.gradients, span) else { return };
+        if !form.states.is_empty() || pieces.len() != 1 {
+            self.unsupported("revealing this value", span);
+            return;
+        }
+        let (wire, layout) = pieces[0];
+        let wire = self.circuit.rotate_and_sum(wire, 1, self.grid.lanes, span);
+        let tensor = Target::Result { name: name.to_owned(), dim: 0 };
+        let contents = vec![Content { tensor, layout, factor }];
+        let headroom = WEIGHT_BITS + magnitude_bits(factor);
+        self.circuit.outputs.push(OutputDraft { label: name.to_owned(), wire, contents, headroom });
+    }
+
+    /// Packs the new values of all states that change.
+    pub(super) fn pack_states(&mut self, forms: &[(String, Form, Span)]) {
+        let mut directions: BTreeMap<Vec<(Id, String)>, Direction> = BTreeMap::new();
+        let mut still: Vec<(String, BTreeMap<String, f64>, Span)> = Vec::new();
+        for (name, form, span) in forms {
+            let unchanged = form.single().as_ref() == Some(name);
+            if unchanged || self.public.iter().any(|(n, _)| n == name) {
+                continue;
+            }
+            let Some((_, &lead)) = form.gradients.iter().next() else {
+                still.push((name.clone(), form.states.clone(), *span));
+                continue;
+            };
+            let ratios: BTreeMap<Id, f64> = form.gradients.iter().map(|(&id, &c)| (id, c / lead)).collect();
+            let key: Vec<(Id, String)> = ratios.iter().map(|(&id, ratio)| (id, format!("{ratio:.12e}"))).collect();
+            if !directions.contains_key(&key) {
+                let Some((pieces, factor)) = self.combined(&ratios, *span) else { return };
+                directions.insert(key.clone(), Direction { pieces, factor, states: Vec::new(), span: *span });
+            }
+            if let Some(direction) = directions.get_mut(&key) {
+                direction.states.push((name.clone(), form.states.clone(), lead));
+            }
+        }
+        let directions: Vec<Direction> = directions.into_values().collect();
+        self.pack_directions(&directions);
+        self.pack_still(&still);
+    }
+
+    /// Σ c gradient over gradients of one parameter, as pieces with one factor.
+    fn combined(&mut self, gradients: &BTreeMap<Id, f64>, span: Span) -> Option<(Vec<(WireId, Layout)>, f64)> {
+        let mut result: Option<(Vec<(WireId, Layout)>, f64)> = None;
+        for (id, &c) in gradients {
+            let gradient = self.gradients.get(id)?.clone();
+            let factor = gradient.factor * c;
+            result = Some(match result {
+                None => (gradient.pieces, factor),
+                Some((pieces, common)) => {
+                    let mut sum = Vec::with_capacity(pieces.len());
+                    for ((a, layout), (b, other)) in pieces.into_iter().zip(gradient.pieces) {
+                        if layout != other {
+                            self.unsupported("gradients of one parameter in different layouts", span);
+                            return None;
+                        }
+                        let single = |wire| super::lower::Cts { wires: vec![wire], factor, dim: 1, clean: false };
+                        let b = self.rescale(&single(b), common, span).wires[0];
+                        sum.push((self.circuit.push(Op::Add(a, b), span), layout));
+                    }
+                    (sum, common)
+                }
+            });
+        }
+        result
+    }
+
+    fn pack_directions(&mut self, directions: &[Direction]) {
+        let block: usize = directions.iter().map(|d| d.pieces.len()).sum();
+        let copies = directions.iter().map(|d| d.states.len()).max().unwrap_or(0);
+        if block == 0 {
+            return;
+        }
+        let lanes = self.grid.lanes;
+        // One ciphertext for everything where it fits, else one row of ciphertexts per copy.
+        let together = block * copies <= lanes;
+        let count = block.div_ceil(lanes);
+        let mut sums: Vec<Option<WireId>> = vec![None; count];
+        let mut contents: Vec<Vec<Content<(String, BTreeMap<String, f64>, f64)>>> = vec![Vec::new(); if together { 1 } else { count * copies }];
+        let mut headroom = vec![0; contents.len()];
+        let mut position = 0;
+        for direction in directions {
+            for &(wire, layout) in &direction.pieces {
+                let lane = position % lanes;
+                let placed = self.gather(wire, lane, direction.span);
+                let sum = &mut sums[position / lanes];
+                *sum = Some(sum.map_or(placed, |sum| self.circuit.push(Op::Add(sum, placed), direction.span)));
+                for (copy, (name, old, c)) in direction.states.iter().enumerate() {
+                    let (target, lane) =
+                        if together { (0, lane + copy * block) } else { (copy * count + position / lanes, lane) };
+                    let factor = c * direction.factor;
+                    headroom[target] = headroom[target].max(WEIGHT_BITS + magnitude_bits(factor));
+                    contents[target].push(Content { tensor: (name.clone(), old.clone(), factor), layout: in_lane(layout, lane), factor });
+                }
+                position += 1;
+            }
+        }
+        let span = directions[0].span;
+        let mut sums: Vec<WireId> = sums.into_iter().flatten().collect();
+        if together {
+            let first = sums[0];
+            for copy in 1..copies {
+                let copied = self.circuit.rotate(first, -((copy * block) as i64), span);
+                sums[0] = self.circuit.push(Op::Add(sums[0], copied), span);
+            }
+        }
+        for (target, parts) in contents.into_iter().enumerate().filter(|(_, parts)| !parts.is_empty()) {
+            let gradient = sums[if together { 0 } else { target % count }];
+            self.finish_pack(gradient.into(), parts, headroom[target], span);
+        }
+    }
+
+    /// States that no gradient moves: the server holds and returns what the key owner computed of them.
+    fn pack_still(&mut self, still: &[(String, BTreeMap<String, f64>, Span)]) {
+        for (name, old, span) in still {
+            let shape = self.state_shape(name);
+            let lanes = self.grid.lanes;
+            let layouts: Vec<Layout> = match *shape.as_slice() {
+                [out, inputs] => {
+                    let (rows, cols) = (out.next_power_of_two(), inputs.next_power_of_two());
+                    (0..rows.min(cols)).map(|diagonal| Layout::Diagonal { diagonal, shift: 0, rows, cols, lanes: Lanes::One(0) }).collect()
+                }
+                _ => {
+                    let period = shape.iter().product::<usize>().next_power_of_two();
+                    vec![Layout::Vector { period, lanes: Lanes::One(0) }]
+                }
+            };
+            for chunk in layouts.chunks(lanes) {
+                let parts = chunk
+                    .iter()
+                    .enumerate()
+                    .map(|(lane, &layout)| Content { tensor: (name.clone(), old.clone(), 1.0), layout: in_lane(layout, lane), factor: 1.0 })
+                    .collect();
+                self.finish_pack(None, parts, WEIGHT_BITS, *span);
+            }
+        }
+    }
+
+    fn state_shape(&self, name: &str) -> Vec<usize> {
+        let ids = self.graph.ids();
+        let mut states = ids.filter_map(|id| match &self.graph.node(id).op {
+            crate::tensor::Op::State(n) if n == name => Some(self.graph.shape(id)),
+            _ => None,
+        });
+        match states.next() {
+            Some(crate::tensor::Shape::Matrix(o, i)) => vec![o, i],
+            Some(crate::tensor::Shape::Vector(d) | crate::tensor::Shape::Sample(d)) => vec![d],
+            None => self.graph.outputs.iter().find_map(|(o, id)| match o {
+                crate::tensor::Output::State(n) if n == name => Some(match self.graph.shape(*id) {
+                    crate::tensor::Shape::Matrix(o, i) => vec![o, i],
+                    crate::tensor::Shape::Vector(d) | crate::tensor::Shape::Sample(d) => vec![d],
+                }),
+                _ => None,
+            }).unwrap_or_default(),
+        }
+    }
+
+    /// Sums a piece over its lanes and puts the sum in one lane, zero elsewhere.
+    fn gather(&mut self, wire: WireId, lane: usize, span: Span) -> WireId {
+        let sum = self.circuit.rotate_and_sum(wire, 1, self.grid.lanes, span);
+        let plain = self.circuit.plain(Plain { pattern: PlainPattern::Lane { lane: 0, value: 1.0 }, scale: MASK_BITS });
+        let masked = self.circuit.push(Op::MulPlain(sum, plain), span);
+        self.circuit.rotate(masked, -(lane as i64), span)
+    }
+
+    /// Adds what the key owner sends, and returns the sum to it.
+    fn finish_pack(
+        &mut self,
+        gradient: Option<WireId>,
+        parts: Vec<Content<(String, BTreeMap<String, f64>, f64)>>,
+        headroom: u32,
+        span: Span,
+    ) {
+        let mut sent = Vec::new();
+        let mut returned = Vec::new();
+        for Content { tensor: (name, old, factor), layout, .. } in parts {
+            if !old.is_empty() {
+                let tensor = self.combination(&old, 1.0);
+                sent.push(Content { tensor, layout, factor: 1.0 / factor });
+            }
+            returned.push(Content { tensor: Target::State(name), layout, factor });
+        }
+        let round = sent.iter().map(|c| self.client.round(c.tensor)).max().unwrap_or(0);
+        let kept = (!sent.is_empty()).then(|| self.circuit.input("state", sent, round, span));
+        let wire = match (gradient, kept) {
+            (Some(gradient), Some(kept)) => self.circuit.push(Op::Add(gradient, kept), span),
+            (Some(wire), None) | (None, Some(wire)) => wire,
+            (None, None) => return,
+        };
+        self.circuit.outputs.push(OutputDraft { label: "state".to_owned(), wire, contents: returned, headroom });
+    }
+}
+
+fn in_lane(layout: Layout, lane: usize) -> Layout {
+    let lanes = Lanes::One(lane);
+    match layout {
+        Layout::Diagonal { diagonal, shift, rows, cols, .. } => Layout::Diagonal { diagonal, shift, rows, cols, lanes },
+        Layout::Vector { period, .. } => Layout::Vector { period, lanes },
+        Layout::Samples { .. } => layout,
+    }
+}

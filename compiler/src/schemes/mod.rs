@@ -1,0 +1,3 @@
+//! Lowering to a scheme.
+
+pub mod ckks;

@@ -1,0 +1,9 @@
+// Deep Q-learning with a target network that follows softly (Mnih et al., 2015; Lillicrap et al., 2016).
+// The net gives one value for each action: net q(s) -> [actions].
+algorithm dqn(q) {
+    parameter discount = 0.99, tau = 0.01, optimizer
+    state t = copy(q)
+    let y = stop(r + discount * (1 - done) * max(t(s')))
+    minimize mean((dot(q(s), a) - y)^2) over q with optimizer
+    t <- mix(t, q, tau)
+}

@@ -1,0 +1,38 @@
+//! What lowering to tensors cannot do.
+
+use hecc_plan::Span;
+
+/// An error of this stage; codes HE03xx.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TensorError {
+    /// HE0301: valid, but not lowered by this version.
+    NotSupported {
+        /// What.
+        what: String,
+        /// What to write instead, if anything.
+        help: Option<String>,
+        /// Where.
+        span: Span,
+    },
+    /// HE0302: the loss does not depend on a net it should train.
+    NoGradient {
+        /// The net.
+        net: String,
+        /// Where.
+        span: Span,
+    },
+}
+
+impl TensorError {
+    /// Its code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            TensorError::NotSupported { .. } => "HE0301",
+            TensorError::NoGradient { .. } => "HE0302",
+        }
+    }
+
+    pub(crate) fn unsupported(what: impl Into<String>, span: Span) -> Self {
+        TensorError::NotSupported { what: what.into(), help: None, span }
+    }
+}

@@ -1,0 +1,148 @@
+//! A reference evaluator of tensor graphs in doubles: what every pass and the lowering are tested against.
+
+use std::collections::BTreeMap;
+
+use hecc_plan::clear::arg_max;
+
+use super::graph::{Data, Elementwise, Graph, Map, Op, Shape};
+
+/// How functions are computed.
+pub trait Functions {
+    /// Value of a map at x.
+    fn map(&self, map: &Map, x: f64) -> f64;
+    /// |x| as a maximum over differences computes it.
+    fn abs(&self, pins: &crate::check::hir::Pins, x: f64) -> f64;
+}
+
+/// Textbook functions.
+#[derive(Clone, Copy, Debug)]
+pub struct Exact;
+
+impl Functions for Exact {
+    fn map(&self, map: &Map, x: f64) -> f64 {
+        match (&map.function, map.order) {
+            (Elementwise::Named(f), 0) => f.eval(x),
+            (Elementwise::Named(f), _) => f.derivative(x),
+            (Elementwise::Polynomial(c), 0) => horner(c, x),
+            (Elementwise::Polynomial(c), _) => {
+                let derivative: Vec<f64> = c.iter().enumerate().skip(1).map(|(i, c)| i as f64 * c).collect();
+                horner(&derivative, x)
+            }
+        }
+    }
+
+    fn abs(&self, _pins: &crate::check::hir::Pins, x: f64) -> f64 {
+        x.abs()
+    }
+}
+
+fn horner(coefficients: &[f64], x: f64) -> f64 {
+    coefficients.iter().rev().fold(0.0, |sum, c| sum * x + c)
+}
+
+/// Evaluates every node for a batch of `batch` samples: `data` gives `[batch * dim]` per [`Data`], `states` row-major
+/// values by name. Values come row-major, in the order of [`Graph::ids`].
+pub fn eval(
+    graph: &Graph,
+    batch: usize,
+    functions: &dyn Functions,
+    data: &dyn Fn(&Data) -> Vec<f64>,
+    states: &BTreeMap<String, Vec<f64>>,
+) -> Vec<Vec<f64>> {
+    let mut values: Vec<Vec<f64>> = Vec::with_capacity(graph.len());
+    for id in graph.ids() {
+        let node = graph.node(id);
+        let operands = graph.operands(id);
+        let x = |slot: usize| &values[operands[slot].index()];
+        let shape = |slot: usize| graph.shape(operands[slot]);
+        let len = match node.shape {
+            Shape::Sample(d) => batch * d,
+            Shape::Vector(d) => d,
+            Shape::Matrix(o, i) => o * i,
+        };
+        let zip = |f: &dyn Fn(f64, f64) -> f64| x(0).iter().zip(x(1)).map(|(&a, &b)| f(a, b)).collect::<Vec<f64>>();
+        let one = |f: &dyn Fn(f64) -> f64| x(0).iter().map(|&a| f(a)).collect::<Vec<f64>>();
+        let value = match &node.op {
+            Op::Data(Data::Ones) => vec![1.0; len],
+            Op::Data(which) => data(which),
+            Op::State(name) => states.get(name).cloned().unwrap_or_else(|| vec![0.0; len]),
+            Op::Constant(c) => vec![*c; len],
+            Op::Add => zip(&|a, b| a + b),
+            Op::Sub => zip(&|a, b| a - b),
+            Op::Mul => zip(&|a, b| a * b),
+            Op::Scale(c) => one(&|a| c * a),
+            Op::Offset(c) => one(&|a| a + c),
+            Op::Stop => x(0).clone(),
+            Op::Map(map) => one(&|a| functions.map(map, a)),
+            Op::Extremum { larger, pins } => {
+                let sign = if *larger { 0.5 } else { -0.5 };
+                zip(&|a, b| 0.5 * (a + b) + sign * functions.abs(pins, a - b))
+            }
+            Op::Dense | Op::DenseTranspose => {
+                let Shape::Matrix(out, inputs) = shape(1) else { unreachable!("verified shapes") };
+                let (from, to, forward) = if matches!(node.op, Op::Dense) { (inputs, out, true) } else { (out, inputs, false) };
+                let mut y = vec![0.0; batch * to];
+                for b in 0..batch {
+                    for t in 0..to {
+                        for f in 0..from {
+                            let w = x(1)[if forward { t * inputs + f } else { f * inputs + t }];
+                            y[b * to + t] += w * x(0)[b * from + f];
+                        }
+                    }
+                }
+                y
+            }
+            Op::DenseGradient => {
+                let (Shape::Sample(out), Shape::Sample(inputs)) = (shape(0), shape(1)) else { unreachable!("verified shapes") };
+                let mut g = vec![0.0; out * inputs];
+                for b in 0..batch {
+                    for o in 0..out {
+                        for i in 0..inputs {
+                            g[o * inputs + i] += x(0)[b * out + o] * x(1)[b * inputs + i];
+                        }
+                    }
+                }
+                g
+            }
+            Op::Spread => (0..len).map(|i| x(0)[i % x(0).len()]).collect(),
+            Op::SumBatch => (0..len).map(|j| (0..batch).map(|b| x(0)[b * len + j]).sum()).collect(),
+            Op::SumElements => x(0).chunks(x(0).len() / batch).map(|row| row.iter().sum()).collect(),
+            Op::Broadcast => (0..len).map(|i| x(0)[i / (len / batch)]).collect(),
+            Op::Slice { start } => {
+                let (from, to) = (x(0).len() / batch, len / batch);
+                (0..len).map(|i| x(0)[i / to * from + start + i % to]).collect()
+            }
+            Op::Place { start } => {
+                let (from, to) = (x(0).len() / batch, len / batch);
+                let mut y = vec![0.0; len];
+                for (i, v) in x(0).iter().enumerate() {
+                    y[i / from * to + start + i % from] = *v;
+                }
+                y
+            }
+            Op::Max(pins) => x(0).chunks(x(0).len() / batch).map(|row| tournament(row, &|x| functions.abs(pins, x))).collect(),
+            Op::ArgMax => {
+                let d = len / batch;
+                x(0).chunks(d).flat_map(|row| (0..d).map(|i| f64::from(u8::from(i == arg_max(row))))).collect()
+            }
+        };
+        values.push(value);
+    }
+    values
+}
+
+/// The largest of a row, by halves: (a + b + |a - b|) / 2 of element i and i + half, in the order the lowering takes.
+fn tournament(row: &[f64], abs: &dyn Fn(f64) -> f64) -> f64 {
+    let mut row = row.to_vec();
+    while row.len() > 1 {
+        let half = row.len().div_ceil(2);
+        let paired: Vec<f64> = (0..half)
+            .map(|i| match row.get(i + half) {
+                Some(&b) => 0.5 * (row[i] + b) + 0.5 * abs(row[i] - b),
+                None => row[i],
+            })
+            .collect();
+        row = paired;
+    }
+    row[0]
+}

@@ -1,0 +1,357 @@
+//! The graph type. Nodes only ever refer to nodes made before them, so the order of creation is an order of evaluation.
+
+use std::fmt::Write;
+
+use hecc_plan::{Function, Span};
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::EdgeRef;
+
+use crate::check::hir::Pins;
+
+/// A node of a [`Graph`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Id(NodeIndex);
+
+impl Id {
+    /// Position in the order of creation.
+    pub fn index(self) -> usize {
+        self.0.index()
+    }
+}
+
+/// Shape of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Shape {
+    /// A vector of that length per sample.
+    Sample(usize),
+    /// One vector (a bias); length 1 is a number for the whole batch.
+    Vector(usize),
+    /// One matrix `[out, in]`.
+    Matrix(usize, usize),
+}
+
+/// A value that comes from outside.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Data {
+    /// Observation i, normalised.
+    Observation {
+        /// Which.
+        index: usize,
+        /// The next state's.
+        next: bool,
+    },
+    /// Client feature i.
+    Feature {
+        /// Which.
+        index: usize,
+        /// The next state's.
+        next: bool,
+    },
+    /// The action.
+    Action,
+    /// The reward.
+    Reward,
+    /// The end of the episode.
+    Done,
+    /// Noise by name.
+    Noise(String),
+    /// 1 for every sample of the batch (0 in the lanes that no sample fills).
+    Ones,
+}
+
+/// An operation. Element-wise operands have one shape; broadcasts are nodes of their own.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// From outside, per sample.
+    Data(Data),
+    /// A carried state (weights, biases, optimiser state) as the update starts.
+    State(String),
+    /// A constant, per sample or one.
+    Constant(f64),
+    /// a + b.
+    Add,
+    /// a − b.
+    Sub,
+    /// a b.
+    Mul,
+    /// c a.
+    Scale(f64),
+    /// a + c.
+    Offset(f64),
+    /// x `[B, in]`, W `[out, in]`: W x per sample.
+    Dense,
+    /// δ `[B, out]`, W `[out, in]`: Wᵀ δ per sample.
+    DenseTranspose,
+    /// δ `[B, out]`, x `[B, in]`: Σ over the batch of δ xᵀ.
+    DenseGradient,
+    /// A vector for every sample.
+    Spread,
+    /// Σ over the batch.
+    SumBatch,
+    /// Σ over the elements.
+    SumElements,
+    /// A scalar for every element.
+    Broadcast,
+    /// Elements from `start`.
+    Slice {
+        /// First element.
+        start: usize,
+    },
+    /// The adjoint of a slice: zeros around.
+    Place {
+        /// First element.
+        start: usize,
+    },
+    /// A function of each element.
+    Map(Map),
+    /// Largest element.
+    Max(Pins),
+    /// One-hot of the largest element.
+    ArgMax,
+    /// Smaller (or larger) of two, element-wise.
+    Extremum {
+        /// Larger, not smaller.
+        larger: bool,
+        /// Pins of the polynomial in the difference.
+        pins: Pins,
+    },
+    /// The identity, through which no gradient flows.
+    Stop,
+}
+
+/// A function of each element.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Map {
+    /// Which.
+    pub function: Elementwise,
+    /// 0 for the function, 1 for its derivative.
+    pub order: u8,
+    /// What is known of how to compute it.
+    pub pins: Pins,
+}
+
+/// What a [`Map`] computes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Elementwise {
+    /// A named function, to be approximated.
+    Named(Function),
+    /// A given polynomial, coefficients from degree 0 up.
+    Polynomial(Vec<f64>),
+}
+
+/// A node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// What it computes.
+    pub op: Op,
+    /// Its shape.
+    pub shape: Shape,
+    /// What asked for it.
+    pub span: Span,
+}
+
+/// What leaves the graph.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// New value of a state.
+    State(String),
+    /// A result by name.
+    Result(String),
+}
+
+/// A dataflow graph.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    nodes: DiGraph<Node, usize>,
+    /// What leaves, in order.
+    pub outputs: Vec<(Output, Id)>,
+}
+
+impl Graph {
+    /// Adds a node.
+    pub fn push(&mut self, op: Op, operands: &[Id], shape: Shape, span: Span) -> Id {
+        let id = self.nodes.add_node(Node { op, shape, span });
+        for (slot, operand) in operands.iter().enumerate() {
+            self.nodes.add_edge(operand.0, id, slot);
+        }
+        Id(id)
+    }
+
+    /// The node.
+    pub fn node(&self, id: Id) -> &Node {
+        &self.nodes[id.0]
+    }
+
+    /// Its shape.
+    pub fn shape(&self, id: Id) -> Shape {
+        self.nodes[id.0].shape
+    }
+
+    /// Operands in order of their slots (petgraph lists edges newest first).
+    pub fn operands(&self, id: Id) -> Vec<Id> {
+        let mut edges: Vec<_> = self.nodes.edges_directed(id.0, petgraph::Direction::Incoming).map(|e| (*e.weight(), Id(e.source()))).collect();
+        edges.sort_unstable();
+        edges.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// All nodes, operands first.
+    pub fn ids(&self) -> impl Iterator<Item = Id> + use<> {
+        (0..self.nodes.node_count()).map(|i| Id(NodeIndex::new(i)))
+    }
+
+    /// Number of nodes.
+    pub fn len(&self) -> usize {
+        self.nodes.node_count()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many operand slots and outputs use each node.
+    pub fn uses(&self) -> Vec<usize> {
+        let mut uses: Vec<usize> =
+            self.ids().map(|id| self.nodes.edges_directed(id.0, petgraph::Direction::Outgoing).count()).collect();
+        for (_, id) in &self.outputs {
+            uses[id.index()] += 1;
+        }
+        uses
+    }
+
+    /// All violations of the graph's rules: operand counts and shapes.
+    pub fn verify(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        for id in self.ids() {
+            let node = self.node(id);
+            let operands = self.operands(id);
+            let shapes: Vec<Shape> = operands.iter().map(|&o| self.shape(o)).collect();
+            if operands.iter().any(|o| o.index() >= id.index()) {
+                faults.push(format!("%{} uses a later node", id.index()));
+            }
+            if !fits(&node.op, &shapes, node.shape) {
+                faults.push(format!("%{} = {} of {shapes:?} cannot be {:?}", id.index(), name(&node.op), node.shape));
+            }
+        }
+        for (output, id) in &self.outputs {
+            if id.index() >= self.len() {
+                faults.push(format!("{output:?} is not in the graph"));
+            }
+        }
+        faults
+    }
+
+    /// The graph as text, the same for the same graph.
+    pub fn print(&self) -> String {
+        let mut out = String::new();
+        for id in self.ids() {
+            let node = self.node(id);
+            let operands: Vec<String> = self.operands(id).iter().map(|o| format!("%{}", o.index())).collect();
+            let _ = writeln!(out, "%{} : {} = {} {}", id.index(), shape_text(node.shape), name(&node.op), operands.join(" "));
+        }
+        for (output, id) in &self.outputs {
+            let _ = match output {
+                Output::State(state) => writeln!(out, "{state} <- %{}", id.index()),
+                Output::Result(result) => writeln!(out, "result {result} = %{}", id.index()),
+            };
+        }
+        out.lines().map(str::trim_end).collect::<Vec<_>>().join("\n") + "\n"
+    }
+
+    /// The graph in Graphviz's language.
+    pub fn dot(&self) -> String {
+        let mut out = String::from("digraph tensor {\n  rankdir=LR; node [shape=box, fontname=\"monospace\"];\n");
+        for id in self.ids() {
+            let node = self.node(id);
+            let _ = writeln!(out, "  n{} [label=\"{}\\n{}\"];", id.index(), name(&node.op), shape_text(node.shape));
+            for operand in self.operands(id) {
+                let _ = writeln!(out, "  n{} -> n{};", operand.index(), id.index());
+            }
+        }
+        for (index, (output, id)) in self.outputs.iter().enumerate() {
+            let label = match output {
+                Output::State(name) | Output::Result(name) => name,
+            };
+            let _ = writeln!(out, "  o{index} [label=\"{label}\", shape=ellipse];\n  n{} -> o{index};", id.index());
+        }
+        out + "}\n"
+    }
+}
+
+fn shape_text(shape: Shape) -> String {
+    match shape {
+        Shape::Sample(d) => format!("[B,{d}]"),
+        Shape::Vector(d) => format!("[{d}]"),
+        Shape::Matrix(o, i) => format!("[{o}x{i}]"),
+    }
+}
+
+/// The operation as text.
+pub fn name(op: &Op) -> String {
+    match op {
+        Op::Data(data) => match data {
+            Data::Observation { index, next } => format!("observation {index}{}", if *next { "'" } else { "" }),
+            Data::Feature { index, next } => format!("feature {index}{}", if *next { "'" } else { "" }),
+            Data::Action => "action".to_owned(),
+            Data::Reward => "reward".to_owned(),
+            Data::Done => "done".to_owned(),
+            Data::Noise(name) => format!("noise {name}"),
+            Data::Ones => "ones".to_owned(),
+        },
+        Op::State(name) => format!("state {name}"),
+        Op::Constant(c) => format!("constant {c}"),
+        Op::Add => "add".to_owned(),
+        Op::Sub => "sub".to_owned(),
+        Op::Mul => "mul".to_owned(),
+        Op::Scale(c) => format!("scale {c}"),
+        Op::Offset(c) => format!("offset {c}"),
+        Op::Dense => "dense".to_owned(),
+        Op::DenseTranspose => "dense_transpose".to_owned(),
+        Op::DenseGradient => "dense_gradient".to_owned(),
+        Op::Spread => "spread".to_owned(),
+        Op::SumBatch => "sum_batch".to_owned(),
+        Op::SumElements => "sum_elements".to_owned(),
+        Op::Broadcast => "broadcast".to_owned(),
+        Op::Slice { start } => format!("slice {start}"),
+        Op::Place { start } => format!("place {start}"),
+        Op::Map(map) => {
+            let function = match &map.function {
+                Elementwise::Named(f) => f.name().to_owned(),
+                Elementwise::Polynomial(c) => format!("poly{c:?}"),
+            };
+            let pins = pins_text(&map.pins);
+            format!("map {function}{}{pins}", if map.order == 1 { "'" } else { "" })
+        }
+        Op::Max(pins) => format!("max{}", pins_text(pins)),
+        Op::ArgMax => "argmax".to_owned(),
+        Op::Extremum { larger, pins } => format!("{}2{}", if *larger { "max" } else { "min" }, pins_text(pins)),
+        Op::Stop => "stop".to_owned(),
+    }
+}
+
+fn pins_text(pins: &Pins) -> String {
+    let degree = pins.degree.map(|d| format!("degree {d}"));
+    let range = pins.range.map(|r| format!("[{}, {}]", r.low, r.high));
+    let parts: Vec<String> = degree.into_iter().chain(range).collect();
+    if parts.is_empty() { String::new() } else { format!("({})", parts.join(" on ")) }
+}
+
+fn fits(op: &Op, operands: &[Shape], shape: Shape) -> bool {
+    use Shape::{Matrix, Sample, Vector};
+    match (op, operands) {
+        (Op::Data(_), []) => matches!(shape, Sample(_)),
+        (Op::State(_) | Op::Constant(_), []) => true,
+        (Op::Add | Op::Sub | Op::Mul | Op::Extremum { .. }, [a, b]) => *a == shape && *b == shape,
+        (Op::Scale(_) | Op::Offset(_) | Op::Map(_) | Op::Stop, [a]) => *a == shape,
+        (Op::Dense, [Sample(i), Matrix(o, j)]) => i == j && shape == Sample(*o),
+        (Op::DenseTranspose, [Sample(o), Matrix(p, i)]) => o == p && shape == Sample(*i),
+        (Op::DenseGradient, [Sample(o), Sample(i)]) => shape == Matrix(*o, *i),
+        (Op::Spread, [Vector(d)]) | (Op::ArgMax, [Sample(d)]) => shape == Sample(*d),
+        (Op::SumBatch, [Sample(d)]) => shape == Vector(*d),
+        (Op::SumElements | Op::Max(_), [Sample(_)]) => shape == Sample(1),
+        (Op::Broadcast, [Sample(1)]) => matches!(shape, Sample(_)),
+        (Op::Slice { start }, [Sample(d)]) => matches!(shape, Sample(n) if start + n <= *d),
+        (Op::Place { start }, [Sample(n)]) => matches!(shape, Sample(d) if start + n <= d),
+        _ => false,
+    }
+}

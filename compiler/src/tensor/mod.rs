@@ -1,0 +1,11 @@
+//! The tensor graph: networks, losses, gradients and optimiser steps as one dataflow graph.
+
+pub mod autodiff;
+pub mod build;
+mod error;
+pub mod eval;
+pub mod graph;
+mod ranges;
+
+pub use error::TensorError;
+pub use graph::{Data, Graph, Id, Node, Op, Output, Shape};

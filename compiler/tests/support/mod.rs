@@ -1,0 +1,165 @@
+//! Runs a plan on clear slots, and the tensor graph beside it.
+
+use std::collections::BTreeMap;
+
+use hecc_compiler::check::hir::{Pins, Program};
+use hecc_compiler::schemes::ckks::{self, approximate::approximate};
+use hecc_compiler::tensor::eval::{self, Functions};
+use hecc_compiler::tensor::graph::{Elementwise, Map};
+use hecc_compiler::tensor::{Data, Graph, Output};
+use hecc_plan::clear::Sources;
+use hecc_plan::oracle::{Oracle, pack, unpack};
+use hecc_plan::{Plan, Target, Tensor, Tensors, Wires, drive};
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+/// A stream of numbers in [-1, 1].
+pub struct Numbers(ChaCha20Rng);
+
+impl Numbers {
+    pub fn new(seed: u64) -> Self {
+        Self(ChaCha20Rng::seed_from_u64(seed))
+    }
+
+    pub fn next(&mut self) -> f64 {
+        (self.0.next_u64() >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.0.next_u64() % n as u64) as usize
+    }
+}
+
+/// A random batch in the environment's units, and weights around their initial values.
+pub fn data(program: &Program, plan: &Plan, seed: u64) -> (Tensors, Tensors) {
+    use hecc_compiler::check::hir::ActionKind;
+    let mut numbers = Numbers::new(seed);
+    let rows = plan.geometry.batch;
+    let mut batch = Tensors::new();
+    for observation in &program.env.observations {
+        for name in [observation.name.clone(), format!("{}_next", observation.name)] {
+            let dim = observation.ranges.len();
+            let value = |i: usize, n: f64| {
+                let range = observation.ranges[i % dim];
+                range.low + (range.high - range.low) * (0.5 + 0.5 * n)
+            };
+            let data = (0..rows * dim).map(|i| value(i, numbers.next())).collect();
+            batch.insert(name, Tensor::new(vec![rows, dim], data));
+        }
+    }
+    let action = match &program.env.action.kind {
+        ActionKind::Discrete { k } => {
+            let mut data = vec![0.0; rows * k];
+            (0..rows).for_each(|row| data[row * k + numbers.below(*k)] = 1.0);
+            Tensor::new(vec![rows, *k], data)
+        }
+        ActionKind::MultiDiscrete { n, k } => Tensor::zeros(&[rows, n * k]),
+        ActionKind::Continuous { ranges, .. } => {
+            let data = (0..rows * ranges.len()).map(|i| ranges[i % ranges.len()].high * numbers.next()).collect();
+            Tensor::new(vec![rows, ranges.len()], data)
+        }
+    };
+    batch.insert(program.env.action.name.clone(), action);
+    batch.insert(program.env.reward.clone(), Tensor::new(vec![rows], (0..rows).map(|_| numbers.next()).collect()));
+    batch.insert("done".into(), Tensor::new(vec![rows], (0..rows).map(|_| numbers.below(2) as f64).collect()));
+    let mut states = hecc_plan::init::initial(plan);
+    for state in states.values_mut() {
+        state.data.iter_mut().for_each(|v| *v += 0.1 * numbers.next());
+    }
+    for (name, shape) in &plan.public {
+        let fan = shape.get(1).copied().unwrap_or(1) as f64;
+        let values = (0..shape.iter().product()).map(|_| numbers.next() / fan.sqrt()).collect();
+        states.entry(name.clone()).or_insert_with(|| Tensor::new(shape.clone(), values));
+    }
+    (batch, states)
+}
+
+/// New states and results of one run of `plan` on clear slots.
+pub fn run_plan(plan: &Plan, batch: &Tensors, states: &Tensors) -> BTreeMap<Target, Tensor> {
+    let mut known = BTreeMap::new();
+    let mut decrypted = BTreeMap::new();
+    let mut values = BTreeMap::new();
+    let wires = Wires::new(plan);
+    let mut slots = BTreeMap::new();
+    for round in &plan.rounds {
+        for id in &round.inputs {
+            let input = &plan.inputs[id.0 as usize];
+            let wanted: Vec<_> = input.contents.iter().map(|c| c.tensor).collect();
+            let sources = Sources { batch, states, decrypted: &decrypted };
+            plan.client.eval(&wanted, sources, &mut known).expect("the batch is whole");
+            slots.insert(id.0, pack(plan, &input.contents, |id| &known[id]));
+        }
+        let oracle = Oracle::new(plan, &slots, states).expect("public arrays are there");
+        drive(&oracle, plan, round.steps, &wires, 2).unwrap_or_else(|never| match never {});
+        for id in &round.outputs {
+            let output = &plan.outputs[id.0 as usize];
+            let wire = wires.get(output.wire.index()).expect("an output is held");
+            unpack(plan, &output.contents, &wire, &mut values);
+        }
+        for (target, value) in &values {
+            if let Target::Value { id, .. } = target {
+                decrypted.insert(*id, value.clone());
+            }
+        }
+    }
+    values
+}
+
+/// The plan's polynomials.
+pub struct Approximated<'a>(pub &'a Program);
+
+impl Functions for Approximated<'_> {
+    fn map(&self, map: &Map, x: f64) -> f64 {
+        let cap = if map.pins.degree.is_some() { usize::MAX } else { ckks::degree_cap() };
+        let p = approximate(&map.function, &map.pins, ckks::tolerance(self.0), cap);
+        if map.order == 0 { p.eval(x) } else { p.derivative().eval(x) }
+    }
+
+    fn abs(&self, pins: &Pins, x: f64) -> f64 {
+        if self.0.secure.client.contains(&hecc_compiler::check::hir::ClientOp::Max) {
+            return x.abs();
+        }
+        let map = Map { function: Elementwise::Named(hecc_plan::Function::Abs), order: 0, pins: *pins };
+        self.map(&map, x)
+    }
+}
+
+/// Outputs of the tensor graph on the same data.
+pub fn run_graph(program: &Program, graph: &Graph, batch: &Tensors, states: &Tensors, functions: &dyn Functions) -> Vec<(Output, Vec<f64>)> {
+    let rows = batch["done"].data.len();
+    let data = |data: &Data| -> Vec<f64> {
+        match data {
+            Data::Observation { index, next } => {
+                let observation = &program.env.observations[*index];
+                let name = if *next { format!("{}_next", observation.name) } else { observation.name.clone() };
+                let dim = observation.ranges.len();
+                let normal = |(i, v): (usize, &f64)| {
+                    let range = observation.ranges[i % dim];
+                    2.0 * (v - range.low) / (range.high - range.low) - 1.0
+                };
+                batch[&name].data.iter().enumerate().map(normal).collect()
+            }
+            Data::Action => {
+                let array = batch[&program.env.action.name].data.clone();
+                match &program.env.action.kind {
+                    hecc_compiler::check::hir::ActionKind::Continuous { ranges, .. } => {
+                        let normal = |(i, v): (usize, &f64)| {
+                            let range = ranges[i % ranges.len()];
+                            2.0 * (v - range.low) / (range.high - range.low) - 1.0
+                        };
+                        array.iter().enumerate().map(normal).collect()
+                    }
+                    _ => array,
+                }
+            }
+            Data::Reward => batch[&program.env.reward].data.clone(),
+            Data::Done => batch["done"].data.clone(),
+            Data::Noise(name) => batch[name].data.clone(),
+            Data::Feature { .. } => panic!("tests of features compare elsewhere"),
+            Data::Ones => vec![1.0; rows],
+        }
+    };
+    let states = states.iter().map(|(name, t)| (name.clone(), t.data.clone())).collect();
+    let values = eval::eval(graph, rows, functions, &data, &states);
+    graph.outputs.iter().map(|(output, id)| (output.clone(), values[id.index()].clone())).collect()
+}

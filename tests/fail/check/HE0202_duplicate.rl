@@ -1,0 +1,27 @@
+env "CartPole-v1" {
+    observe s: [4] in [-4.8, 4.8], [-4, 4], [-0.42, 0.42], [-4, 4]
+    act     a: one of 2
+    reward  r in [-1, 1]
+}
+
+net q(s) -> [2] {
+    dense 2
+}
+
+net q(s) -> [2] {
+    dense 2
+}
+
+algorithm own(q) {
+    parameter optimizer
+    let y = r
+    let y = 2 * r
+    let s = r
+    minimize mean((dot(q(s), a) - y)^2) over q with optimizer
+}
+
+train own(q) {
+    updates   = 10
+    updates   = 11
+    optimizer = sgd(0.1)
+}

@@ -1,0 +1,3 @@
+env "CartPole-v1" {
+    act a: one of 2
+}

@@ -1,0 +1,21 @@
+env "CartPole-v1" {
+    observe s: [4] in [-4.8, 4.8], [-4, 4], [-0.42, 0.42], [-4, 4]
+    act     a: one of 2
+    reward  r in [-1, 1]
+}
+
+net q(s) -> [2] {
+    dense 0
+    dense 2 relu(degree: 2.5)
+}
+
+algorithm own(q) {
+    parameter optimizer
+    let y = r^0.5
+    minimize mean((dot(q(s), a) - r)^2) over q with momentum(lr: -1, beta: 2)
+}
+
+train own(q) {
+    updates   = 10
+    optimizer = sgd(0.1)
+}

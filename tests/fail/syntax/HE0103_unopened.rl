@@ -1,0 +1,5 @@
+train dqn(q) {
+    discount = 0.99)
+    tau = 0.1]
+}
+}

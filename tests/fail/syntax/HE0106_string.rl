@@ -1,0 +1,3 @@
+env "CartPole-v1 {
+    reward r in [-1, 1]
+}

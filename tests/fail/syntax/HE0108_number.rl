@@ -1,0 +1,3 @@
+train dqn(q) {
+    discount = 1e999
+}

@@ -83,3 +83,43 @@ fn activations_of_any_degree() {
     agrees(&dqn("dense 4 silu(degree: 6, range: [-1, 4]) dense 2", 8, "sgd(lr: 0.1)", "client = [max]"), 10);
     agrees(&dqn("dense 4 poly(0.1, 0.5, 0.25, -0.1) dense 2", 8, "sgd(lr: 0.1)", "client = [max]"), 10);
 }
+
+#[test]
+fn a_served_network_public_and_secret() {
+    let serve = |net: &str, public: &str| {
+        format!(
+            r#"env "Pendulum-v1" {{ observe s: [3] in [-1, 1], [-1, 1], [-8, 8]  act a: [1] in [-2, 2]  reward r in [-16.3, 0] }}
+net actor(s) -> [1] {{ {net} }}
+serve actor(s) {{ batch = 12 }}
+secure ckks {{ secret = [s] {public} }}"#
+        )
+    };
+    for public in ["", "public = [actor]"] {
+        agrees(&serve("dense 16 silu dense 5 tanh(degree: 5) dense 1 tanh", public), 10);
+        agrees(&serve("dense 7 nobias relu(degree: 2) dense 1", public), 10);
+    }
+}
+
+#[test]
+fn a_custom_algorithm_with_every_kind_of_expression() {
+    agrees(
+        r#"env "Other-v0" { observe s: [3] in [-1, 1]  observe x: [2] in [0, 4]  act a: one of 3  reward r in [-2, 2] }
+net q(s, x) -> [3] { dense 6 square dense 3 }
+net v(s) -> [1] { dense 4 tanh(degree: 3, range: [-2, 2]) dense 1 }
+algorithm mixed(q, v) {
+    parameter discount, optimizer
+    state t = copy(q)
+    state u = copy(v)
+    let target = stop(r + discount * (1 - done) * max(t(s', x'), degree: 4, range: [-3, 3]))
+    let e = dot(q(s, x), a) - target
+    t <- mix(t, q, 0.1)
+    minimize mean(e^2) over q with optimizer
+    minimize mean((v(s) - max(u(s'), dot(old(q)(s, x), a), degree: 2, range: [-4, 4]))^2) + 0.01 * mean(v(s)^2) over v with sgd(lr: 0.2)
+    u <- mix(u, v, 0.05)
+    reveal mean(e^2) as "loss"
+}
+train mixed(q, v) { discount = 0.9 batch = 11 updates = 2 optimizer = momentum(lr: 0.3, beta: 0.5) }
+secure ckks { refresh = client }"#,
+        11,
+    );
+}

@@ -17,8 +17,8 @@ use crate::tensor::{Graph, Id, Op as TensorOp, Output, Shape};
 /// What a tensor value is.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
-    /// The client knows it, per sample: `scale` times a node of its program.
-    Known { clear: ClearId, dim: usize, scale: f64 },
+    /// The client knows it, per sample: `scale` times a node of its program, which has `dim` elements or one for all.
+    Known { clear: ClearId, dim: usize, elements: usize, scale: f64 },
     /// A vector of the key owner's for every sample (a bias): `scale` times a node of its program.
     Bias { clear: ClearId, dim: usize, scale: f64 },
     /// The same, but the server's own, in the clear.
@@ -202,7 +202,7 @@ impl<'a> Lowering<'a> {
                 Some(Value::Cts(self.multiply(&a, &b, span)))
             }
             TensorOp::Scale(c) => Some(match first {
-                Value::Known { clear, dim, scale } => Value::Known { clear, dim, scale: c * scale },
+                Value::Known { clear, dim, elements, scale } => Value::Known { clear, dim, elements, scale: c * scale },
                 Value::Bias { clear, dim, scale } => Value::Bias { clear, dim, scale: c * scale },
                 Value::PublicBias { name, dim, scale } => Value::PublicBias { name, dim, scale: c * scale },
                 Value::Cts(cts) => Value::Cts(Cts { factor: c * cts.factor, ..cts }),
@@ -245,7 +245,7 @@ impl<'a> Lowering<'a> {
                 let x = self.natural(&first, span)?;
                 if p.degree() == 0 {
                     let clear = self.client.ones(self.program);
-                    return Some(Value::Known { clear, dim, scale: p.coefficients[0] });
+                    return Some(Value::Known { clear, dim, elements: 1, scale: p.coefficients[0] });
                 }
                 Some(Value::Cts(self.polynomial(&x, &p, span)))
             }
@@ -277,71 +277,79 @@ impl<'a> Lowering<'a> {
         let mut parts = Vec::new();
         for &operand in operands {
             parts.push(match self.get(operand)? {
-                Value::Known { clear, scale, .. } => (clear, scale),
+                Value::Known { clear, scale, elements, .. } => (clear, scale, elements),
                 other if exchanged => {
                     let cts = self.natural(&other, span)?;
-                    (self.exchange(&cts, span), 1.0)
+                    (self.exchange(&cts), 1.0, cts.dim)
                 }
                 _ => return self.unsupported("this client-side operation", span),
             });
         }
+        let widest = parts.iter().map(|p| p.2).max().unwrap_or(dim);
         let client = &mut self.client;
-        let known = |clear: ClearId, scale: f64| Some(Value::Known { clear, dim, scale });
-        let plain = |client: &mut Client, (clear, scale): (ClearId, f64)| client.scaled(clear, scale);
+        let known = |clear: ClearId, elements: usize, scale: f64| Some(Value::Known { clear, dim, elements, scale });
+        let plain = |client: &mut Client, (clear, scale, _): (ClearId, f64, usize)| client.scaled(clear, scale);
         match op {
-            TensorOp::Data(data) => known(client.data(self.program, data, dim), 1.0),
-            TensorOp::Constant(c) => known(client.ones(self.program), *c),
-            TensorOp::Scale(c) => known(parts[0].0, c * parts[0].1),
-            TensorOp::Broadcast | TensorOp::Stop => known(parts[0].0, parts[0].1),
-            TensorOp::Mul => known(client.push(ClearOp::Mul(parts[0].0, parts[1].0)), parts[0].1 * parts[1].1),
+            TensorOp::Data(data) => {
+                let elements = if matches!(data, crate::tensor::Data::Ones) { 1 } else { dim };
+                known(client.data(self.program, data, dim), elements, 1.0)
+            }
+            TensorOp::Constant(c) => known(client.ones(self.program), 1, *c),
+            TensorOp::Scale(c) => known(parts[0].0, widest, c * parts[0].1),
+            TensorOp::Broadcast | TensorOp::Stop => known(parts[0].0, widest, parts[0].1),
+            TensorOp::Mul => known(client.push(ClearOp::Mul(parts[0].0, parts[1].0)), widest, parts[0].1 * parts[1].1),
             TensorOp::Add | TensorOp::Sub => {
                 // Relative to the first, so that a common small constant stays outside of what is encrypted.
                 let common = if parts[0].1 == 0.0 { 1.0 } else { parts[0].1 };
                 let a = client.scaled(parts[0].0, parts[0].1 / common);
                 let b = client.scaled(parts[1].0, parts[1].1 / common);
-                known(client.push(if matches!(op, TensorOp::Add) { ClearOp::Add(a, b) } else { ClearOp::Sub(a, b) }), common)
+                let op = if matches!(op, TensorOp::Add) { ClearOp::Add(a, b) } else { ClearOp::Sub(a, b) };
+                known(client.push(op), widest, common)
             }
             TensorOp::Offset(c) => {
                 let x = plain(client, parts[0]);
-                known(client.push(ClearOp::Affine { x, factor: 1.0, offset: *c }), 1.0)
+                known(client.push(ClearOp::Affine { x, factor: 1.0, offset: *c }), widest, 1.0)
             }
-            TensorOp::SumElements => known(client.push(ClearOp::SumElements(parts[0].0)), parts[0].1),
-            TensorOp::Slice { start } => known(client.push(ClearOp::Slice { x: parts[0].0, start: *start, len: dim }), parts[0].1),
+            TensorOp::SumElements => {
+                let Shape::Sample(summed) = self.graph.shape(operands[0]) else { return None };
+                // One element for all counts for each.
+                let copies = if parts[0].2 == 1 { summed as f64 } else { 1.0 };
+                known(client.push(ClearOp::SumElements(parts[0].0)), 1, parts[0].1 * copies)
+            }
+            TensorOp::Slice { .. } if parts[0].2 == 1 => known(parts[0].0, 1, parts[0].1),
+            TensorOp::Slice { start } => known(client.push(ClearOp::Slice { x: parts[0].0, start: *start, len: dim }), dim, parts[0].1),
             TensorOp::Place { start } => {
                 let x = plain(client, parts[0]);
                 let Shape::Sample(width) = self.graph.shape(operands[0]) else { return None };
                 let ones = client.ones(self.program);
-                let zeros = |client: &mut Client, n: usize| {
-                    let zero = client.push(ClearOp::Affine { x: ones, factor: 0.0, offset: 0.0 });
-                    vec![zero; n]
-                };
-                let mut whole = zeros(client, *start);
-                whole.push(x);
-                whole.extend(zeros(client, dim - start - width));
-                known(client.push(ClearOp::Concat(whole)), 1.0)
+                let zero = client.push(ClearOp::Affine { x: ones, factor: 0.0, offset: 0.0 });
+                let mut whole = vec![zero; *start];
+                whole.extend(vec![x; width / parts[0].2]);
+                whole.extend(vec![zero; dim - start - width]);
+                known(client.push(ClearOp::Concat(whole)), dim, 1.0)
             }
             TensorOp::Map(map) => {
                 let x = plain(client, parts[0]);
                 match &map.function {
-                    Elementwise::Named(function) => known(client.map(*function, map.order, x), 1.0),
+                    Elementwise::Named(function) => known(client.map(*function, map.order, x), widest, 1.0),
                     Elementwise::Polynomial(_) => {
                         let p = self.approximation(map);
                         let op = ClearOp::Chebyshev { x, centre: p.centre, half: p.half, coefficients: p.coefficients };
-                        known(self.client.push(op), 1.0)
+                        known(self.client.push(op), widest, 1.0)
                     }
                 }
             }
             TensorOp::Max(_) => {
                 let x = plain(client, parts[0]);
-                known(client.push(ClearOp::MaxElements(x)), 1.0)
+                known(client.push(ClearOp::MaxElements(x)), 1, 1.0)
             }
             TensorOp::ArgMax => {
                 let x = plain(client, parts[0]);
-                known(client.push(ClearOp::ArgMax(x)), 1.0)
+                known(client.push(ClearOp::ArgMax(x)), widest, 1.0)
             }
             TensorOp::Extremum { larger, .. } => {
                 let (a, b) = (plain(client, parts[0]), plain(client, parts[1]));
-                known(client.push(if *larger { ClearOp::Max(a, b) } else { ClearOp::Min(a, b) }), 1.0)
+                known(client.push(if *larger { ClearOp::Max(a, b) } else { ClearOp::Min(a, b) }), widest, 1.0)
             }
             TensorOp::State(_) | TensorOp::Dense | TensorOp::DenseTranspose | TensorOp::DenseGradient | TensorOp::Spread | TensorOp::SumBatch => {
                 self.unsupported("this client-side operation", span)
@@ -350,7 +358,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// Sends a value to the client in the middle of the update.
-    fn exchange(&mut self, cts: &Cts, span: Span) -> ClearId {
+    fn exchange(&mut self, cts: &Cts) -> ClearId {
         let id = self.decrypted;
         self.decrypted += 1;
         let mut round = 0;
@@ -360,7 +368,6 @@ impl<'a> Lowering<'a> {
             round = round.max(self.circuit.nodes[wire.index()].round);
             self.circuit.outputs.push(OutputDraft { label: "to the client".to_owned(), wire, contents, headroom: RESULT_BITS });
         }
-        let _ = span;
         self.client.decrypted(id, round)
     }
 
@@ -402,9 +409,9 @@ impl<'a> Lowering<'a> {
     /// A fresh value as ciphertexts at a given factor.
     fn fresh(&mut self, value: &Value, factor: f64, span: Span) -> Option<Cts> {
         match value {
-            Value::Known { clear, dim, scale } => {
+            Value::Known { clear, dim, elements, scale } => {
                 let round = self.client.round(*clear);
-                let period = dim.next_power_of_two();
+                let period = elements.next_power_of_two();
                 let wires = (0..self.grid.groups())
                     .map(|group| {
                         let layout = Layout::Samples { group, period };
@@ -412,7 +419,7 @@ impl<'a> Lowering<'a> {
                         self.circuit.input("batch", contents, round, span)
                     })
                     .collect();
-                Some(Cts { wires, factor, dim: *dim, clean: true })
+                Some(Cts { wires, factor, dim: *dim, clean: elements == dim || dim.is_power_of_two() })
             }
             Value::Bias { clear, dim, scale } => {
                 let round = self.client.round(*clear);
@@ -428,7 +435,7 @@ impl<'a> Lowering<'a> {
 
     fn sum(&mut self, a: Value, b: Value, minus: bool, wish: Option<f64>, span: Span) -> Option<Value> {
         let negate = |value: Value| match value {
-            Value::Known { clear, dim, scale } => Value::Known { clear, dim, scale: -scale },
+            Value::Known { clear, dim, elements, scale } => Value::Known { clear, dim, elements, scale: -scale },
             Value::Bias { clear, dim, scale } => Value::Bias { clear, dim, scale: -scale },
             Value::PublicBias { name, dim, scale } => Value::PublicBias { name, dim, scale: -scale },
             Value::Cts(cts) => Value::Cts(Cts { factor: -cts.factor, ..cts }),

@@ -1,0 +1,67 @@
+//! The library's types, for the kernels that this build uses.
+
+use poulpy_core::layouts::{BackendGLWEAutomorphismKeyPrepared, BackendGLWETensorKeyPrepared, GGLWELayout, Rank};
+use poulpy_hal::api::{ScratchOwnedAlloc, ScratchOwnedBorrow};
+use poulpy_hal::layouts::{ScratchArena, ScratchOwned};
+
+use hecc_plan::{Ckks, KeyShape};
+
+/// AVX-512-IFMA kernels.
+#[cfg(target_feature = "avx512ifma")]
+pub(crate) type Backend = poulpy_cpu_avx512::NTT3x42Ifma;
+/// AVX2 kernels.
+#[cfg(all(target_feature = "avx2", target_feature = "fma", not(target_feature = "avx512ifma")))]
+pub(crate) type Backend = poulpy_cpu_avx::NTT4x30Avx;
+/// Portable kernels.
+#[cfg(not(any(target_feature = "avx512ifma", all(target_feature = "avx2", target_feature = "fma"))))]
+pub(crate) type Backend = poulpy_cpu_portable::NTT4x30Portable;
+
+pub(crate) type Module = poulpy_hal::layouts::Module<Backend>;
+pub(crate) type Ciphertext = poulpy_ckks::layouts::CKKSCiphertextOwned<Backend>;
+pub(crate) type Plaintext = poulpy_ckks::layouts::CKKSPlaintextOwned<Backend>;
+pub(crate) type TensorKey = BackendGLWETensorKeyPrepared<Backend>;
+pub(crate) type RotationKey = BackendGLWEAutomorphismKeyPrepared<Backend>;
+
+/// The library's layout of an evaluation key.
+pub(crate) fn key_layout(ckks: &Ckks, shape: &KeyShape) -> GGLWELayout {
+    GGLWELayout {
+        n: (1u32 << ckks.log_n).into(),
+        base2k: ckks.base2k.into(),
+        dnum: shape.dnum.into(),
+        k_aux: shape.aux.into(),
+        rank_in: Rank(1),
+        rank_out: Rank(1),
+        k_digit: shape.digit.into(),
+        k_offset: 0u32.into(),
+        stride: 1,
+    }
+}
+
+/// Scratch memory: one arena per thread that asks, kept for the next.
+pub(crate) struct Arenas {
+    bytes: usize,
+    free: std::sync::Mutex<Vec<ScratchOwned<Backend>>>,
+}
+
+impl Arenas {
+    /// Arenas of `bytes`.
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self { bytes, free: std::sync::Mutex::default() }
+    }
+
+    /// Lends an arena to `work`.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut ScratchArena<'_, Backend>) -> T) -> T {
+        let held = self.free.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
+        let mut arena = held.unwrap_or_else(|| ScratchOwned::alloc(self.bytes));
+        let result = work(&mut arena.borrow());
+        self.free.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(arena);
+        result
+    }
+
+    /// Overwrites what computations left behind.
+    pub(crate) fn wipe(&self) {
+        for arena in &mut *self.free.lock().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            arena.borrow().wipe(self.bytes);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The CKKS backend. Nothing outside this folder names the cryptographic library.
+
+mod backend;
+mod ciphertext;
+mod executor;
+mod keys;
+mod matrix;
+mod plaintext;
+mod scratch;
+mod secret;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hecc_plan::oracle::Slots;
+use hecc_plan::{InputId, Plan, Tensors, Wire, Wires, drive};
+
+use crate::ckks::backend::{Arenas, Module};
+use crate::ckks::executor::Executor;
+use crate::ckks::keys::{EvaluationKey, EvaluationKeys};
+use crate::ckks::secret::Secret;
+use crate::engine::EngineError;
+use crate::engine::party::{ClientCipher, ServerCipher, parallel};
+
+/// Bytes of a fresh ciphertext.
+pub(crate) fn sealed_len(plan: &Plan, wire: Wire) -> usize {
+    ciphertext::seeded_bytes(&plan.ckks, wire)
+}
+
+/// Encrypts and decrypts.
+pub(crate) struct CkksClient {
+    plan: Arc<Plan>,
+    fingerprint: u64,
+    module: Arc<Module>,
+    secret: Secret,
+    arenas: Arenas,
+    making: Arenas,
+}
+
+impl CkksClient {
+    /// A client with a fresh secret.
+    pub(crate) fn new(plan: Arc<Plan>) -> Result<Self, EngineError> {
+        let module = Arc::new(Module::new(1 << plan.ckks.log_n));
+        let secret = Secret::generate(Arc::clone(&module))?;
+        let inputs = plan.inputs.iter().map(|input| input.wire);
+        let wires = inputs.chain(plan.outputs.iter().map(|output| plan.steps[output.wire.index()].wire));
+        let bytes = wires.map(|wire| ciphertext::client_bytes(&module, &plan.ckks, wire)).max().unwrap_or(0);
+        let making = Arenas::new(keys::making_bytes(&module, &plan.ckks, &plan.keys));
+        Ok(Self { fingerprint: hecc_plan::fingerprint(&plan), plan, module, secret, arenas: Arenas::new(bytes), making })
+    }
+}
+
+impl Drop for CkksClient {
+    fn drop(&mut self) {
+        self.arenas.wipe();
+        self.making.wipe();
+    }
+}
+
+impl ClientCipher for CkksClient {
+    fn keys(&self) -> usize {
+        keys::count(&self.plan.keys)
+    }
+
+    fn key(&self, index: usize) -> Result<Vec<u8>, EngineError> {
+        keys::make(&self.module, &self.plan.ckks, &self.plan.keys, index, self.fingerprint, &self.secret, &self.making)
+    }
+
+    fn seal(&self, label: &str, wire: Wire, slots: &[f64]) -> Result<Vec<u8>, EngineError> {
+        self.arenas.with(|scratch| ciphertext::encrypt(&self.module, &self.plan.ckks, label, wire, slots, &self.secret, scratch))
+    }
+
+    fn opened_len(&self, wire: Wire) -> usize {
+        ciphertext::full_bytes(&self.plan.ckks, wire)
+    }
+
+    fn open(&self, wire: Wire, bytes: &[u8]) -> Result<Slots, EngineError> {
+        self.arenas.with(|scratch| ciphertext::decrypt(&self.module, &self.plan.ckks, wire, bytes, &self.secret, scratch))
+    }
+}
+
+/// Computes on ciphertexts.
+pub(crate) struct CkksServer {
+    plan: Arc<Plan>,
+    fingerprint: u64,
+    module: Arc<Module>,
+    public: Tensors,
+    threads: usize,
+    arriving: Mutex<Vec<Option<EvaluationKey>>>,
+    arenas: Arenas,
+    executor: Option<Executor>,
+    wires: Wires<executor::Ct>,
+}
+
+impl CkksServer {
+    /// A server without keys yet.
+    pub(crate) fn new(plan: Arc<Plan>, public: Tensors, threads: usize) -> Result<Self, EngineError> {
+        let module = Arc::new(Module::new(1 << plan.ckks.log_n));
+        let arriving = (0..keys::count(&plan.keys)).map(|_| None).collect();
+        let arenas = Arenas::new(keys::accepting_bytes(&module, &plan.ckks, &plan.keys));
+        Ok(Self {
+            fingerprint: hecc_plan::fingerprint(&plan),
+            wires: Wires::new(&plan),
+            plan,
+            module,
+            public,
+            threads,
+            arriving: Mutex::new(arriving),
+            arenas,
+            executor: None,
+        })
+    }
+}
+
+impl ServerCipher for CkksServer {
+    fn accept_key(&self, index: usize, message: &[u8]) -> Result<(), EngineError> {
+        let key = keys::accept(&self.module, &self.plan.ckks, &self.plan.keys, index, self.fingerprint, message, &self.arenas)?;
+        if let Some(slot) = self.arriving.lock().unwrap_or_else(PoisonError::into_inner).get_mut(index) {
+            *slot = Some(key);
+        }
+        Ok(())
+    }
+
+    fn ready(&mut self) -> Result<(), EngineError> {
+        let arrived = std::mem::take(self.arriving.get_mut().unwrap_or_else(PoisonError::into_inner));
+        if let Some(index) = arrived.iter().position(Option::is_none) {
+            let name = match keys::which(&self.plan.keys, index) {
+                Some(keys::Which::Rotation(by, _)) => format!("rotation key by {by}"),
+                Some(keys::Which::Relinearisation(shape)) => format!("relinearisation key for {} bits", shape.k),
+                None => "key".to_owned(),
+            };
+            return Err(EngineError::Key(name));
+        }
+        self.arenas = Arenas::new(0);
+        let keys = EvaluationKeys::new(arrived.into_iter().flatten().collect());
+        self.executor = Some(Executor::new(Arc::clone(&self.plan), Arc::clone(&self.module), keys, &self.public)?);
+        Ok(())
+    }
+
+    fn run(&mut self, number: usize, inputs: Vec<(InputId, &[u8])>) -> Result<Vec<Vec<u8>>, EngineError> {
+        let executor = self.executor.as_mut().ok_or(EngineError::Turn("the keys are not there yet"))?;
+        if number == 0 {
+            self.wires = Wires::new(&self.plan);
+        }
+        executor.take_inputs(number == 0, inputs);
+        let round = &self.plan.rounds[number];
+        let (executor, wires) = (&*executor, &self.wires);
+        let outcome = drive(executor, &self.plan, round.steps, wires, self.threads).and_then(|()| {
+            parallel(self.threads, round.outputs.len(), |i| {
+                let index = self.plan.outputs[round.outputs[i].0 as usize].wire.index();
+                let wire = wires.get(index).ok_or(EngineError::Turn("a result is not there"))?;
+                Ok(executor.write(&wire))
+            })
+        });
+        match outcome {
+            Ok(outputs) => {
+                round.outputs.iter().for_each(|id| wires.release(self.plan.outputs[id.0 as usize].wire.index()));
+                Ok(outputs)
+            }
+            Err(error) => {
+                self.wires = Wires::new(&self.plan);
+                Err(error)
+            }
+        }
+    }
+}

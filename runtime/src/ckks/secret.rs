@@ -1,0 +1,86 @@
+//! The secret key.
+
+use poulpy_core::api::{GLWESecretPreparedFactory, GLWESecretSampling};
+use poulpy_core::layouts::{BackendGLWESecret, BackendGLWESecretPrepared, GLWESecretAlloc, Rank};
+use poulpy_hal::layouts::ZnxViewMut;
+use poulpy_hal::source::Source;
+use rand::TryRngCore;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::ckks::backend::{Backend, Module};
+use crate::engine::EngineError;
+
+/// 32 bytes of the operating system's.
+pub(crate) fn entropy() -> Result<Zeroizing<[u8; 32]>, EngineError> {
+    let mut seed = Zeroizing::new([0; 32]);
+    rand::rngs::OsRng.try_fill_bytes(&mut *seed).map_err(|error| EngineError::Entropy(error.to_string()))?;
+    Ok(seed)
+}
+
+/// What the secret is drawn from.
+#[derive(Zeroize, ZeroizeOnDrop)]
+struct Seed([u8; 32]);
+
+/// A ternary secret, each coefficient uniform in {−1, 0, 1}: the seed it is drawn from, and its form for encryption and
+/// decryption. The library wipes its own scratch after use, but not the state of a sampler.
+pub(crate) struct Secret {
+    seed: Seed,
+    prepared: BackendGLWESecretPrepared<Backend>,
+    module: std::sync::Arc<Module>,
+}
+
+/// The coefficients of the secret, overwritten when no longer needed.
+pub(crate) struct Coefficients(BackendGLWESecret<Backend>);
+
+impl Secret {
+    /// A fresh secret.
+    pub(crate) fn generate(module: std::sync::Arc<Module>) -> Result<Self, EngineError> {
+        let seed = Seed(*entropy()?);
+        let mut prepared = module.glwe_secret_prepared_alloc(Rank(1));
+        module.glwe_secret_prepare(&mut prepared, coefficients(&module, &seed).get());
+        Ok(Self { seed, prepared, module })
+    }
+
+    /// The form for encryption and decryption.
+    pub(crate) fn prepared(&self) -> &BackendGLWESecretPrepared<Backend> {
+        &self.prepared
+    }
+
+    /// The coefficients, drawn again, for the evaluation keys.
+    pub(crate) fn coefficients(&self) -> Coefficients {
+        coefficients(&self.module, &self.seed)
+    }
+}
+
+fn coefficients(module: &Module, seed: &Seed) -> Coefficients {
+    let mut secret = Coefficients(module.glwe_secret_alloc(Rank(1)));
+    module.glwe_secret_fill_ternary_prob(&mut secret.0, 2.0 / 3.0, &mut Source::new(seed.0));
+    secret
+}
+
+impl Coefficients {
+    /// For the library.
+    pub(crate) fn get(&self) -> &BackendGLWESecret<Backend> {
+        &self.0
+    }
+}
+
+impl Drop for Coefficients {
+    fn drop(&mut self) {
+        self.0.data_mut().raw_mut().zeroize();
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        // The library gives no access to the words of the prepared form: preparing zero overwrites them all.
+        let zero = self.module.glwe_secret_alloc(Rank(1));
+        self.module.glwe_secret_prepare(&mut self.prepared, &zero);
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}

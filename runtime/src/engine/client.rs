@@ -1,0 +1,169 @@
+//! The client: owner of data, states and secret.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hecc_plan::clear::Sources;
+use hecc_plan::{ClearId, ClearOp, Plan, Target, Tensor, Tensors, oracle};
+
+use crate::engine::EngineError;
+use crate::engine::party::{ClientCipher, parallel};
+use crate::wire::{self, Kind, Reader, WireError};
+
+/// Larger values of a state count as divergence.
+const DIVERGED: f64 = 1e6;
+
+/// Packs and encrypts what a round needs; decrypts and unpacks what it brings.
+pub struct Client {
+    plan: Arc<Plan>,
+    fingerprint: u64,
+    cipher: Box<dyn ClientCipher>,
+    threads: usize,
+}
+
+/// What the client knows within one update.
+#[derive(Default)]
+pub struct Progress {
+    known: BTreeMap<ClearId, Tensor>,
+    decrypted: BTreeMap<u32, Tensor>,
+    values: BTreeMap<Target, Tensor>,
+}
+
+impl Client {
+    pub(crate) fn new(plan: Arc<Plan>, cipher: Box<dyn ClientCipher>, threads: usize) -> Self {
+        Self { fingerprint: hecc_plan::fingerprint(&plan), plan, cipher, threads }
+    }
+
+    /// How many evaluation keys the server needs.
+    pub fn keys(&self) -> usize {
+        self.cipher.keys()
+    }
+
+    /// The message with evaluation key `index`.
+    ///
+    /// # Errors
+    /// If the operating system has no random numbers or the library fails.
+    pub fn key(&self, index: usize) -> Result<Vec<u8>, EngineError> {
+        self.cipher.key(index)
+    }
+
+    /// Checks batch and states before an update.
+    ///
+    /// # Errors
+    /// Missing or misshapen arrays, and a batch of another size.
+    pub fn check(&self, batch: &Tensors, states: &Tensors) -> Result<(), EngineError> {
+        for node in &self.plan.client.nodes {
+            if let ClearOp::Batch { name, .. } = &node.op
+                && let Some(array) = batch.get(name)
+            {
+                let got = array.shape.first().copied().unwrap_or(1);
+                if got != self.plan.geometry.batch {
+                    return Err(EngineError::Batch { name: name.clone(), got, want: self.plan.geometry.batch });
+                }
+            }
+        }
+        for state in &self.plan.states {
+            let value = states.get(&state.name).ok_or_else(|| EngineError::Array(format!("the state `{}` is missing", state.name)))?;
+            if value.shape != state.shape || value.data.len() != state.shape.iter().product::<usize>() {
+                return Err(EngineError::Array(format!(
+                    "the state `{}` has shape {:?}, where the plan has {:?}",
+                    state.name, value.shape, state.shape
+                )));
+            }
+            if let Some(sample) = value.data.iter().position(|v| !v.is_finite()) {
+                return Err(EngineError::NotFinite { name: state.name.clone(), sample });
+            }
+        }
+        Ok(())
+    }
+
+    /// The message of round `number`.
+    ///
+    /// # Errors
+    /// [`EngineError`] for data that the plan cannot take, or if the library fails.
+    pub fn upload(&self, number: usize, batch: &Tensors, states: &Tensors, progress: &mut Progress) -> Result<Vec<u8>, EngineError> {
+        let plan = &*self.plan;
+        let round = &plan.rounds[number];
+        let inputs: Vec<_> = round.inputs.iter().map(|id| (*id, &plan.inputs[id.0 as usize])).collect();
+        let mut wanted: Vec<ClearId> = inputs.iter().flat_map(|(_, input)| input.contents.iter().map(|c| c.tensor)).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let sources = Sources { batch, states, decrypted: &progress.decrypted };
+        plan.client.eval(&wanted, sources, &mut progress.known)?;
+        let known = &progress.known;
+        let sealed = parallel(self.threads, inputs.len(), |i| {
+            let (_, input) = inputs[i];
+            let slots = oracle::pack(plan, &input.contents, |id| &known[id]);
+            if let Some(slot) = slots.iter().position(|v| !v.is_finite()) {
+                return Err(EngineError::NotFinite { name: input.label.clone(), sample: slot % plan.geometry.lanes });
+            }
+            self.cipher.seal(&input.label, input.wire, &slots)
+        })?;
+        let mut payload = Vec::with_capacity(8 + sealed.iter().map(|s| 4 + s.len()).sum::<usize>());
+        payload.extend_from_slice(&(number as u32).to_le_bytes());
+        payload.extend_from_slice(&(sealed.len() as u32).to_le_bytes());
+        for ((id, _), bytes) in inputs.iter().zip(&sealed) {
+            payload.extend_from_slice(&id.0.to_le_bytes());
+            payload.extend_from_slice(bytes);
+        }
+        Ok(wire::encode(Kind::Upload, self.fingerprint, &payload))
+    }
+
+    /// Takes the server's answer of round `number`.
+    ///
+    /// # Errors
+    /// A message that is not this round's answer.
+    pub fn receive(&self, number: usize, message: &[u8], progress: &mut Progress) -> Result<(), EngineError> {
+        let plan = &*self.plan;
+        let mut reader = Reader(wire::decode(message, Kind::Download, self.fingerprint)?);
+        if reader.u32()? != number as u32 {
+            return Err(EngineError::Turn("the answer is that of another round"));
+        }
+        let round = &plan.rounds[number];
+        if reader.u32()? as usize != round.outputs.len() {
+            return Err(WireError::Damaged("the number of ciphertexts is not the round's").into());
+        }
+        let mut parts = Vec::with_capacity(round.outputs.len());
+        for id in &round.outputs {
+            if reader.u32()? != id.0 {
+                return Err(WireError::Damaged("a ciphertext is out of order").into());
+            }
+            let wire = plan.steps[plan.outputs[id.0 as usize].wire.index()].wire;
+            parts.push((wire, reader.take(self.cipher.opened_len(wire))?));
+        }
+        reader.end()?;
+        let slots = parallel(self.threads, parts.len(), |i| self.cipher.open(parts[i].0, parts[i].1))?;
+        for (id, slots) in round.outputs.iter().zip(&slots) {
+            oracle::unpack(plan, &plan.outputs[id.0 as usize].contents, slots, &mut progress.values);
+        }
+        for (target, value) in &progress.values {
+            if let Target::Value { id, .. } = target {
+                progress.decrypted.insert(*id, value.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// The new states and the results, once all rounds are through.
+    ///
+    /// # Errors
+    /// HE0609 if a state is not finite or beyond ±10⁶.
+    pub fn finish(&self, progress: Progress) -> Result<(Tensors, BTreeMap<String, Tensor>), EngineError> {
+        let (mut states, mut results) = (Tensors::new(), BTreeMap::new());
+        for (target, value) in progress.values {
+            match target {
+                Target::State(name) => {
+                    if let Some(&value) = value.data.iter().find(|v| !v.is_finite() || v.abs() > DIVERGED) {
+                        return Err(EngineError::Diverged { name, value });
+                    }
+                    states.insert(name, value);
+                }
+                Target::Value { .. } => {}
+                Target::Result { name, .. } => {
+                    results.insert(name, value);
+                }
+            }
+        }
+        Ok((states, results))
+    }
+}

@@ -97,7 +97,7 @@ fn environment(program: &Program) -> EnvSpec {
         id: env.id.clone(),
         observations: env.observations.iter().map(observation).collect(),
         action: (env.action.name.clone(), action),
-        reward: (env.reward.clone(), [env.reward_range.low, env.reward_range.high]),
+        reward: (env.reward.clone(), [env.declared_reward_range.low, env.declared_reward_range.high]),
         recode: env.recode.as_ref().map(|expr| {
             let mut client = Client::default();
             let output = client.expr(program, expr, false);

@@ -59,7 +59,8 @@ pub fn compile_program(program: &Program, source: &str, options: &Options) -> Re
     let built = last.expect("lowering builds at least one graph");
     let (graph, circuit) = (lowered.graph.clone(), lowered.circuit.print());
     let plan = crate::emit::emit(program, source, &built, lowered);
-    if let Err(faults) = if options.insecure_log_n.is_some() { hecc_plan::check::check_insecure(&plan) } else { hecc_plan::check::check(&plan) }
+    if let Err(faults) =
+        if options.insecure_log_n.is_some() { hecc_plan::check::check_insecure(&plan) } else { hecc_plan::check::check(&plan) }
     {
         panic!("the compiler made a plan that does not check, which is a bug of hecc: {faults:?}");
     }
@@ -68,10 +69,7 @@ pub fn compile_program(program: &Program, source: &str, options: &Options) -> Re
 
 /// What the passes may assume of a program.
 pub fn facts(program: &Program) -> Facts {
-    Facts {
-        client: program.secure.client.clone(),
-        one_hot: matches!(program.env.action, Action { kind: ActionKind::Discrete { .. }, .. }),
-    }
+    Facts { client: program.secure.client.clone(), one_hot: matches!(program.env.action, Action { kind: ActionKind::Discrete { .. }, .. }) }
 }
 
 /// Settings of `secure` that this version has no plan for.

@@ -43,7 +43,8 @@ pub fn fourier(dim: usize, n: usize, scale: f64, seed: u64) -> (Vec<f64>, Vec<f6
     (w, b)
 }
 
-/// A matrix with orthonormal rows or columns, whichever are fewer, times `gain`: Gram-Schmidt on normal vectors.
+/// A matrix with orthogonal rows or columns, whichever are fewer: Gram-Schmidt on normal vectors. Its rows have a mean square
+/// norm of `gain²`, so that a layer of any shape keeps the size of what it gets.
 fn orthogonal(shape: &[usize], gain: f64, seed: u64, stream: u64) -> Tensor {
     let (out, inputs) = (shape[0], shape[1..].iter().product::<usize>());
     let (count, length) = (out.min(inputs), out.max(inputs));
@@ -64,7 +65,8 @@ fn orthogonal(shape: &[usize], gain: f64, seed: u64, stream: u64) -> Tensor {
             vectors.push(v);
         }
     }
-    let at = |o: usize, i: usize| gain * if out <= inputs { vectors[o][i] } else { vectors[i][o] };
+    let size = gain * libm::sqrt((out as f64 / inputs as f64).max(1.0));
+    let at = |o: usize, i: usize| size * if out <= inputs { vectors[o][i] } else { vectors[i][o] };
     let data = (0..out).flat_map(|o| (0..inputs).map(move |i| (o, i))).map(|(o, i)| at(o, i)).collect();
     Tensor::new(shape.to_vec(), data)
 }

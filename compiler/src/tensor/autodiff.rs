@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use hecc_plan::Span;
 
-use super::graph::{Data, Elementwise, Graph, Id, Map, Op, Shape};
 use super::TensorError;
+use super::graph::{Data, Elementwise, Graph, Id, Map, Op, Shape};
 use crate::check::hir::Pins;
 
 /// Adds the gradients of the number `loss` with respect to `wanted` to the graph. A wanted node that the loss does not

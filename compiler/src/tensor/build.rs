@@ -7,8 +7,8 @@ use hecc_plan::{Span, State, StateInit};
 use super::graph::{Data, Elementwise, Graph, Id, Map, Op, Output, Shape};
 use super::{TensorError, autodiff, ranges};
 use crate::check::hir::{
-    Activation, Binary, Body, Expr, ExprKind, Extremum, Function, Init, Layer, LayerKind, NetId, NetRef, OptimizerKind, Pins,
-    Program, Range, Reduce, Schedule, StateExpr, StateId, StateKind, Stmt, Task, Train, Trained, Type, Value,
+    Activation, Binary, Body, Expr, ExprKind, Extremum, Function, Init, Layer, LayerKind, NetId, NetRef, OptimizerKind, Pins, Program,
+    Range, Reduce, Schedule, StateExpr, StateId, StateKind, Stmt, Task, Train, Trained, Type, Value,
 };
 
 /// A program as a graph with its carried states.
@@ -660,11 +660,11 @@ impl Builder<'_> {
         })
     }
 
-    /// Pins of a maximum: the difference of two action values stays within the width of the reward range unless the
+    /// Pins of a maximum: two action values differ by at most twice the width of the declared reward range, unless the
     /// program says otherwise.
     fn difference_pins(&self, pins: Pins) -> Pins {
-        let reward = self.program.env.reward_range;
-        let width = reward.high - reward.low;
+        let reward = self.program.env.declared_reward_range;
+        let width = 2.0 * (reward.high - reward.low);
         Pins { degree: pins.degree.or(Some(4)), range: pins.range.or(Some(Range { low: -width, high: width })) }
     }
 

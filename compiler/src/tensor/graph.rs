@@ -189,7 +189,8 @@ impl Graph {
 
     /// Operands in order of their slots (petgraph lists edges newest first).
     pub fn operands(&self, id: Id) -> Vec<Id> {
-        let mut edges: Vec<_> = self.nodes.edges_directed(id.0, petgraph::Direction::Incoming).map(|e| (*e.weight(), Id(e.source()))).collect();
+        let mut edges: Vec<_> =
+            self.nodes.edges_directed(id.0, petgraph::Direction::Incoming).map(|e| (*e.weight(), Id(e.source()))).collect();
         edges.sort_unstable();
         edges.into_iter().map(|(_, id)| id).collect()
     }
@@ -211,8 +212,7 @@ impl Graph {
 
     /// How many operand slots and outputs use each node.
     pub fn uses(&self) -> Vec<usize> {
-        let mut uses: Vec<usize> =
-            self.ids().map(|id| self.nodes.edges_directed(id.0, petgraph::Direction::Outgoing).count()).collect();
+        let mut uses: Vec<usize> = self.ids().map(|id| self.nodes.edges_directed(id.0, petgraph::Direction::Outgoing).count()).collect();
         for (_, id) in &self.outputs {
             uses[id.index()] += 1;
         }

@@ -52,8 +52,7 @@ impl Shadow {
             LayerKind::Dense { inputs, outputs, init, .. } => {
                 let weights = super::build::weight_init(*init, self.stream + self.next);
                 self.next += 1;
-                let state =
-                    [hecc_plan::State { name: "w".to_owned(), shape: vec![*outputs, *inputs], init: weights, span: layer.span }];
+                let state = [hecc_plan::State { name: "w".to_owned(), shape: vec![*outputs, *inputs], init: weights, span: layer.span }];
                 let w = init::initial_states(&state, self.seed).remove("w").unwrap_or_default();
                 let mut y = Vec::with_capacity(rows * outputs);
                 for row in x.data.chunks(*inputs) {

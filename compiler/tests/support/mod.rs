@@ -125,7 +125,13 @@ impl Functions for Approximated<'_> {
 }
 
 /// Outputs of the tensor graph on the same data.
-pub fn run_graph(program: &Program, graph: &Graph, batch: &Tensors, states: &Tensors, functions: &dyn Functions) -> Vec<(Output, Vec<f64>)> {
+pub fn run_graph(
+    program: &Program,
+    graph: &Graph,
+    batch: &Tensors,
+    states: &Tensors,
+    functions: &dyn Functions,
+) -> Vec<(Output, Vec<f64>)> {
     let rows = batch["done"].data.len();
     let data = |data: &Data| -> Vec<f64> {
         match data {

@@ -140,9 +140,7 @@ fn least_squares(f: &dyn Fn(f64) -> f64, kink: f64, degree: usize) -> Vec<f64> {
             }
         }
     }
-    let projection = |t: f64| {
-        moments.iter().zip(legendre(t, degree)).enumerate().map(|(k, (m, p))| (k as f64 + 0.5) * m * p).sum::<f64>()
-    };
+    let projection = |t: f64| moments.iter().zip(legendre(t, degree)).enumerate().map(|(k, (m, p))| (k as f64 + 0.5) * m * p).sum::<f64>();
     interpolate(&projection, degree)
 }
 

@@ -19,7 +19,9 @@ pub fn seconds(ckks: &Ckks, sized: &Sized, matrices: &[Matrix], keys: &KeyManife
         let k = step.op.operands().iter().map(|w| sized.steps[w.index()].wire.k).max().unwrap_or(step.wire.k);
         let switch = |dnum: u32| limbs(k) * KEY_SWITCH * (0.6 + 0.06 * f64::from(dnum));
         total += match &step.op {
-            Op::Input(_) | Op::Add(..) | Op::Sub(..) | Op::AddConst(..) | Op::AddPlain(..) | Op::Halve { .. } | Op::Narrow(_) => limbs(k) * LINEAR,
+            Op::Input(_) | Op::Add(..) | Op::Sub(..) | Op::AddConst(..) | Op::AddPlain(..) | Op::Halve { .. } | Op::Narrow(_) => {
+                limbs(k) * LINEAR
+            }
             Op::MulConst { .. } => 2.0 * limbs(k) * LINEAR,
             Op::MulPlain(..) => limbs(k) * PLAIN,
             Op::Dot(pairs) => {

@@ -195,10 +195,16 @@ impl Lowering<'_> {
                 let layout = Layout::Vector { period: x.period(), lanes: Lanes::One(0) };
                 Some(self.leaf(id, Gradient { pieces: vec![(wire, layout)], factor: x.factor }))
             }
-            _ => self.unsupported(format!("this operation on {}", match shape {
-                Shape::Matrix(..) => "weights",
-                Shape::Vector(_) | Shape::Sample(_) => "a value of the whole batch",
-            }), span),
+            _ => self.unsupported(
+                format!(
+                    "this operation on {}",
+                    match shape {
+                        Shape::Matrix(..) => "weights",
+                        Shape::Vector(_) | Shape::Sample(_) => "a value of the whole batch",
+                    }
+                ),
+                span,
+            ),
         }
     }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use hecc_plan::{ClearId, ClearOp, Content, Geometry, Lanes, Layout, Op, Plain, PlainPattern, Span, Target, WireId};
 
+use super::CkksError;
 use super::approximate::{Polynomial, approximate};
 use super::circuit::{Circuit, OutputDraft};
 use super::known::Client;
 use super::polynomial::constant_bits;
-use super::CkksError;
 use crate::check::hir::{Pins, Program};
 use crate::passes::hoist::{client_computes, client_knows};
 use crate::tensor::graph::{Elementwise, Map};
@@ -94,7 +94,14 @@ pub(super) const DEGREE_CAP: usize = 16;
 const RESULT_BITS: u32 = 6;
 
 impl<'a> Lowering<'a> {
-    pub fn new(program: &'a Program, graph: &'a Graph, grid: Geometry, scale: u32, tolerance: f64, public: &[(String, Vec<usize>)]) -> Self {
+    pub fn new(
+        program: &'a Program,
+        graph: &'a Graph,
+        grid: Geometry,
+        scale: u32,
+        tolerance: f64,
+        public: &[(String, Vec<usize>)],
+    ) -> Self {
         let mut known: Vec<bool> = Vec::with_capacity(graph.len());
         for id in graph.ids() {
             let operands: Vec<bool> = graph.operands(id).iter().map(|o| known[o.index()]).collect();
@@ -351,9 +358,12 @@ impl<'a> Lowering<'a> {
                 let (a, b) = (plain(client, parts[0]), plain(client, parts[1]));
                 known(client.push(if *larger { ClearOp::Max(a, b) } else { ClearOp::Min(a, b) }), widest, 1.0)
             }
-            TensorOp::State(_) | TensorOp::Dense | TensorOp::DenseTranspose | TensorOp::DenseGradient | TensorOp::Spread | TensorOp::SumBatch => {
-                self.unsupported("this client-side operation", span)
-            }
+            TensorOp::State(_)
+            | TensorOp::Dense
+            | TensorOp::DenseTranspose
+            | TensorOp::DenseGradient
+            | TensorOp::Spread
+            | TensorOp::SumBatch => self.unsupported("this client-side operation", span),
         }
     }
 
@@ -485,12 +495,7 @@ impl<'a> Lowering<'a> {
             }
         }
         let same = a.factor == b.factor;
-        let wires = a
-            .wires
-            .iter()
-            .zip(&b.wires)
-            .map(|(&x, &y)| self.add_wires(x, y, same, span))
-            .collect();
+        let wires = a.wires.iter().zip(&b.wires).map(|(&x, &y)| self.add_wires(x, y, same, span)).collect();
         Cts { wires, factor: a.factor, dim: a.dim.max(b.dim), clean: a.clean && b.clean && a.dim == b.dim }
     }
 

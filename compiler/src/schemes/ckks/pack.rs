@@ -108,7 +108,8 @@ impl Lowering<'_> {
         let together = block * copies <= lanes;
         let count = block.div_ceil(lanes);
         let mut sums: Vec<Option<WireId>> = vec![None; count];
-        let mut contents: Vec<Vec<Content<(String, BTreeMap<String, f64>, f64)>>> = vec![Vec::new(); if together { 1 } else { count * copies }];
+        let mut contents: Vec<Vec<Content<(String, BTreeMap<String, f64>, f64)>>> =
+            vec![Vec::new(); if together { 1 } else { count * copies }];
         let mut headroom = vec![0; contents.len()];
         let mut position = 0;
         for direction in directions {
@@ -118,8 +119,7 @@ impl Lowering<'_> {
                 let sum = &mut sums[position / lanes];
                 *sum = Some(sum.map_or(placed, |sum| self.circuit.push(Op::Add(sum, placed), direction.span)));
                 for (copy, (name, old, c)) in direction.states.iter().enumerate() {
-                    let (target, lane) =
-                        if together { (0, lane + copy * block) } else { (copy * count + position / lanes, lane) };
+                    let (target, lane) = if together { (0, lane + copy * block) } else { (copy * count + position / lanes, lane) };
                     let factor = c * direction.factor;
                     headroom[target] = headroom[target].max(WEIGHT_BITS + magnitude_bits(factor));
                     contents[target].push(Content { tensor: (name.clone(), old.clone(), factor), layout: in_lane(layout, lane), factor });
@@ -177,13 +177,18 @@ impl Lowering<'_> {
         match states.next() {
             Some(crate::tensor::Shape::Matrix(o, i)) => vec![o, i],
             Some(crate::tensor::Shape::Vector(d) | crate::tensor::Shape::Sample(d)) => vec![d],
-            None => self.graph.outputs.iter().find_map(|(o, id)| match o {
-                crate::tensor::Output::State(n) if n == name => Some(match self.graph.shape(*id) {
-                    crate::tensor::Shape::Matrix(o, i) => vec![o, i],
-                    crate::tensor::Shape::Vector(d) | crate::tensor::Shape::Sample(d) => vec![d],
-                }),
-                _ => None,
-            }).unwrap_or_default(),
+            None => self
+                .graph
+                .outputs
+                .iter()
+                .find_map(|(o, id)| match o {
+                    crate::tensor::Output::State(n) if n == name => Some(match self.graph.shape(*id) {
+                        crate::tensor::Shape::Matrix(o, i) => vec![o, i],
+                        crate::tensor::Shape::Vector(d) | crate::tensor::Shape::Sample(d) => vec![d],
+                    }),
+                    _ => None,
+                })
+                .unwrap_or_default(),
         }
     }
 

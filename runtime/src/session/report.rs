@@ -1,0 +1,69 @@
+//! What a run tells while it goes on, and how it ended.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use hecc_plan::Tensors;
+
+use super::checkpoint::Totals;
+use super::ranges::OutOfRange;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The replay holds so many transitions before the first update.
+    Collected(usize),
+    /// An array left its declared range, for the first time.
+    OutOfRange(&'a OutOfRange),
+    /// An update is done.
+    Updated(Progress<'a>),
+    /// An evaluation is done: after so many updates, its mean return.
+    Evaluated(usize, f64),
+    /// A checkpoint was written.
+    Saved(&'a Path),
+}
+
+/// Where a run stands after an update.
+#[derive(Debug)]
+pub struct Progress<'a> {
+    /// Updates done.
+    pub update: usize,
+    /// Updates to do in all.
+    pub updates: usize,
+    /// What the program reveals, where it is one number.
+    pub results: &'a BTreeMap<String, f64>,
+    /// What the run has cost and reached.
+    pub totals: Totals,
+    /// Seconds of this update.
+    pub seconds: f64,
+    /// Seconds to the end, estimated.
+    pub seconds_left: f64,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// It was asked to stop before its last update; no final evaluation was made.
+    pub interrupted: bool,
+    /// Updates done.
+    pub updates: usize,
+    /// Returns of the final greedy episodes, with the released weights.
+    pub returns: Vec<f64>,
+    /// The last revealed numbers.
+    pub results: BTreeMap<String, f64>,
+    /// What the run has cost and reached.
+    pub totals: Totals,
+    /// Arrays that left their declared range.
+    pub out_of_range: Vec<OutOfRange>,
+    /// The states after the last update.
+    pub states: Tensors,
+    /// The released weights.
+    pub weights: Tensors,
+}
+
+impl Outcome {
+    /// Mean of the final returns; `None` without final episodes.
+    pub fn mean_return(&self) -> Option<f64> {
+        (!self.returns.is_empty()).then(|| self.returns.iter().sum::<f64>() / self.returns.len() as f64)
+    }
+}

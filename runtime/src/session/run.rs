@@ -1,0 +1,305 @@
+//! The training loop around the updates.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use hecc_plan::{Collect, Plan, Tensor, Tensors, Training};
+use rand_chacha::ChaCha20Rng;
+
+use super::checkpoint::{self, Checkpoint, CheckpointError, Notes, Totals};
+use super::collect::{Actor, Collector};
+use super::random::{Purpose, normal, position, stream, stream_at};
+use super::replay::{Columns, Replay};
+use super::report::{Event, Outcome, Progress};
+use super::settings::{Settings, noises, trainable};
+use super::store::{self, Access};
+use super::{SessionError, Updater, policy};
+use crate::arrays;
+use crate::engine::Update;
+
+/// Name of the released weights in a run's folder.
+pub const WEIGHTS: &str = "weights.safetensors";
+
+/// A run, between updates.
+pub struct Session<'a> {
+    plan: &'a Plan,
+    training: &'a Training,
+    settings: Settings,
+    states: Tensors,
+    replay: Replay,
+    /// The environments, as long as transitions come from them.
+    collector: Option<Collector<'a>>,
+    batches: ChaCha20Rng,
+    noise: ChaCha20Rng,
+    /// Arrays of a batch that the client draws itself.
+    noises: Vec<(String, usize)>,
+    done: usize,
+    totals: Totals,
+    results: BTreeMap<String, f64>,
+    reported: usize,
+}
+
+impl<'a> Session<'a> {
+    /// Starts a run; its settings and seed are those of the plan.
+    ///
+    /// # Errors
+    /// [`SessionError`] if the plan's run cannot be driven or its folder is taken.
+    pub fn start(plan: &'a Plan, settings: Settings) -> Result<Self, SessionError> {
+        let training = trainable(plan)?;
+        if let Some(folder) = &settings.folder {
+            Checkpoint::vacant(folder)?;
+        }
+        let run = &training.run;
+        let capacity = match run.collect {
+            Collect::Online => run.capacity,
+            Collect::Random(count) => count,
+        };
+        let columns = Columns::new(&training.env);
+        let states = hecc_plan::init::initial_states(&plan.states, run.seed);
+        Ok(Self {
+            noises: noises(plan, &columns),
+            replay: Replay::new(columns, capacity),
+            collector: Some(Collector::start(training, run.seed)?),
+            batches: stream(run.seed, Purpose::Batches),
+            noise: stream(run.seed, Purpose::Noise),
+            done: 0,
+            totals: Totals::default(),
+            results: BTreeMap::new(),
+            reported: 0,
+            plan,
+            training,
+            settings,
+            states,
+        })
+    }
+
+    /// Goes on from a checkpoint of a run of the same plan; the plan's seed must be the checkpoint's.
+    ///
+    /// # Errors
+    /// [`SessionError::Checkpoint`] if the checkpoint is another plan's or inconsistent; otherwise as [`Self::start`].
+    pub fn resume(plan: &'a Plan, settings: Settings, checkpoint: Checkpoint) -> Result<Self, SessionError> {
+        let path = settings.folder.clone().unwrap_or_default().join(checkpoint::FILE);
+        let mut session = Self::start(plan, Settings { folder: None, ..settings.clone() })?;
+        let notes = &checkpoint.notes;
+        let run = &session.training.run;
+        if notes.plan != checkpoint::fingerprint(plan) {
+            return Err(CheckpointError::OtherPlan { path, other: notes.name.clone() }.into());
+        }
+        if notes.seed != run.seed {
+            return Err(SessionError::Settings(format!("the run was started with seed {}, not {}", notes.seed, run.seed)));
+        }
+        let damaged = |reason: &str| CheckpointError::Damaged { path: path.clone(), reason: reason.to_owned() };
+        let alike = |a: &Tensors, b: &Tensors| a.len() == b.len() && a.iter().all(|(k, t)| b.get(k).is_some_and(|u| u.shape == t.shape));
+        if !alike(&checkpoint.states, &session.states) {
+            return Err(damaged("its weights are not those of the plan").into());
+        }
+        let columns = session.replay.columns().clone();
+        session.replay = Replay::restored(columns, session.replay.capacity(), checkpoint.replay, notes.next)
+            .ok_or_else(|| damaged("its replay is not one of the plan"))?;
+        session.collector = match (&notes.collector, run.collect) {
+            (Some(state), _) => Some(Collector::resume(session.training, run.seed, state).map_err(|error| damaged(&error.to_string()))?),
+            (None, Collect::Random(_)) if !session.replay.is_empty() => None,
+            (None, _) => return Err(damaged("it lacks the environments").into()),
+        };
+        session.batches = stream_at(run.seed, Purpose::Batches, notes.batches);
+        session.noise = stream_at(run.seed, Purpose::Noise, notes.noise);
+        (session.states, session.done, session.totals) = (checkpoint.states, notes.updates, notes.totals);
+        session.settings = settings;
+        Ok(session)
+    }
+
+    /// Updates of the whole run.
+    pub fn updates(&self) -> usize {
+        self.training.run.updates
+    }
+
+    /// Runs to the last update, or until `stop` is set: the update in progress is finished and a checkpoint written.
+    ///
+    /// # Errors
+    /// [`SessionError`]. If an update failed, a checkpoint holds the run as it was before.
+    pub fn run(
+        mut self,
+        updater: &mut dyn Updater,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Outcome, SessionError> {
+        if self.replay.is_empty() {
+            self.gather(observe)?;
+        }
+        let run = &self.training.run;
+        let (begun, first) = (Instant::now(), self.done);
+        while self.done < run.updates {
+            if stop.load(Ordering::Relaxed) {
+                self.save(observe)?;
+                return Ok(self.outcome(true, Vec::new()));
+            }
+            let before = (self.batches.clone(), self.noise.clone());
+            let batch = self.batch();
+            let update = match updater.update(&batch, &mut self.states) {
+                Ok(update) => update,
+                Err(error) => {
+                    (self.batches, self.noise) = before;
+                    if self.done > first {
+                        self.save(observe)?;
+                    }
+                    return Err(error.into());
+                }
+            };
+            self.done += 1;
+            self.account(&update);
+            self.act(observe)?;
+            let seconds_left = begun.elapsed().as_secs_f64() / (self.done - first) as f64 * (run.updates - self.done) as f64;
+            let (totals, results) = (self.totals, &self.results);
+            observe(Event::Updated(Progress {
+                update: self.done,
+                updates: run.updates,
+                results,
+                totals,
+                seconds: update.seconds,
+                seconds_left,
+            }));
+            if run.checkpoint > 0 && self.done.is_multiple_of(run.checkpoint) && self.done < run.updates {
+                self.evaluate(observe)?;
+                self.save(observe)?;
+            }
+        }
+        let weights = self.released();
+        let view = self.acting(Some(&weights));
+        let mut rng = stream(run.seed, Purpose::Evaluation(None));
+        let returns = policy::evaluate(self.training, &view, self.settings.episodes, &mut rng)?;
+        self.save(observe)?;
+        if let Some(folder) = &self.settings.folder {
+            let path = folder.join(WEIGHTS);
+            let failed = |error| CheckpointError::Io { action: "write", path: path.clone(), error };
+            let bytes = arrays::write(&weights, None).map_err(|error| failed(std::io::Error::other(error)))?;
+            store::write(&path, &bytes, Access::Owner).map_err(failed)?;
+        }
+        Ok(self.outcome(false, returns))
+    }
+
+    fn outcome(self, interrupted: bool, returns: Vec<f64>) -> Outcome {
+        let weights = self.released();
+        let out_of_range = self.collector.as_ref().map(Collector::out_of_range).unwrap_or_default();
+        let Self { done: updates, results, totals, states, .. } = self;
+        Outcome { interrupted, updates, returns, results, totals, out_of_range, states, weights }
+    }
+
+    /// The transitions that must be there before the first update.
+    fn gather(&mut self, observe: &mut dyn FnMut(Event<'_>)) -> Result<(), SessionError> {
+        if let Some(collector) = &mut self.collector {
+            match self.training.run.collect {
+                Collect::Online => collector.warm_up(self.training.run.warmup, &mut self.replay)?,
+                Collect::Random(count) => collector.fill(count, &mut self.replay)?,
+            }
+        }
+        self.report(observe)?;
+        observe(Event::Collected(self.replay.len()));
+        Ok(())
+    }
+
+    /// The environment steps that an online run takes after each update: `every`, carried over until each of the
+    /// environments can take one.
+    fn act(&mut self, observe: &mut dyn FnMut(Event<'_>)) -> Result<(), SessionError> {
+        let run = &self.training.run;
+        if run.collect != Collect::Online {
+            return Ok(());
+        }
+        let sweeps = |updates: usize| updates.saturating_mul(run.every) / run.envs;
+        let steps = (sweeps(self.done) - sweeps(self.done - 1)) * run.envs;
+        let weights = self.acting(None);
+        if let Some(collector) = &mut self.collector {
+            collector.steps(steps, Actor::Policy(&weights), &mut self.replay)?;
+        }
+        self.report(observe)
+    }
+
+    /// Says which arrays left their range since it was last asked.
+    fn report(&mut self, observe: &mut dyn FnMut(Event<'_>)) -> Result<(), SessionError> {
+        let seen = self.collector.as_ref().map(Collector::out_of_range).unwrap_or_default();
+        if seen.len() > self.reported {
+            self.reported = seen.len();
+            seen.iter().for_each(|out| observe(Event::OutOfRange(out)));
+        }
+        match seen.into_iter().next() {
+            Some(out) if self.settings.stop_out_of_range => Err(SessionError::OutOfRange(out)),
+            _ => Ok(()),
+        }
+    }
+
+    fn batch(&mut self) -> Tensors {
+        let count = self.training.run.batch;
+        let mut batch = self.replay.sample(&mut self.batches, count);
+        for (name, dim) in &self.noises {
+            let data = (0..count * dim).map(|_| normal(&mut self.noise)).collect();
+            batch.insert(name.clone(), Tensor::new(vec![count, *dim], data));
+        }
+        batch
+    }
+
+    fn account(&mut self, update: &Update) {
+        self.totals.seconds += update.seconds;
+        self.totals.bytes_to_server += update.bytes_to_server;
+        self.totals.bytes_to_client += update.bytes_to_client;
+        let numbers = update.results.iter().filter(|(_, t)| t.data.len() == 1);
+        self.results = numbers.map(|(name, t)| (name.clone(), t.data[0])).collect();
+    }
+
+    /// The weights to act with, under the names of states and of averages: the averages, or what is `released`.
+    fn acting(&self, released: Option<&Tensors>) -> Tensors {
+        let mut view = self.states.clone();
+        for (state, average) in &self.training.release {
+            if let Some(weights) = released.map_or(self.states.get(average), |r| r.get(state)) {
+                view.insert(state.clone(), weights.clone());
+                view.insert(average.clone(), weights.clone());
+            }
+        }
+        view
+    }
+
+    /// The weights to release, under the names of the states, rounded.
+    fn released(&self) -> Tensors {
+        let weights = self.training.release.iter().filter_map(|(state, average)| {
+            let weights = self.states.get(average)?;
+            Some((state.clone(), policy::rounded(weights)))
+        });
+        weights.collect()
+    }
+
+    fn evaluate(&mut self, observe: &mut dyn FnMut(Event<'_>)) -> Result<(), SessionError> {
+        let run = &self.training.run;
+        let purpose = Purpose::Evaluation(Some(u32::try_from(self.done).unwrap_or(u32::MAX)));
+        let returns = policy::evaluate(self.training, &self.acting(None), run.evaluate, &mut stream(run.seed, purpose))?;
+        if !returns.is_empty() {
+            let mean = returns.iter().sum::<f64>() / returns.len() as f64;
+            self.totals.last_return = Some(mean);
+            self.totals.best_return = Some(self.totals.best_return.map_or(mean, |best| best.max(mean)));
+            observe(Event::Evaluated(self.done, mean));
+        }
+        Ok(())
+    }
+
+    fn save(&self, observe: &mut dyn FnMut(Event<'_>)) -> Result<(), SessionError> {
+        let Some(folder) = &self.settings.folder else { return Ok(()) };
+        let (replay, next) = self.replay.contents();
+        let online = self.training.run.collect == Collect::Online;
+        let checkpoint = Checkpoint {
+            notes: Notes {
+                plan: checkpoint::fingerprint(self.plan),
+                name: format!("{} on {}", self.plan.name, self.training.env.id),
+                backend: self.settings.backend.clone(),
+                seed: self.training.run.seed,
+                updates: self.done,
+                batches: position(&self.batches),
+                noise: position(&self.noise),
+                collector: self.collector.as_ref().filter(|_| online).map(Collector::state),
+                next,
+                totals: self.totals,
+            },
+            states: self.states.clone(),
+            replay: replay.to_vec(),
+        };
+        observe(Event::Saved(&checkpoint.write(folder)?));
+        Ok(())
+    }
+}

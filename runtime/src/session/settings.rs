@@ -1,0 +1,72 @@
+//! What a run is told, and whether it can be driven.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use hecc_plan::{ActionSpec, ClearOp, Collect, Plan, Training};
+
+use super::SessionError;
+use super::replay::Columns;
+
+/// What a run is told besides its plan.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Where checkpoints and weights go; nowhere if none.
+    pub folder: Option<PathBuf>,
+    /// Name of the backend, for the checkpoint.
+    pub backend: String,
+    /// Episodes of the final evaluation.
+    pub episodes: usize,
+    /// Stop at an observation or reward outside its declared range instead of clipping it.
+    pub stop_out_of_range: bool,
+}
+
+/// The training of a plan that can be driven.
+pub(super) fn trainable(plan: &Plan) -> Result<&Training, SessionError> {
+    let refuse = |reason: String| Err(SessionError::Settings(reason));
+    let Some(training) = &plan.training else {
+        return refuse("this program serves a policy and does not train; `hecc run` executes it".to_owned());
+    };
+    let run = &training.run;
+    let choices = match training.env.action.1 {
+        ActionSpec::Discrete(k) => k,
+        ActionSpec::MultiDiscrete(n, k) => n.saturating_mul(k),
+        ActionSpec::Continuous(ref ranges) => ranges.len(),
+    };
+    let limits = [
+        ("batch", run.batch, 1 << 24),
+        ("envs", run.envs, 1 << 16),
+        ("every", run.every, 1 << 24),
+        ("n_step", run.n_step, 1 << 16),
+        ("capacity", run.capacity, 1 << 28),
+        ("actions", choices, 1 << 16),
+        ("collect", if let Collect::Random(count) = run.collect { count } else { 1 }, 1 << 28),
+    ];
+    if let Some((name, value, limit)) = limits.into_iter().find(|(_, value, limit)| !(1..=*limit).contains(value)) {
+        return refuse(format!("`{name}` is {value}, where a run takes 1 to {limit}"));
+    }
+    if run.batch != plan.geometry.batch {
+        return refuse(format!("the run's batch of {} is not the plan's {}", run.batch, plan.geometry.batch));
+    }
+    if training.env.observations.iter().any(|o| o.ranges.len() != o.shape.iter().product::<usize>()) {
+        return refuse("an observation has not one range per element".to_owned());
+    }
+    if !plan.public.is_empty() {
+        let names: Vec<&str> = plan.public.iter().map(|(name, _)| name.as_str()).collect();
+        return refuse(format!("training does not take public arrays, and the plan needs {}", names.join(", ")));
+    }
+    Ok(training)
+}
+
+/// Arrays of a batch that no transition holds: noise, which the client draws.
+pub(super) fn noises(plan: &Plan, columns: &Columns) -> Vec<(String, usize)> {
+    let mut noises = BTreeMap::new();
+    for node in &plan.client.nodes {
+        if let ClearOp::Batch { name, dim } = &node.op
+            && !columns.contains(name)
+        {
+            noises.insert(name.clone(), *dim);
+        }
+    }
+    noises.into_iter().collect()
+}

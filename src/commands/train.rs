@@ -1,0 +1,180 @@
+//! `hecc train`: a whole run.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use hecc_runtime::engine::Engine;
+use hecc_runtime::session::{Checkpoint, Outcome, Session, Settings, WEIGHTS};
+use serde_json::json;
+
+use crate::cli::Backend;
+use crate::failure::Failure;
+use crate::output::{bytes, seconds, table};
+use crate::progress::{Display, Keys};
+use crate::{files, output};
+
+/// What `hecc train` takes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A program or a plan
+    file: PathBuf,
+    /// What carries the values [default: ckks, or the resumed run's]
+    #[arg(long, value_enum)]
+    backend: Option<Backend>,
+    /// Updates, instead of the program's number
+    #[arg(long)]
+    updates: Option<usize>,
+    /// Seed, instead of the program's
+    #[arg(long, conflicts_with = "resume")]
+    seed: Option<u64>,
+    /// Folder for checkpoints and weights [default: a new one in `runs/`]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+    /// Continue the run in this folder
+    #[arg(long, value_name = "DIR")]
+    resume: Option<PathBuf>,
+    /// Greedy episodes of the final evaluation
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    episodes: u32,
+    /// Stop at a value outside its declared range instead of clipping it
+    #[arg(long)]
+    stop_out_of_range: bool,
+    /// Threads; 0 for all cores
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Trains, and prints the result.
+///
+/// # Errors
+/// If the program, the checkpoint or an update is refused; Ctrl-C ends with its own status after a checkpoint.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let mut plan = files::plan(&args.file)?;
+    let checkpoint = args.resume.as_deref().map(Checkpoint::read).transpose()?;
+    if let Some(training) = &mut plan.training {
+        training.run.updates = args.updates.unwrap_or(training.run.updates);
+        training.run.seed = checkpoint.as_ref().map(|c| c.notes.seed).or(args.seed).unwrap_or(training.run.seed);
+    }
+    let backend = match (args.backend, &checkpoint) {
+        (Some(backend), _) => backend,
+        (None, Some(c)) if c.notes.backend == Backend::Clear.name() => Backend::Clear,
+        (None, _) => Backend::Ckks,
+    };
+    let folder = match args.resume.as_ref().or(args.out.as_ref()) {
+        Some(folder) => folder.clone(),
+        None => vacant(&args.file)?,
+    };
+    let settings = Settings {
+        folder: Some(folder.clone()),
+        backend: backend.name().to_owned(),
+        episodes: args.episodes as usize,
+        stop_out_of_range: args.stop_out_of_range,
+    };
+    let plan = Arc::new(plan);
+    // Before the keys, which take longer than any of its errors.
+    let session = match checkpoint {
+        Some(checkpoint) => Session::resume(&plan, settings, checkpoint)?,
+        None => Session::start(&plan, settings)?,
+    };
+    let stop = listen()?;
+    let mut keys = Keys::start();
+    let mut engine =
+        Engine::new(Arc::clone(&plan), backend.engine(), Default::default(), args.threads, &mut |done, total| keys.made(done, total))?;
+    keys.finish();
+    let mut display = Display::start(session.updates());
+    let outcome = session.run(&mut engine, stop, &mut |event| display.show(&event));
+    display.finish();
+    let outcome = outcome?;
+    if outcome.interrupted {
+        return Err(Failure::interrupted(format!(
+            "interrupted after {} updates; `hecc train {} --resume {}` goes on from there",
+            outcome.updates,
+            args.file.display(),
+            folder.display()
+        )));
+    }
+    let seed = plan.training.as_ref().map_or(0, |t| t.run.seed);
+    let report = Report { outcome, backend, folder: &folder, seed, seconds: begun.elapsed().as_secs_f64() };
+    output::say(&if args.json { report.json() } else { report.table() })
+}
+
+/// The first folder `runs/NAME-N` that is not there yet.
+fn vacant(program: &Path) -> Result<PathBuf, Failure> {
+    let name = program.file_stem().unwrap_or_default().to_string_lossy();
+    (1..10_000)
+        .map(|n| Path::new("runs").join(format!("{name}-{n}")))
+        .find(|folder| !folder.exists())
+        .ok_or_else(|| Failure::wrong_use("`runs/` is full; name a folder with `--out`"))
+}
+
+/// A flag that Ctrl-C sets. A second Ctrl-C ends the process at once.
+fn listen() -> Result<&'static AtomicBool, Failure> {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        output::complain("\nstopping after this update; Ctrl-C again stops at once");
+    })
+    .map_err(|error| Failure::machine(format!("cannot listen to Ctrl-C: {error}")))?;
+    Ok(&STOP)
+}
+
+/// What a finished run prints.
+struct Report<'a> {
+    outcome: Outcome,
+    backend: Backend,
+    folder: &'a Path,
+    seed: u64,
+    seconds: f64,
+}
+
+impl Report<'_> {
+    fn per_update(&self) -> f64 {
+        self.outcome.totals.seconds / self.outcome.updates.max(1) as f64
+    }
+
+    fn json(&self) -> String {
+        let Outcome { updates, returns, results, totals, .. } = &self.outcome;
+        json!({
+            "updates": updates,
+            "episodes": returns.len(),
+            "return_mean": self.outcome.mean_return(),
+            "return_min": returns.iter().copied().reduce(f64::min),
+            "return_max": returns.iter().copied().reduce(f64::max),
+            "results": results,
+            "seconds_per_update": self.per_update(),
+            "bytes_to_server": totals.bytes_to_server,
+            "bytes_to_client": totals.bytes_to_client,
+            "backend": self.backend.name(),
+            "seconds": self.seconds,
+            "seed": self.seed,
+            "out": self.folder,
+        })
+        .to_string()
+    }
+
+    fn table(&self) -> String {
+        let Outcome { updates, returns, results, totals, .. } = &self.outcome;
+        let mut rows = vec![("updates", updates.to_string())];
+        if let Some(mean) = self.outcome.mean_return() {
+            rows.push(("return", format!("{mean:.1} over {} greedy episodes", returns.len())));
+        }
+        rows.extend(results.iter().map(|(name, value)| (name.as_str(), format!("{value:.6}"))));
+        rows.extend([
+            ("per update", seconds(self.per_update())),
+            ("exchanged", format!("{} to the server, {} to the client", bytes(totals.bytes_to_server), bytes(totals.bytes_to_client))),
+            ("backend", self.backend.name().to_owned()),
+            ("seed", self.seed.to_string()),
+            ("total", seconds(self.seconds)),
+            ("weights", self.folder.join(WEIGHTS).display().to_string()),
+        ]);
+        table(&rows)
+    }
+}

@@ -1,0 +1,68 @@
+//! The compiler, as the commands use it: a path for messages, errors rendered.
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+pub use hecc_compiler::Compiled;
+use hecc_compiler::Options;
+use hecc_compiler::diagnostics::{self, Diagnostic};
+
+use crate::failure::Failure;
+
+/// Names of the standard library's sources.
+pub const LIBRARY: &[&str] = &hecc_compiler::library::NAMES;
+
+/// Compiles a program.
+///
+/// # Errors
+/// Its errors, rendered.
+pub fn compile(path: &Path, source: &str) -> Result<Compiled, Failure> {
+    rendered(path, source, hecc_compiler::compile(source, &Options::default()))
+}
+
+/// Checks a program.
+///
+/// # Errors
+/// Its errors, rendered.
+pub fn check(path: &Path, source: &str) -> Result<(), Failure> {
+    rendered(path, source, hecc_compiler::check(source)).map(drop)
+}
+
+/// The program in the one layout.
+///
+/// # Errors
+/// Its syntax errors, rendered.
+pub fn format(path: &Path, source: &str) -> Result<String, Failure> {
+    rendered(path, source, hecc_compiler::format(source))
+}
+
+/// The program as parsed, printed.
+///
+/// # Errors
+/// Its syntax errors, rendered.
+pub fn ast(path: &Path, source: &str) -> Result<String, Failure> {
+    rendered(path, source, hecc_compiler::parse(source)).map(|program| hecc_compiler::syntax::dump::run(&program))
+}
+
+/// The program as checked, printed.
+///
+/// # Errors
+/// Its errors, rendered.
+pub fn hir(path: &Path, source: &str) -> Result<String, Failure> {
+    rendered(path, source, hecc_compiler::check(source)).map(|program| hecc_compiler::check::dump::run(&program))
+}
+
+/// A source of the standard library.
+pub fn library(name: &str) -> Option<&'static str> {
+    hecc_compiler::std_source(name)
+}
+
+/// The page of an error code.
+pub fn page(code: &str) -> Option<&'static str> {
+    diagnostics::page(code)
+}
+
+fn rendered<T>(path: &Path, source: &str, result: Result<T, Vec<Diagnostic>>) -> Result<T, Failure> {
+    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    result.map_err(|errors| Failure::program(diagnostics::render(&errors, source, &path.display().to_string(), color)))
+}

@@ -1,0 +1,293 @@
+//! The command from outside: exit statuses, outputs, and what is left on disk.
+
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use hecc_plan::{
+    ActionSpec, Ckks, ClearOp, ClearProgram, Collect, Content, EnvSpec, Explore, Geometry, Input, InputId, KeyManifest, Lanes, Layout,
+    ObservationSpec, Op, Output, OutputId, Plan, Round, Run, Span, State, StateInit, Step, Target, Tensor, Tensors, Training, Wire, WireId,
+};
+use hecc_runtime::arrays;
+use predicates::prelude::*;
+
+const BATCH: usize = 16;
+
+/// A secure little plan that sends weights and observations over and back: training that learns nothing.
+fn plan() -> Plan {
+    let ranges = vec![[-4.8, 4.8], [-4.0, 4.0], [-0.42, 0.42], [-4.0, 4.0]];
+    let network = || {
+        let mut program = ClearProgram::default();
+        let s = program.push(ClearOp::Batch { name: "s".to_owned(), dim: 4 });
+        let x = program.push(ClearOp::Normalise { x: s, ranges: ranges.clone() });
+        let weight = program.push(ClearOp::State("q.0.weight".to_owned()));
+        (program, x, weight)
+    };
+    let (mut policy, x, weight) = network();
+    let act = policy.push(ClearOp::Dense { x, weight, bias: None });
+    let (mut client, x, weight) = network();
+    client.push(ClearOp::Batch { name: "a".to_owned(), dim: 2 });
+    let wire = Wire { scale: 20, k: 60 };
+    let (matrix, samples) = (Layout::Vector { period: 8, lanes: Lanes::All }, Layout::Samples { group: 0, period: 4 });
+    let input =
+        |label: &str, tensor, layout| Input { label: label.to_owned(), contents: vec![Content { tensor, layout, factor: 1.0 }], wire };
+    let output = |label: &str, wire, tensor, layout| Output {
+        label: label.to_owned(),
+        wire: WireId(wire),
+        contents: vec![Content { tensor, layout, factor: 1.0 }],
+    };
+    Plan {
+        name: "echo".to_owned(),
+        source: String::new(),
+        ckks: Ckks { log_n: 12, base2k: 20, scale: 20, max_k: 60, log_modulus: 60, security_bits: 128 },
+        geometry: Geometry { width: 8, lanes: 256, batch: BATCH },
+        client,
+        inputs: vec![input("weights", weight, matrix), input("states", x, samples)],
+        plains: Vec::new(),
+        matrices: Vec::new(),
+        steps: (0..2).map(|i| Step { op: Op::Input(InputId(i)), wire, span: Span::default() }).collect(),
+        outputs: vec![
+            output("weights", 0, Target::State("q.0.weight".to_owned()), matrix),
+            output("states", 1, Target::Result { name: "output".to_owned(), dim: 4 }, samples),
+        ],
+        rounds: vec![Round { inputs: vec![InputId(0), InputId(1)], steps: (0, 2), outputs: vec![OutputId(0), OutputId(1)] }],
+        states: vec![State {
+            name: "q.0.weight".to_owned(),
+            shape: vec![2, 4],
+            init: StateInit::Orthogonal { gain: 0.5, stream: 0 },
+            span: Span::default(),
+        }],
+        public: Vec::new(),
+        keys: KeyManifest::default(),
+        training: Some(Training {
+            env: EnvSpec {
+                id: "CartPole-v1".to_owned(),
+                observations: vec![ObservationSpec { name: "s".to_owned(), shape: vec![4], ranges }],
+                action: ("a".to_owned(), ActionSpec::Discrete(2)),
+                reward: ("r".to_owned(), [-1.0, 1.0]),
+                recode: None,
+            },
+            run: Run {
+                batch: BATCH,
+                updates: 6,
+                warmup: 50,
+                capacity: 100,
+                envs: 2,
+                every: 4,
+                collect: Collect::Online,
+                n_step: 2,
+                discount: 0.9,
+                average: None,
+                seed: 3,
+                evaluate: 2,
+                checkpoint: 2,
+                explore: Explore::Epsilon(1.0, 0.1, 20),
+            },
+            policy,
+            act,
+            release: vec![("q.0.weight".to_owned(), "q.0.weight".to_owned())],
+        }),
+        notes: Vec::new(),
+    }
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = Self(tempfile::tempdir().expect("a folder"));
+        folder.write("echo.plan", hecc_plan::write(&plan()).as_bytes());
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        std::fs::write(self.path(name), bytes).expect("writes");
+    }
+
+    fn arrays(&self, name: &str, tensors: &Tensors) {
+        self.write(name, &arrays::write(tensors, None).expect("writes"));
+    }
+
+    fn hecc(&self, args: &[&str]) -> assert_cmd::assert::Assert {
+        Command::cargo_bin("hecc").expect("the command").current_dir(self.0.path()).args(args).assert()
+    }
+}
+
+fn inputs() -> Tensors {
+    let numbers = |count: usize, scale: f64| (0..count).map(|i| scale * ((i * 7 % 11) as f64 / 11.0 - 0.5)).collect::<Vec<_>>();
+    Tensors::from([
+        ("s".to_owned(), Tensor::new(vec![BATCH, 4], numbers(4 * BATCH, 1.0))),
+        ("a".to_owned(), Tensor::new(vec![BATCH], (0..BATCH).map(|i| (i % 2) as f64).collect())),
+        ("q.0.weight".to_owned(), Tensor::new(vec![2, 4], numbers(8, 1.0))),
+    ])
+}
+
+fn read(path: &Path) -> Tensors {
+    arrays::read(&std::fs::read(path).expect("reads")).expect("arrays")
+}
+
+#[test]
+fn wrong_use_ends_with_2() {
+    let folder = Folder::new();
+    folder.hecc(&[]).code(2);
+    folder.hecc(&["learn"]).code(2);
+    folder.hecc(&["check"]).code(2);
+    folder.hecc(&["train", "echo.plan", "--backend", "rsa"]).code(2);
+    folder.hecc(&["explain", "HE9999"]).code(2).stderr(predicate::str::contains("HE9999"));
+    folder.hecc(&["std", "alchemy"]).code(2).stderr(predicate::str::contains("double_dqn"));
+    folder.hecc(&["--help"]).code(0).stdout(predicate::str::contains("Exit status"));
+}
+
+#[test]
+fn missing_and_damaged_files_end_with_3() {
+    let folder = Folder::new();
+    folder.hecc(&["check", "no.rl"]).code(3).stderr(predicate::str::contains("no.rl"));
+    let whole = std::fs::read(folder.path("echo.plan")).expect("reads");
+    folder.write("cut.plan", &whole[..whole.len() / 2]);
+    folder.hecc(&["init", "cut.plan", "-o", "w"]).code(3).stderr(predicate::str::contains("HE0513"));
+    let text = String::from_utf8(whole).expect("text").replacen("\"version\":1", "\"version\":9", 1);
+    folder.write("newer.plan", text.as_bytes());
+    folder.hecc(&["init", "newer.plan", "-o", "w"]).code(3).stderr(predicate::str::contains("HE0512"));
+    folder.hecc(&["train", "echo.plan", "--resume", "nowhere"]).code(3).stderr(predicate::str::contains("HE0666"));
+    assert!(!folder.path("w").exists());
+}
+
+#[test]
+fn programs_are_checked_laid_out_and_explained() {
+    let folder = Folder::new();
+    folder.write("empty.rl", b"");
+    folder.write("bad.rl", b"env \"CartPole-v1\" {\n    observe s [4]\n}\nnet q(s) -> [2] { dense }\n");
+    folder.write("binary.rl", &[0xff, 0xfe, 0]);
+    folder.write("long.rl", &vec![b'x'; 10 << 20]);
+    for file in ["empty.rl", "bad.rl", "binary.rl", "long.rl"] {
+        folder.hecc(&["check", file]).code(1).stderr(predicate::str::contains(file));
+        folder.hecc(&["train", file]).code(1);
+    }
+    folder
+        .hecc(&["check", "bad.rl", "empty.rl", "no.rl"])
+        .code(3)
+        .stderr(predicate::str::contains("bad.rl").and(predicate::str::contains("empty.rl")));
+    folder.hecc(&["explain", "he0101"]).code(0).stdout(predicate::str::contains("HE0101"));
+    folder.hecc(&["std"]).code(0).stdout(predicate::str::contains("dqn\ndouble_dqn"));
+    folder.hecc(&["std", "dqn"]).code(0).stdout(predicate::str::contains("algorithm dqn"));
+    folder.write("loose.rl", b"use   std.dqn // the algorithm\n");
+    folder.hecc(&["fmt", "--check", "loose.rl"]).code(1).stderr(predicate::str::contains("loose.rl"));
+    folder.hecc(&["fmt", "loose.rl"]).code(0);
+    folder.hecc(&["fmt", "--check", "loose.rl"]).code(0);
+    assert!(std::fs::read_to_string(folder.path("loose.rl")).expect("reads").contains("use std.dqn"));
+}
+
+#[test]
+fn an_update_comes_back_by_either_backend() {
+    let folder = Folder::new();
+    folder.arrays("in.safetensors", &inputs());
+    let mut outputs = Vec::new();
+    for backend in ["clear", "ckks"] {
+        let out = format!("{backend}.safetensors");
+        let done = folder.hecc(&["run", "echo.plan", "--inputs", "in.safetensors", "--out", &out, "--backend", backend]);
+        done.code(0).stderr(predicate::str::contains("`s` was").and(predicate::str::contains("clipped")));
+        outputs.push(read(&folder.path(&out)));
+    }
+    assert_eq!(outputs[0]["q.0.weight"].shape, [2, 4]);
+    assert_eq!(outputs[0]["output"].shape, [BATCH, 4]);
+    for (name, clear) in &outputs[0] {
+        let encrypted = &outputs[1][name];
+        assert!(clear.data.iter().zip(&encrypted.data).all(|(a, b)| (a - b).abs() < 0.01), "{name}: {clear:?} {encrypted:?}");
+    }
+}
+
+#[test]
+fn arrays_that_do_not_fit_are_named() {
+    let folder = Folder::new();
+    let refused = |change: &dyn Fn(&mut Tensors), code: &str, words: &str| {
+        let mut tensors = inputs();
+        change(&mut tensors);
+        folder.arrays("in.safetensors", &tensors);
+        folder
+            .hecc(&["run", "echo.plan", "--inputs", "in.safetensors", "--out", "out", "--backend", "clear"])
+            .code(2)
+            .stderr(predicate::str::contains(code).and(predicate::str::contains(words)));
+        assert!(!folder.path("out").exists());
+    };
+    refused(&|t| drop(t.remove("s")), "HE0653", "`s` is missing");
+    refused(&|t| drop(t.remove("q.0.weight")), "HE0653", "`q.0.weight` is missing");
+    refused(&|t| drop(t.insert("s".to_owned(), Tensor::zeros(&[BATCH, 3]))), "HE0654", "[16, 3]");
+    refused(&|t| drop(t.insert("s".to_owned(), Tensor::zeros(&[BATCH + 1, 4]))), "HE0655", "17 samples");
+    refused(&|t| t.get_mut("s").expect("s").data[5] = f64::NAN, "HE0656", "NaN");
+    refused(&|t| t.get_mut("a").expect("a").data[3] = 2.0, "HE0656", "`a` holds 2 at 3");
+    refused(&|t| drop(t.insert("q.0.weight".to_owned(), Tensor::zeros(&[4, 2]))), "HE0654", "`q.0.weight`");
+    folder.write("in.safetensors", b"not arrays");
+    folder.hecc(&["run", "echo.plan", "--inputs", "in.safetensors", "--out", "out"]).code(2).stderr(predicate::str::contains("HE0651"));
+}
+
+#[test]
+fn initial_weights_are_the_plans() {
+    let folder = Folder::new();
+    folder.hecc(&["init", "echo.plan", "-o", "w.safetensors"]).code(0);
+    assert_eq!(read(&folder.path("w.safetensors")), hecc_plan::init::initial(&plan()));
+}
+
+#[test]
+fn a_run_trains_reports_and_resumes() {
+    let folder = Folder::new();
+    let train = ["train", "echo.plan", "--backend", "clear", "--episodes", "3"];
+    let done = folder.hecc(&[&train[..], &["--out", "a", "--json"]].concat()).code(0);
+    let line: serde_json::Value = serde_json::from_slice(&done.get_output().stdout).expect("one JSON object");
+    for (key, value) in [("updates", 6), ("episodes", 3), ("seed", 3)] {
+        assert_eq!(line[key], value, "{line}");
+    }
+    assert_eq!(line["backend"], "clear");
+    for key in ["return_mean", "seconds_per_update", "bytes_to_server", "bytes_to_client", "seconds", "out"] {
+        assert!(!line[key].is_null(), "{key} in {line}");
+    }
+    // The folder is taken now; the same run elsewhere, in two parts, ends the same.
+    folder.hecc(&[&train[..], &["--out", "a"]].concat()).code(2).stderr(predicate::str::contains("HE0665"));
+    folder.hecc(&[&train[..], &["--out", "b", "--updates", "3"]].concat()).code(0).stdout(predicate::str::contains("greedy episodes"));
+    folder.hecc(&["train", "echo.plan", "--episodes", "3", "--resume", "b"]).code(0).stdout(predicate::str::contains("clear"));
+    let weights = |run: &str| read(&folder.path(run).join("weights.safetensors"));
+    assert_eq!(weights("a"), weights("b"));
+    folder.hecc(&train).code(0);
+    assert!(folder.path("runs/echo-1/checkpoint").exists());
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_leaves_a_checkpoint() {
+    let folder = Folder::new();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_hecc"))
+        .current_dir(folder.0.path())
+        .args(["train", "echo.plan", "--backend", "clear", "--updates", "100000000", "--out", "run"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("starts");
+    // Training is under way once there is a checkpoint.
+    let checkpoint = folder.path("run/checkpoint");
+    for _ in 0..600 {
+        if checkpoint.exists() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
+    let mut words = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().expect("piped"), &mut words).expect("reads");
+    assert_eq!(child.wait().expect("ends").code(), Some(130), "{words}");
+    assert!(words.contains("--resume run"), "{words}");
+    let done = hecc_runtime::session::Checkpoint::read(&folder.path("run")).expect("a whole checkpoint").notes.updates;
+    assert!(done > 0);
+    let more = (done + 1).to_string();
+    folder.hecc(&["train", "echo.plan", "--resume", "run", "--updates", &more, "--episodes", "1"]).code(0);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_reader_that_goes_away_is_no_error() {
+    let folder = Folder::new();
+    let script = format!("'{}' std dqn | true; exit \"${{PIPESTATUS[0]}}\"", env!("CARGO_BIN_EXE_hecc"));
+    let status = std::process::Command::new("bash").current_dir(folder.0.path()).args(["-c", &script]).status().expect("bash");
+    assert_eq!(status.code(), Some(0));
+}

@@ -2,38 +2,7 @@
 
 mod support;
 
-use hecc_compiler::tensor::Output;
-use hecc_compiler::{Options, check, compile};
-use hecc_plan::Target;
-
-/// Compiles, runs the plan on clear slots and the unoptimised graph beside it, and compares everything that leaves.
-fn agrees(source: &str, log_n: u32) {
-    let program = check(source).unwrap_or_else(|e| panic!("{e:?}\n{source}"));
-    let compiled = compile(source, &Options { insecure_log_n: Some(log_n) }).unwrap_or_else(|e| panic!("{e:?}\n{source}"));
-    let plan = &compiled.plan;
-    let (batch, states) = support::data(&program, plan, 7);
-    let values = support::run_plan(plan, &batch, &states);
-    let functions = support::Approximated(&program);
-    let built = hecc_compiler::tensor::build::build(&program, false).expect("it compiled");
-    for (name, graph) in [("built", &built.graph), ("optimised", &compiled.graph)] {
-        for (output, want) in support::run_graph(&program, graph, &batch, &states, &functions) {
-            let got = match &output {
-                Output::State(name) => match values.get(&Target::State(name.clone())) {
-                    Some(value) => value.data.clone(),
-                    None => states[name].data.clone(),
-                },
-                Output::Result(name) => {
-                    let found = values.iter().find(|(t, _)| matches!(t, Target::Result { name: n, .. } if n == name));
-                    found.unwrap_or_else(|| panic!("no result {name}")).1.data.clone()
-                }
-            };
-            assert_eq!(got.len(), want.len(), "{output:?}");
-            for (i, (g, w)) in got.iter().zip(&want).enumerate() {
-                assert!((g - w).abs() < 1e-8 * (1.0 + w.abs()), "{name}: {output:?}[{i}]: plan {g}, graph {w}\n{source}");
-            }
-        }
-    }
-}
+use support::agrees;
 
 fn dqn(net: &str, batch: usize, optimizer: &str, secure: &str) -> String {
     format!(
@@ -121,5 +90,27 @@ algorithm mixed(q, v) {
 train mixed(q, v) { discount = 0.9 batch = 11 updates = 2 optimizer = momentum(lr: 0.3, beta: 0.5) }
 secure ckks { refresh = client }"#,
         11,
+    );
+}
+
+#[test]
+fn a_network_used_below_its_own_minimize() {
+    agrees(
+        r#"env "Other-v0" { observe s: [3] in [-1, 1]  act a: [2] in [-1, 1]  reward r in [-2, 2] }
+net v(s) -> [1] { dense 6 square dense 1 }
+net p(s) -> [2] { dense 4 tanh(degree: 3, range: [-3, 3]) dense 2 }
+net c(s, x: [2]) -> [1] { dense 5 square dense 1 }
+algorithm chain(v, p, c) {
+    parameter optimizer
+    minimize mean((v(s) - r)^2) over v with optimizer
+    minimize mean((c(s, a) - v(s'))^2) over c with optimizer
+    minimize mean(-c(s, p(s))) over p with optimizer
+    minimize mean((v(s) - r)^2) over v with sgd(lr: 0.05)
+    reveal mean((v(s) - r)^2) as "loss"
+    reveal mean(c(s, p(s))) as "gain"
+}
+train chain(v, p, c) { batch = 16 updates = 2 optimizer = momentum(lr: 0.1, beta: 0.5) average = 0.1 }
+secure ckks { refresh = client }"#,
+        10,
     );
 }

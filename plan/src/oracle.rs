@@ -145,7 +145,8 @@ pub fn unpack(plan: &Plan, contents: &[Content<Target>], slots: &[f64], values: 
 fn target_shape(plan: &Plan, target: &Target) -> Vec<usize> {
     match target {
         Target::State(name) => plan.states.iter().find(|s| s.name == *name).map(|s| s.shape.clone()).unwrap_or_default(),
-        Target::Value { dim, .. } | Target::Result { dim, .. } if *dim > 0 => vec![plan.geometry.batch, *dim],
-        Target::Value { .. } | Target::Result { .. } => vec![1],
+        Target::Value { shape, .. } => shape.clone(),
+        Target::Result { dim: 0, .. } => vec![1],
+        Target::Result { dim, .. } => vec![plan.geometry.batch, *dim],
     }
 }

@@ -109,12 +109,12 @@ pub struct Content<T> {
 pub enum Target {
     /// New value of a carried state.
     State(String),
-    /// A value the client goes on computing with, `[B, dim]`: [`crate::ClearOp::Decrypted`].
+    /// A value the client goes on computing with: [`crate::ClearOp::Decrypted`].
     Value {
         /// Number, unique in the plan.
         id: u32,
-        /// Elements per sample.
-        dim: usize,
+        /// Its shape: `[B, dim]` per sample, or that of a parameter.
+        shape: Vec<usize>,
     },
     /// A result under its name, `[B, dim]`, or one number per update for `dim` 0.
     Result {

@@ -56,7 +56,10 @@ const BUILTIN: [Builtin; 5] = [
 pub(super) fn check(written: &ast::Env, made: &Environment, errors: &mut Vec<CheckError>) {
     let id = written.id.text.as_str();
     let Some(known) = BUILTIN.iter().find(|builtin| builtin.id == id) else {
-        let near = BUILTIN.iter().find(|b| strsim::damerau_levenshtein(&b.id.to_lowercase(), &cut(id).to_lowercase()) <= 2);
+        // Another version of a known environment is an environment of its own; a slip in the name is a slip.
+        let stem = |id: &str| id.rsplit_once("-v").map_or(id.to_owned(), |(stem, _)| stem.to_owned());
+        let slip = |b: &&Builtin| strsim::damerau_levenshtein(&b.id.to_lowercase(), &cut(id).to_lowercase()) <= 2;
+        let near = BUILTIN.iter().filter(|b| stem(b.id) != stem(id)).find(slip);
         if let Some(near) = near {
             errors.push(CheckError::NearlyBuiltin { id: id.to_string(), builtin: near.id, span: written.id.span });
         }

@@ -4,18 +4,16 @@
 
 use std::collections::BTreeMap;
 
-use hecc_plan::Span;
-
 use super::TensorError;
-use super::graph::{Data, Elementwise, Graph, Id, Map, Op, Shape};
+use super::graph::{Elementwise, Graph, Id, Map, Op, Shape};
 use crate::check::hir::Pins;
 
 /// Adds the gradients of the number `loss` with respect to `wanted` to the graph. A wanted node that the loss does not
-/// depend on has no entry. With `padded`, lanes exist that no sample fills, and sums over the batch are masked.
+/// depend on has no entry.
 ///
 /// # Errors
 /// [`TensorError::NotSupported`] where the loss depends on a wanted node through an operation without a derivative.
-pub fn gradients(graph: &mut Graph, loss: Id, wanted: &[Id], padded: bool) -> Result<BTreeMap<Id, Id>, TensorError> {
+pub fn gradients(graph: &mut Graph, loss: Id, wanted: &[Id]) -> Result<BTreeMap<Id, Id>, TensorError> {
     let reaches = reaches(graph, wanted);
     let mut adjoints: BTreeMap<Id, Id> = BTreeMap::new();
     let span = graph.node(loss).span;
@@ -30,7 +28,7 @@ pub fn gradients(graph: &mut Graph, loss: Id, wanted: &[Id], padded: bool) -> Re
         let operands = graph.operands(id);
         for (slot, &operand) in operands.iter().enumerate() {
             if reaches[operand.index()]
-                && let Some(part) = partial(graph, id, &operands, slot, adjoint, padded)?
+                && let Some(part) = partial(graph, id, &operands, slot, adjoint)?
             {
                 let sum = match adjoints.get(&operand) {
                     Some(&so_far) => graph.push(Op::Add, &[so_far, part], graph.shape(operand), graph.node(operand).span),
@@ -54,7 +52,7 @@ fn reaches(graph: &Graph, wanted: &[Id]) -> Vec<bool> {
 }
 
 /// The adjoint that operand `slot` of `id` receives.
-fn partial(graph: &mut Graph, id: Id, operands: &[Id], slot: usize, adjoint: Id, padded: bool) -> Result<Option<Id>, TensorError> {
+fn partial(graph: &mut Graph, id: Id, operands: &[Id], slot: usize, adjoint: Id) -> Result<Option<Id>, TensorError> {
     let node = graph.node(id).clone();
     let (span, shape) = (node.span, graph.shape(operands[slot]));
     let mut push = |op: Op, operands: &[Id], shape: Shape| graph.push(op, operands, shape, span);
@@ -71,10 +69,7 @@ fn partial(graph: &mut Graph, id: Id, operands: &[Id], slot: usize, adjoint: Id,
         Op::DenseTranspose if slot == 0 => push(Op::Dense, &[adjoint, operands[1]], shape),
         Op::DenseTranspose => push(Op::DenseGradient, &[operands[0], adjoint], shape),
         Op::Spread => push(Op::SumBatch, &[adjoint], shape),
-        Op::SumBatch => {
-            let spread = push(Op::Spread, &[adjoint], shape);
-            if padded { masked(graph, spread, shape, span) } else { spread }
-        }
+        Op::SumBatch => push(Op::Spread, &[adjoint], shape),
         Op::SumElements => push(Op::Broadcast, &[adjoint], shape),
         Op::Broadcast => push(Op::SumElements, &[adjoint], shape),
         Op::Slice { start } => push(Op::Place { start: *start }, &[adjoint], shape),
@@ -103,10 +98,4 @@ fn partial(graph: &mut Graph, id: Id, operands: &[Id], slot: usize, adjoint: Id,
         // Piecewise constant.
         Op::ArgMax | Op::Stop => return Ok(None),
     }))
-}
-
-fn masked(graph: &mut Graph, value: Id, shape: Shape, span: Span) -> Id {
-    let ones = graph.push(Op::Data(Data::Ones), &[], Shape::Sample(1), span);
-    let ones = if shape == Shape::Sample(1) { ones } else { graph.push(Op::Broadcast, &[ones], shape, span) };
-    graph.push(Op::Mul, &[ones, value], shape, span)
 }

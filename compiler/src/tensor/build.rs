@@ -54,7 +54,8 @@ pub fn build(program: &Program, padded: bool) -> Result<Built, Vec<TensorError>>
         }
     };
     if builder.errors.is_empty() {
-        Ok(Built { graph: builder.graph, states: builder.states, public: builder.public, acting })
+        let graph = ranges::fill(program, &builder.graph, &builder.states, builder.seed, builder.margin);
+        Ok(Built { graph, states: builder.states, public: builder.public, acting })
     } else {
         builder.errors.dedup();
         Err(builder.errors)
@@ -73,7 +74,7 @@ pub fn evaluation(program: &Program, expr: &Expr) -> Result<Graph, Vec<TensorErr
             builder.graph.outputs.push((Output::Result("output".to_owned()), id));
         }
     }
-    if builder.errors.is_empty() { Ok(builder.graph) } else { Err(builder.errors) }
+    if builder.errors.is_empty() { Ok(ranges::fill(program, &builder.graph, &builder.states, builder.seed, builder.margin)) } else { Err(builder.errors) }
 }
 
 /// Parameters of one network: (weight, bias) per dense layer, by layer number.
@@ -93,6 +94,8 @@ struct Builder<'a> {
     /// The same as the update started.
     start: BTreeMap<NetKey, Parameters>,
     scalars: BTreeMap<usize, Id>,
+    /// Momenta as they stand, by name.
+    momenta: BTreeMap<String, Id>,
     lets: BTreeMap<usize, Vec<Id>>,
     ranges: BTreeMap<usize, Vec<Range>>,
     errors: Vec<TensorError>,
@@ -154,6 +157,7 @@ impl<'a> Builder<'a> {
             current: BTreeMap::new(),
             start: BTreeMap::new(),
             scalars: BTreeMap::new(),
+            momenta: BTreeMap::new(),
             lets: BTreeMap::new(),
             ranges: BTreeMap::new(),
             errors: Vec::new(),
@@ -310,7 +314,7 @@ impl Builder<'_> {
             }
         }
         let ids: Vec<Id> = wanted.iter().map(|w| w.3).collect();
-        let gradients = match autodiff::gradients(&mut self.graph, loss_id, &ids, self.padded) {
+        let gradients = match autodiff::gradients(&mut self.graph, loss_id, &ids) {
             Ok(gradients) => gradients,
             Err(error) => return self.fail(error),
         };
@@ -339,7 +343,10 @@ impl Builder<'_> {
             OptimizerKind::Sgd => gradient,
             OptimizerKind::Momentum { beta } | OptimizerKind::Nesterov { beta } => {
                 let state = format!("{name}.momentum");
-                let old = push(Op::State(state.clone()), &[]);
+                let old = match self.momenta.get(&state) {
+                    Some(&moved) => moved,
+                    None => push(Op::State(state.clone()), &[]),
+                };
                 let decayed = push(Op::Scale(beta), &[old]);
                 let new = push(Op::Add, &[decayed, gradient]);
                 let direction = if matches!(kind, OptimizerKind::Nesterov { .. }) {
@@ -348,12 +355,13 @@ impl Builder<'_> {
                 } else {
                     new
                 };
-                self.graph.outputs.push((Output::State(state.clone()), new));
-                let extents = match shape {
-                    Shape::Matrix(o, i) => vec![o, i],
-                    Shape::Vector(d) | Shape::Sample(d) => vec![d],
-                };
-                self.states.push(State { name: state, shape: extents, init: StateInit::Constant(0.0), span });
+                if self.momenta.insert(state.clone(), new).is_none() {
+                    let extents = match shape {
+                        Shape::Matrix(o, i) => vec![o, i],
+                        Shape::Vector(d) | Shape::Sample(d) => vec![d],
+                    };
+                    self.states.push(State { name: state, shape: extents, init: StateInit::Constant(0.0), span });
+                }
                 direction
             }
             OptimizerKind::Adam { .. } | OptimizerKind::RmsProp { .. } => unreachable!("refused above"),
@@ -408,6 +416,9 @@ impl Builder<'_> {
                     self.average(&format!("{name}.{local}"), id, rate, train.span);
                 }
             }
+        }
+        for (name, id) in std::mem::take(&mut self.momenta) {
+            self.graph.outputs.push((Output::State(name), id));
         }
         for (index, id) in self.scalars.clone() {
             self.graph.outputs.push((Output::State(train.body.states[index].name.clone()), id));
@@ -640,6 +651,7 @@ impl Builder<'_> {
             Task::Train(train) => train.settings.batch,
             Task::Serve(serve) => serve.batch,
         } as f64;
+        let x = if self.padded && matches!(reduce, Reduce::SumBatch | Reduce::MeanBatch) { self.filled(x, span) } else { x };
         Ok(match (reduce, shape) {
             (Reduce::SumElements, Shape::Sample(_)) => self.sum_elements(x, span),
             (Reduce::MeanElements, Shape::Sample(d)) => {
@@ -658,6 +670,13 @@ impl Builder<'_> {
             }
             _ => self.unsupported("this reduction", span)?,
         })
+    }
+
+    /// Zero in the lanes that no sample fills, where biases would be summed too.
+    fn filled(&mut self, x: Id, span: Span) -> Id {
+        let ones = self.graph.push(Op::Data(Data::Ones), &[], Shape::Sample(1), span);
+        let (ones, x) = self.same_shape(ones, x, span);
+        self.graph.push(Op::Mul, &[ones, x], self.graph.shape(x), span)
     }
 
     /// Pins of a maximum: two action values differ by at most twice the width of the declared reward range, unless the

@@ -1,9 +1,14 @@
-//! Ranges of pre-activations that a program does not pin: the largest that a shadow of the seeded initial network shows
-//! over its input box, with a margin for what training or other weights will do.
+//! Ranges of arguments that a program does not pin: the largest that a shadow of the seeded initial network shows over its
+//! input box, with a margin for what training or other weights will do. Activations of one layer share a range in all uses
+//! of the network; functions in an algorithm's own expressions get theirs from a shadow of the whole update.
 
-use hecc_plan::{StateInit, Tensor, init};
+use std::collections::BTreeMap;
 
-use crate::check::hir::{Function, Layer, LayerKind, Net, Range};
+use hecc_plan::{State, StateInit, Tensor, init};
+
+use super::eval::{self, Exact};
+use super::graph::{Data, Graph, Op, Shape};
+use crate::check::hir::{ActionKind, Function, Layer, LayerKind, Net, Program, Range};
 
 /// Samples of the shadow run.
 const SAMPLES: usize = 512;
@@ -12,7 +17,7 @@ const SAMPLES: usize = 512;
 /// `margin` widens what the shadow saw; inputs are taken from [-1, 1].
 pub fn activation_ranges(net: &Net, seed: u64, stream: u64, margin: f64) -> Vec<Range> {
     let width: usize = net.input_shape.iter().product();
-    let state = [hecc_plan::State {
+    let state = [State {
         name: "x".to_owned(),
         shape: vec![SAMPLES, width],
         init: StateInit::He { stream: u64::MAX - 1 },
@@ -52,7 +57,7 @@ impl Shadow {
             LayerKind::Dense { inputs, outputs, init, .. } => {
                 let weights = super::build::weight_init(*init, self.stream + self.next);
                 self.next += 1;
-                let state = [hecc_plan::State { name: "w".to_owned(), shape: vec![*outputs, *inputs], init: weights, span: layer.span }];
+                let state = [State { name: "w".to_owned(), shape: vec![*outputs, *inputs], init: weights, span: layer.span }];
                 let w = init::initial_states(&state, self.seed).remove("w").unwrap_or_default();
                 let mut y = Vec::with_capacity(rows * outputs);
                 for row in x.data.chunks(*inputs) {
@@ -91,4 +96,82 @@ fn exact(function: &Function, x: f64) -> f64 {
         Function::Softmax => 0.5,
         other => super::build::named(other).map_or(x, |f| f.eval(x)),
     }
+}
+
+/// Gives a range to every function of `graph` that has none: what its argument takes in one update of random data from the
+/// declared ranges, widened by `margin`.
+pub fn fill(program: &Program, graph: &Graph, states: &[State], seed: u64, margin: f64) -> Graph {
+    const BATCH: usize = 128;
+    let open = |op: &Op| matches!(op, Op::Map(map) if map.pins.range.is_none());
+    if !graph.ids().any(|id| open(&graph.node(id).op)) {
+        return graph.clone();
+    }
+    let weights = init::initial_states(states, seed).into_iter().map(|(name, t)| (name, t.data)).collect::<BTreeMap<_, _>>();
+    let dims: BTreeMap<Data, usize> = graph
+        .ids()
+        .filter_map(|id| match (&graph.node(id).op, graph.shape(id)) {
+            (Op::Data(data), Shape::Sample(dim)) => Some((data.clone(), dim)),
+            _ => None,
+        })
+        .collect();
+    let drawn: BTreeMap<Data, Vec<f64>> =
+        dims.iter().enumerate().map(|(i, (data, &dim))| (data.clone(), sample(program, data, BATCH, dim, seed, i as u64))).collect();
+    let values = eval::eval(graph, BATCH, &Exact, &|data| drawn.get(data).cloned().unwrap_or_default(), &weights);
+    let mut new = Graph::default();
+    let mut ids = Vec::new();
+    for id in graph.ids() {
+        let operands: Vec<_> = graph.operands(id).iter().map(|o| ids[super::Id::index(*o)]).collect();
+        let mut node = graph.node(id).clone();
+        if let Op::Map(map) = &mut node.op
+            && map.pins.range.is_none()
+        {
+            map.pins.range = Some(hull(&values[graph.operands(id)[0].index()], margin));
+        }
+        ids.push(new.push(node.op, &operands, node.shape, node.span));
+    }
+    new.outputs = graph.outputs.iter().map(|(output, id)| (output.clone(), ids[id.index()])).collect();
+    new
+}
+
+/// The interval of `values`, widened; a one-sided one keeps its sign, so that `log` and `1 / x` stay defined.
+fn hull(values: &[f64], margin: f64) -> Range {
+    let finite = values.iter().copied().filter(|v| v.is_finite());
+    let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+    if low > high {
+        return Range { low: -1.0, high: 1.0 };
+    }
+    let (centre, half) = ((low + high) / 2.0, ((high - low) / 2.0).max(0.05 * (1.0 + low.abs())));
+    let wide = Range { low: centre - margin * half, high: centre + margin * half };
+    match (low > 0.0, high < 0.0) {
+        (true, _) => Range { low: wide.low.max(low / margin), ..wide },
+        (_, true) => Range { high: wide.high.min(high / margin), ..wide },
+        _ => wide,
+    }
+}
+
+/// Random values of one input, from its declared range.
+fn sample(program: &Program, data: &Data, batch: usize, dim: usize, seed: u64, stream: u64) -> Vec<f64> {
+    let state = [State {
+        name: "x".to_owned(),
+        shape: vec![batch * dim, 2],
+        init: StateInit::He { stream: u64::MAX - 2 - stream },
+        span: hecc_plan::Span::default(),
+    }];
+    let drawn = init::initial_states(&state, seed).remove("x").unwrap_or_default();
+    let normal = |i: usize| drawn.data[2 * i];
+    (0..batch * dim)
+        .map(|i| match data {
+            Data::Reward => {
+                let Range { low, high } = program.env.reward_range;
+                (low + high) / 2.0 + (high - low) / 2.0 * normal(i).clamp(-1.0, 1.0)
+            }
+            Data::Done => f64::from(u8::from(normal(i) > 1.0)),
+            Data::Ones => 1.0,
+            Data::Noise(_) => normal(i),
+            Data::Action if !matches!(program.env.action.kind, ActionKind::Continuous { .. }) => {
+                f64::from(u8::from(i % dim == (i / dim) % dim))
+            }
+            Data::Observation { .. } | Data::Feature { .. } | Data::Action => normal(i).clamp(-1.0, 1.0),
+        })
+        .collect()
 }

@@ -1,12 +1,16 @@
-//! Runs a plan on clear slots, and the tensor graph beside it.
+//! Runs a plan on clear slots, and the tensor graph beside it; random programs.
+#![allow(dead_code, reason = "every test takes a part of this")]
+
+pub mod programs;
 
 use std::collections::BTreeMap;
 
-use hecc_compiler::check::hir::{Pins, Program};
+use hecc_compiler::check::hir::{ActionKind, ClientOp, Pins, Program};
 use hecc_compiler::schemes::ckks::{self, approximate::approximate};
 use hecc_compiler::tensor::eval::{self, Functions};
 use hecc_compiler::tensor::graph::{Elementwise, Map};
-use hecc_compiler::tensor::{Data, Graph, Output};
+use hecc_compiler::tensor::{Data, Graph, Output, build};
+use hecc_compiler::{Compiled, Options, check, compile, diagnostics};
 use hecc_plan::clear::Sources;
 use hecc_plan::oracle::{Oracle, pack, unpack};
 use hecc_plan::{Plan, Target, Tensor, Tensors, Wires, drive};
@@ -32,7 +36,6 @@ impl Numbers {
 
 /// A random batch in the environment's units, and weights around their initial values.
 pub fn data(program: &Program, plan: &Plan, seed: u64) -> (Tensors, Tensors) {
-    use hecc_compiler::check::hir::ActionKind;
     let mut numbers = Numbers::new(seed);
     let rows = plan.geometry.batch;
     let mut batch = Tensors::new();
@@ -116,7 +119,7 @@ impl Functions for Approximated<'_> {
     }
 
     fn abs(&self, pins: &Pins, x: f64) -> f64 {
-        if self.0.secure.client.contains(&hecc_compiler::check::hir::ClientOp::Max) {
+        if self.0.secure.client.contains(&ClientOp::Max) {
             return x.abs();
         }
         let map = Map { function: Elementwise::Named(hecc_plan::Function::Abs), order: 0, pins: *pins };
@@ -148,7 +151,7 @@ pub fn run_graph(
             Data::Action => {
                 let array = batch[&program.env.action.name].data.clone();
                 match &program.env.action.kind {
-                    hecc_compiler::check::hir::ActionKind::Continuous { ranges, .. } => {
+                    ActionKind::Continuous { ranges, .. } => {
                         let normal = |(i, v): (usize, &f64)| {
                             let range = ranges[i % ranges.len()];
                             2.0 * (v - range.low) / (range.high - range.low) - 1.0
@@ -168,4 +171,39 @@ pub fn run_graph(
     let states = states.iter().map(|(name, t)| (name.clone(), t.data.clone())).collect();
     let values = eval::eval(graph, rows, functions, &data, &states);
     graph.outputs.iter().map(|(output, id)| (output.clone(), values[id.index()].clone())).collect()
+}
+
+/// Compiles, runs the plan on clear slots and the unoptimised graph beside it, and compares everything that leaves.
+pub fn agrees(source: &str, log_n: u32) {
+    let options = Options { insecure_log_n: Some(log_n) };
+    let compiled = compile(source, &options).unwrap_or_else(|e| panic!("{}", diagnostics::render(&e, source, "program.rl", false)));
+    compiled_agrees(source, &compiled);
+}
+
+/// [`agrees`], of a program that was compiled before.
+pub fn compiled_agrees(source: &str, compiled: &Compiled) {
+    let program = check(source).expect("it compiled");
+    let plan = &compiled.plan;
+    let (batch, states) = data(&program, plan, 7);
+    let values = run_plan(plan, &batch, &states);
+    let functions = Approximated(&program);
+    let built = build::build(&program, false).expect("it compiled");
+    for (name, graph) in [("built", &built.graph), ("optimised", &compiled.graph)] {
+        for (output, want) in run_graph(&program, graph, &batch, &states, &functions) {
+            let got = match &output {
+                Output::State(name) => match values.get(&Target::State(name.clone())) {
+                    Some(value) => value.data.clone(),
+                    None => states[name].data.clone(),
+                },
+                Output::Result(name) => {
+                    let found = values.iter().find(|(t, _)| matches!(t, Target::Result { name: n, .. } if n == name));
+                    found.unwrap_or_else(|| panic!("no result {name}\n{source}")).1.data.clone()
+                }
+            };
+            assert_eq!(got.len(), want.len(), "{output:?}\n{source}");
+            for (i, (g, w)) in got.iter().zip(&want).enumerate() {
+                assert!((g - w).abs() < 1e-8 * (1.0 + w.abs()), "{name}: {output:?}[{i}]: plan {g}, graph {w}\n{source}");
+            }
+        }
+    }
 }

@@ -236,7 +236,7 @@ pub fn two_rounds() -> Plan {
     let s = b.input_of(state, Layout::Vector { period: 16, lanes: Lanes::All }, k);
     let q = b.step(Op::Dot(vec![(x, s)]), d, 60);
     let samples = Layout::Samples { group: 0, period: 16 };
-    b.output_to(Target::Value { id: 0, dim: 16 }, samples, q);
+    b.output_to(Target::Value { id: 0, shape: vec![b.plan.geometry.batch, 16] }, samples, q);
     b.end_round();
     let value = b.plan.client.push(ClearOp::Decrypted(0));
     let best = b.plan.client.push(ClearOp::MaxElements(value));

@@ -1,4 +1,4 @@
-env "CartPole-v2" {
+env "CartPol-v1" {
     observe s: [4] in [-4.8, 4.8], [-4, 4], [-0.42, 0.42], [-4, 4]
     act     a: one of 2
     reward  r in [-1, 1]

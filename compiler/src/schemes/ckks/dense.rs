@@ -71,7 +71,7 @@ impl Lowering<'_> {
             let x = self.natural(x, span)?;
             return Some(Value::Cts(self.public_dense(&x, name, (out, inputs), wish, span)));
         }
-        let clear = self.client_form(weight, span)?;
+        let clear = self.client_form(weight, &[out, inputs], span)?;
         let x = self.natural(x, span)?;
         let split = Split::new(out, inputs, false);
         // The ciphertexts hold `scale` times the weights: the first use decides, all others follow.
@@ -144,17 +144,14 @@ impl Lowering<'_> {
         {
             return Some(Value::PublicBias { name, dim, scale: 1.0 });
         }
-        let clear = self.client_form(form, span)?;
+        let clear = self.client_form(form, &[dim], span)?;
         Some(Value::Bias { clear, dim, scale: 1.0 })
     }
 
-    /// A parameter that the key owner can compute from its carried states.
-    fn client_form(&mut self, form: &Form, span: Span) -> Option<ClearId> {
-        if !form.gradients.is_empty() {
-            self.unsupported("using a network below its own `minimize` in the same update (take `old(...)` of it)", span);
-            return None;
-        }
-        Some(self.combination(&form.states, 1.0))
+    /// A parameter as the key owner sends it: computed from its carried states, or, where this update has changed it
+    /// already, refreshed by an exchange.
+    fn client_form(&mut self, form: &Form, shape: &[usize], span: Span) -> Option<ClearId> {
+        if form.gradients.is_empty() { Some(self.combination(&form.states, 1.0)) } else { self.refreshed(form, shape, span) }
     }
 
     /// Σ c state times `scale`, as a node of the client's program.

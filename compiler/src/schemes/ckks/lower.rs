@@ -85,7 +85,9 @@ pub(super) struct Lowering<'a> {
     wanted: Vec<Option<f64>>,
     /// Factor of each weight's ciphertexts, the same for all its uses.
     pub weight_factors: BTreeMap<String, f64>,
-    decrypted: u32,
+    pub decrypted: u32,
+    /// Parameters that an exchange brought up to date in the middle of the update.
+    pub refreshed: BTreeMap<String, ClearId>,
 }
 
 /// Highest degree chosen where the program pins none.
@@ -123,6 +125,7 @@ impl<'a> Lowering<'a> {
             wanted: vec![None; graph.len()],
             weight_factors: BTreeMap::new(),
             decrypted: 0,
+            refreshed: BTreeMap::new(),
         };
         lowering.wishes();
         lowering
@@ -237,15 +240,14 @@ impl<'a> Lowering<'a> {
                 let cts = self.natural(&first, span)?;
                 Some(Value::Cts(self.sum_elements(&cts, span)))
             }
-            TensorOp::Slice { start } if dim == 1 => {
+            TensorOp::Slice { start } => {
                 let cts = self.natural(&first, span)?;
-                Some(Value::Cts(self.element(&cts, *start, span)))
+                Some(Value::Cts(self.slice(&cts, *start, dim, span)))
             }
-            TensorOp::Place { start } => match first {
-                Value::Cts(cts) if cts.dim == 1 => Some(Value::Cts(self.place(&cts, *start, dim, span))),
-                _ => self.unsupported("concatenating computed vectors", span),
-            },
-            TensorOp::Slice { .. } => self.unsupported("a slice of several elements", span),
+            TensorOp::Place { start } => {
+                let cts = self.natural(&first, span)?;
+                Some(Value::Cts(self.place(&cts, *start, dim, span)))
+            }
             TensorOp::Map(map) => {
                 let p = self.approximation(map);
                 self.note_approximation(map, &p);
@@ -374,7 +376,7 @@ impl<'a> Lowering<'a> {
         let mut round = 0;
         for (group, &wire) in cts.wires.iter().enumerate() {
             let layout = Layout::Samples { group, period: cts.period() };
-            let contents = vec![Content { tensor: Target::Value { id, dim: cts.dim }, layout, factor: cts.factor }];
+            let contents = vec![Content { tensor: Target::Value { id, shape: vec![self.grid.batch, cts.dim] }, layout, factor: cts.factor }];
             round = round.max(self.circuit.nodes[wire.index()].round);
             self.circuit.outputs.push(OutputDraft { label: "to the client".to_owned(), wire, contents, headroom: RESULT_BITS });
         }
@@ -599,24 +601,38 @@ impl<'a> Lowering<'a> {
         Cts { wires, dim: 1, clean: true, factor: x.factor }
     }
 
-    /// Element i of each sample.
-    fn element(&mut self, x: &Cts, index: usize, span: Span) -> Cts {
-        let values = (0..x.period()).map(|i| f64::from(u8::from(i == index))).collect();
+    /// Elements `start..start + dim` of each sample: what is kept moves to the front and is repeated at its own period.
+    fn slice(&mut self, x: &Cts, start: usize, dim: usize, span: Span) -> Cts {
+        let values = (0..x.period()).map(|i| f64::from(u8::from((start..start + dim).contains(&i)))).collect();
         let masked = self.masked(x, values, span);
-        self.sum_elements(&masked, span)
+        let (lanes, period) = (self.grid.lanes, dim.next_power_of_two());
+        let wires = masked
+            .wires
+            .iter()
+            .map(|&w| {
+                let front = self.circuit.rotate(w, (start * lanes) as i64, span);
+                self.circuit.rotate_and_sum(front, period * lanes, x.period() / period, span)
+            })
+            .collect();
+        Cts { wires, dim, clean: true, factor: x.factor }
     }
 
-    /// A scalar in element `start` of `dim`, zeros around it.
+    /// A value in elements from `start` of `dim`, zeros around it.
     fn place(&mut self, x: &Cts, start: usize, dim: usize, span: Span) -> Cts {
-        let values = (0..dim.next_power_of_two()).map(|i| f64::from(u8::from(i == start))).collect();
-        let masked = self.masked(x, values, span);
+        let back = -((start * self.grid.lanes) as i64);
+        // A value repeats at its period, so that a move by whole periods is none.
+        let aligned = start.is_multiple_of(x.period());
+        let wires = x.wires.iter().map(|&w| if aligned { w } else { self.circuit.rotate(w, back, span) }).collect();
+        let inside = |i: usize| (start..start + x.dim).contains(&i);
+        let values = (0..dim.next_power_of_two()).map(|i| f64::from(u8::from(inside(i)))).collect();
+        let masked = self.masked(&Cts { wires, ..x.clone() }, values, span);
         Cts { dim, ..masked }
     }
 
     /// The largest element of each sample, by halves.
     fn maximum(&mut self, x: &Cts, pins: &Pins, span: Span) -> Cts {
         if !x.dim.is_power_of_two() {
-            let mut row: Vec<Cts> = (0..x.dim).map(|i| self.element(x, i, span)).collect();
+            let mut row: Vec<Cts> = (0..x.dim).map(|i| self.slice(x, i, 1, span)).collect();
             while row.len() > 1 {
                 let half = row.len().div_ceil(2);
                 row = (0..half)

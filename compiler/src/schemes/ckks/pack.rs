@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use hecc_plan::{Content, Lanes, Layout, Op, Plain, PlainPattern, Span, Target, WireId};
+use hecc_plan::{ClearId, Content, Lanes, Layout, Op, Plain, PlainPattern, Span, Target, WireId};
 
 use super::MASK_BITS;
 use super::circuit::OutputDraft;
@@ -16,6 +16,13 @@ use crate::tensor::Id;
 
 /// Room for the magnitude of weights and momenta, in bits.
 const WEIGHT_BITS: u32 = 4;
+
+/// A packed value: where it goes, and what of it the key owner computes from old states.
+#[derive(Clone, Debug)]
+struct Part {
+    target: Target,
+    old: BTreeMap<String, f64>,
+}
 
 /// A gradient direction: what all states of one parameter share.
 struct Direction {
@@ -41,6 +48,36 @@ impl Lowering<'_> {
         let contents = vec![Content { tensor, layout, factor }];
         let headroom = WEIGHT_BITS + magnitude_bits(factor);
         self.circuit.outputs.push(OutputDraft { label: name.to_owned(), wire, contents, headroom });
+    }
+
+    /// A parameter that this update has changed, brought back by the key owner for use in the same update.
+    pub(super) fn refreshed(&mut self, form: &Form, shape: &[usize], span: Span) -> Option<ClearId> {
+        let key = format!("{form:?}");
+        if let Some(&clear) = self.refreshed.get(&key) {
+            return Some(clear);
+        }
+        let lead = *form.gradients.values().next()?;
+        let ratios = form.gradients.iter().map(|(&id, &c)| (id, c / lead)).collect();
+        let (pieces, factor) = self.combined(&ratios, span)?;
+        let factor = lead * factor;
+        let id = self.decrypted;
+        self.decrypted += 1;
+        let mut round = 0;
+        for chunk in pieces.chunks(self.grid.lanes) {
+            let mut gradient: Option<WireId> = None;
+            let mut parts = Vec::new();
+            for (lane, &(wire, layout)) in chunk.iter().enumerate() {
+                let placed = self.gather(wire, lane, span);
+                gradient = Some(gradient.map_or(placed, |sum| self.circuit.push(Op::Add(sum, placed), span)));
+                let target = Target::Value { id, shape: shape.to_vec() };
+                parts.push(Content { tensor: Part { target, old: form.states.clone() }, layout: in_lane(layout, lane), factor });
+            }
+            let wire = self.finish_pack(gradient, parts, WEIGHT_BITS + magnitude_bits(factor), span)?;
+            round = round.max(self.circuit.nodes[wire.index()].round);
+        }
+        let clear = self.client.decrypted(id, round);
+        self.refreshed.insert(key, clear);
+        Some(clear)
     }
 
     /// Packs the new values of all states that change.
@@ -108,7 +145,7 @@ impl Lowering<'_> {
         let together = block * copies <= lanes;
         let count = block.div_ceil(lanes);
         let mut sums: Vec<Option<WireId>> = vec![None; count];
-        let mut contents: Vec<Vec<Content<(String, BTreeMap<String, f64>, f64)>>> =
+        let mut contents: Vec<Vec<Content<Part>>> =
             vec![Vec::new(); if together { 1 } else { count * copies }];
         let mut headroom = vec![0; contents.len()];
         let mut position = 0;
@@ -122,7 +159,8 @@ impl Lowering<'_> {
                     let (target, lane) = if together { (0, lane + copy * block) } else { (copy * count + position / lanes, lane) };
                     let factor = c * direction.factor;
                     headroom[target] = headroom[target].max(WEIGHT_BITS + magnitude_bits(factor));
-                    contents[target].push(Content { tensor: (name.clone(), old.clone(), factor), layout: in_lane(layout, lane), factor });
+                    let part = Part { target: Target::State(name.clone()), old: old.clone() };
+                    contents[target].push(Content { tensor: part, layout: in_lane(layout, lane), factor });
                 }
                 position += 1;
             }
@@ -161,7 +199,7 @@ impl Lowering<'_> {
                 let parts = chunk
                     .iter()
                     .enumerate()
-                    .map(|(lane, &layout)| Content { tensor: (name.clone(), old.clone(), 1.0), layout: in_lane(layout, lane), factor: 1.0 })
+                    .map(|(lane, &layout)| Content { tensor: Part { target: Target::State(name.clone()), old: old.clone() }, layout: in_lane(layout, lane), factor: 1.0 })
                     .collect();
                 self.finish_pack(None, parts, WEIGHT_BITS, *span);
             }
@@ -201,30 +239,25 @@ impl Lowering<'_> {
     }
 
     /// Adds what the key owner sends, and returns the sum to it.
-    fn finish_pack(
-        &mut self,
-        gradient: Option<WireId>,
-        parts: Vec<Content<(String, BTreeMap<String, f64>, f64)>>,
-        headroom: u32,
-        span: Span,
-    ) {
+    fn finish_pack(&mut self, gradient: Option<WireId>, parts: Vec<Content<Part>>, headroom: u32, span: Span) -> Option<WireId> {
         let mut sent = Vec::new();
         let mut returned = Vec::new();
-        for Content { tensor: (name, old, factor), layout, .. } in parts {
+        for Content { tensor: Part { target, old }, layout, factor } in parts {
             if !old.is_empty() {
                 let tensor = self.combination(&old, 1.0);
                 sent.push(Content { tensor, layout, factor: 1.0 / factor });
             }
-            returned.push(Content { tensor: Target::State(name), layout, factor });
+            returned.push(Content { tensor: target, layout, factor });
         }
         let round = sent.iter().map(|c| self.client.round(c.tensor)).max().unwrap_or(0);
         let kept = (!sent.is_empty()).then(|| self.circuit.input("state", sent, round, span));
         let wire = match (gradient, kept) {
             (Some(gradient), Some(kept)) => self.circuit.push(Op::Add(gradient, kept), span),
             (Some(wire), None) | (None, Some(wire)) => wire,
-            (None, None) => return,
+            (None, None) => return None,
         };
         self.circuit.outputs.push(OutputDraft { label: "state".to_owned(), wire, contents: returned, headroom });
+        Some(wire)
     }
 }
 

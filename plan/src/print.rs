@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::counts::half_bytes;
 use crate::{Lanes, Layout, Op, PlainPattern, Plan, Step, Target};
 
 /// Prints `plan`: parameters, states, exchanges and steps, the same text for the same plan.
@@ -55,14 +56,16 @@ fn write_plan(plan: &Plan, out: &mut String) -> std::fmt::Result {
         writeln!(out, "key rotation {} k={} digits={}x{} aux={}", key.by, key.shape.k, key.shape.dnum, key.shape.digit, key.shape.aux)?;
     }
     for (number, round) in plan.rounds.iter().enumerate() {
-        writeln!(out, "round {number}: client sends {}", join(round.inputs.iter().map(|i| format!("i{}", i.0))))?;
+        let up: u64 = round.inputs.iter().map(|i| half_bytes(plan, plan.inputs[i.0 as usize].wire.k)).sum();
+        writeln!(out, "round {number}: client sends {up} bytes: {}", join(round.inputs.iter().map(|i| format!("i{}", i.0))))?;
         for (index, step) in plan.steps.iter().enumerate().take(round.steps.1 as usize).skip(round.steps.0 as usize) {
             writeln!(out, "  w{index} = {} : k={} scale={}", operation(step), step.wire.k, step.wire.scale)?;
         }
         for id in &round.outputs {
             let output = &plan.outputs[id.0 as usize];
             let parts = output.contents.iter().map(|c| format!("{} = {}{}", target(&c.tensor), times(c.factor), layout(&c.layout)));
-            writeln!(out, "  client receives w{} \"{}\": {}", output.wire.0, output.label, join(parts))?;
+            let down = 2 * half_bytes(plan, plan.steps[output.wire.index()].wire.k);
+            writeln!(out, "  client receives w{} \"{}\", {down} bytes: {}", output.wire.0, output.label, join(parts))?;
         }
     }
     if let Some(training) = &plan.training {

@@ -67,7 +67,7 @@ fn environment(dim: usize, actions: usize, discrete: bool) -> String {
 /// A training program: a standard algorithm or one of its own.
 pub fn training() -> impl Strategy<Value = String> {
     let shape = (1usize..=6, 2usize..=4, any::<bool>(), 1usize..=40, 1usize..=3);
-    let settings = (select(&OPTIMIZERS[..]), select(vec!["off", "0.05"]), select(vec!["[]", "[max]", "[max, argmax, min]"]), 0u8..6);
+    let settings = (select(&OPTIMIZERS[..]), select(vec!["off", "0.05"]), select(vec!["[]", "[max, min]", "[max, argmax, min]"]), 0u8..6);
     let own = (prop::collection::vec(select(&LOSSES[..]), 1..=2), select(&TARGETS[..]), any::<bool>(), any::<bool>());
     (shape, settings, own).prop_flat_map(
         |((dim, actions, discrete, batch, n_step), (optimizer, average, client, kind), (losses, target, reveal, order))| {
@@ -79,7 +79,7 @@ pub fn training() -> impl Strategy<Value = String> {
                 let reveal = if reveal { "reveal mean(y) as \"target\"" } else { "" };
                 let (discrete, client, head, name) = match kind {
                     0 => (true, client, "use std.dqn\n".to_owned(), "dqn"),
-                    1 => (true, "[max, argmax]", "use std.double_dqn\n".to_owned(), "double_dqn"),
+                    1 => (true, "[max, argmax, min]", "use std.double_dqn\n".to_owned(), "double_dqn"),
                     _ => {
                         let text = format!(
                             "algorithm own(q) {{\n    parameter discount, optimizer\n    state t = copy(q)\n    let y = {target}\n    {reveal}\n    {body}\n}}\n"

@@ -194,7 +194,7 @@ fn same(name: &str, before: &Graph, after: &Graph, seed: u64) -> Result<(), Test
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn keep_random_graphs(
@@ -217,7 +217,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn keep_random_programs(source in prop_oneof![programs::training(), programs::serving()]) {
@@ -225,7 +225,7 @@ proptest! {
         let built = build::build(&program, false).expect("the program is lowered");
         let facts = pipeline::facts(&program);
         let (batch, states) = support::data_of(&program, &built, 11);
-        let functions = support::Approximated(&program);
+        let functions = support::Approximated::new(&program);
         let before = support::run_graph(&program, &built.graph, &batch, &states, &functions);
         let mut graph = built.graph.clone();
         for (name, pass) in [PASSES[0], PASSES[1], PASSES[2], PASSES[0], PASSES[1], PASSES[3], PASSES[4]] {
@@ -268,7 +268,7 @@ fn do_what_they_are_for() {
     assert_eq!(count(&share::run(&folded, &facts), |op| *op == Op::Scale(4.0)), 1);
     let pruned = prune::run(&graph, &facts);
     assert_eq!(pruned.len(), graph.len() - 2, "{} and what it multiplies go", unused.index());
-    // (4 q - r) r: the client computes 4 r and r r, so that one product of ciphertexts is left.
+    // (4 q - r) r: the client knows r r, so that one product of a ciphertext is left.
     let hoisted = passes::run(&graph, &facts);
     insta::assert_snapshot!(hoisted.print());
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hecc_runtime::engine::Engine;
-use hecc_runtime::session::{intake, ranges};
+use hecc_runtime::session::{intake, policy, ranges};
 
 use crate::cli::Backend;
 use crate::failure::Failure;
@@ -50,6 +50,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let update = engine.update(&given.batch, &mut given.states)?;
     let mut arrays = given.states;
     arrays.extend(update.results);
+    if args.backend == Backend::Ckks {
+        arrays.values_mut().for_each(|array| *array = policy::rounded(array));
+    }
     files::write_arrays(&args.out, &arrays)?;
     output::complain(&format!(
         "{} in {} (server {}): {} to the server, {} to the client",

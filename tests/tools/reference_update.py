@@ -459,17 +459,16 @@ secure ckks {
 
 
 class Actor:
-    """examples/actor.rl, with the degrees and ranges that the compiler chose: public weights, nothing carried."""
+    """examples/actor.rl, smaller and with its degrees and ranges pinned: public weights, nothing carried."""
 
     ranges = [(-1, 1), (-1, 1), (-8, 8)]
 
     def __init__(self):
-        self.program = re.sub(r"dense 64", "dense 12", (ROOT / "examples/actor.rl").read_text())
-
-    def notes(self, notes):
-        # Each layer has its line; two layers of the same function on the same range share one.
-        silu = [notes[k] for k in ("silu", "silu again") if k in notes]
-        self.f = [smooth("silu", *silu[0]), smooth("silu", *silu[-1]), smooth("tanh", *notes["tanh"])]
+        text = (ROOT / "examples/actor.rl").read_text()
+        for low, high in ((-3, 4), (-3, 3)):
+            text = text.replace("dense 64 silu\n", f"dense 12 silu(degree: 15, range: [{low}, {high}])\n", 1)
+        self.program = text.replace("dense 1 tanh\n", "dense 1 tanh(degree: 7, range: [-2, 2])\n")
+        self.f = [smooth("silu", 15, -3, 4), smooth("silu", 15, -3, 3), smooth("tanh", 7, -2, 2)]
 
     def start(self, rng):
         return draw(rng, sizes("actor", 3, 12, 12, 1))

@@ -237,10 +237,11 @@ fn value(exprs: &mut Exprs<'_>, shape: &ast::Shape, written: &[ast::Expr]) -> Op
     if written.len() != 1 && written.len() != elements {
         let span = written.first().zip(written.last()).map_or(shape.span, |(a, b)| Span { start: a.span.start, end: b.span.end });
         exprs.report(CheckError::RangeCount { elements, found: written.len(), span });
-        return None;
     }
-    let ranges: Vec<Range> = ranges.into_iter().collect::<Option<_>>()?;
-    let ranges = if let [one] = ranges.as_slice() { vec![*one; elements] } else { ranges };
+    // Where a range is wrong, any other lets the rest of the program be checked; the error is recorded.
+    let stand_in = Range { low: -1.0, high: 1.0 };
+    let given = |i: usize| if ranges.len() == 1 { ranges[0] } else { ranges.get(i).copied().flatten() };
+    let ranges = (0..elements).map(|i| given(i).unwrap_or(stand_in)).collect();
     Some((dims, ranges))
 }
 

@@ -3,13 +3,16 @@
 
 pub mod programs;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use hecc_compiler::check::hir::{ActionKind, ClientOp, Pins, Program};
-use hecc_compiler::schemes::ckks::{self, approximate::approximate};
+use hecc_compiler::check::hir::{ActionKind, ClientOp, Pins, Program, Task};
+use hecc_compiler::schemes::ckks::approximate::{Polynomial, approximate};
+use hecc_compiler::schemes::ckks;
 use hecc_compiler::tensor::eval::{self, Functions};
 use hecc_compiler::tensor::graph::{Elementwise, Map};
-use hecc_compiler::tensor::{Data, Graph, Output, build};
+use hecc_compiler::tensor::build::{self, Built};
+use hecc_compiler::tensor::{Data, Graph, Output};
 use hecc_compiler::{Compiled, Options, check, compile, diagnostics};
 use hecc_plan::clear::Sources;
 use hecc_plan::oracle::{Oracle, pack, unpack};
@@ -36,8 +39,20 @@ impl Numbers {
 
 /// A random batch in the environment's units, and weights around their initial values.
 pub fn data(program: &Program, plan: &Plan, seed: u64) -> (Tensors, Tensors) {
+    arrays(program, plan.geometry.batch, hecc_plan::init::initial(plan), &plan.public, seed)
+}
+
+/// [`data`] of a program that is not compiled further than to its graph.
+pub fn data_of(program: &Program, built: &Built, seed: u64) -> (Tensors, Tensors) {
+    let rows = match &program.task {
+        Task::Train(train) => train.settings.batch,
+        Task::Serve(serve) => serve.batch,
+    };
+    arrays(program, rows, hecc_plan::init::initial_states(&built.states, 0), &built.public, seed)
+}
+
+fn arrays(program: &Program, rows: usize, mut states: Tensors, public: &[(String, Vec<usize>)], seed: u64) -> (Tensors, Tensors) {
     let mut numbers = Numbers::new(seed);
-    let rows = plan.geometry.batch;
     let mut batch = Tensors::new();
     for observation in &program.env.observations {
         for name in [observation.name.clone(), format!("{}_next", observation.name)] {
@@ -65,11 +80,10 @@ pub fn data(program: &Program, plan: &Plan, seed: u64) -> (Tensors, Tensors) {
     batch.insert(program.env.action.name.clone(), action);
     batch.insert(program.env.reward.clone(), Tensor::new(vec![rows], (0..rows).map(|_| numbers.next()).collect()));
     batch.insert("done".into(), Tensor::new(vec![rows], (0..rows).map(|_| numbers.below(2) as f64).collect()));
-    let mut states = hecc_plan::init::initial(plan);
     for state in states.values_mut() {
         state.data.iter_mut().for_each(|v| *v += 0.1 * numbers.next());
     }
-    for (name, shape) in &plan.public {
+    for (name, shape) in public {
         let fan = shape.get(1).copied().unwrap_or(1) as f64;
         let values = (0..shape.iter().product()).map(|_| numbers.next() / fan.sqrt()).collect();
         states.entry(name.clone()).or_insert_with(|| Tensor::new(shape.clone(), values));
@@ -109,21 +123,44 @@ pub fn run_plan(plan: &Plan, batch: &Tensors, states: &Tensors) -> BTreeMap<Targ
 }
 
 /// The plan's polynomials.
-pub struct Approximated<'a>(pub &'a Program);
+pub struct Approximated<'a> {
+    program: &'a Program,
+    fitted: Fitted,
+}
+
+/// Polynomials by what they approximate: a fit takes longer than all its evaluations.
+#[derive(Default)]
+pub struct Fitted(RefCell<BTreeMap<String, Polynomial>>);
+
+impl Fitted {
+    /// Value of the polynomial for a map at x.
+    pub fn eval(&self, map: &Map, x: f64, tolerance: f64, cap: usize) -> f64 {
+        let mut fitted = self.0.borrow_mut();
+        let p = fitted.entry(format!("{map:?}")).or_insert_with(|| {
+            let p = approximate(&map.function, &map.pins, tolerance, cap);
+            if map.order == 0 { p } else { p.derivative() }
+        });
+        p.eval(x)
+    }
+}
+
+impl<'a> Approximated<'a> {
+    pub fn new(program: &'a Program) -> Self {
+        Self { program, fitted: Fitted::default() }
+    }
+}
 
 impl Functions for Approximated<'_> {
     fn map(&self, map: &Map, x: f64) -> f64 {
         let cap = if map.pins.degree.is_some() { usize::MAX } else { ckks::degree_cap() };
-        let p = approximate(&map.function, &map.pins, ckks::tolerance(self.0), cap);
-        if map.order == 0 { p.eval(x) } else { p.derivative().eval(x) }
+        self.fitted.eval(map, x, ckks::tolerance(self.program), cap)
     }
 
     fn abs(&self, pins: &Pins, x: f64) -> f64 {
-        if self.0.secure.client.contains(&ClientOp::Max) {
+        if self.program.secure.client.contains(&ClientOp::Max) {
             return x.abs();
         }
-        let map = Map { function: Elementwise::Named(hecc_plan::Function::Abs), order: 0, pins: *pins };
-        self.map(&map, x)
+        self.map(&Map { function: Elementwise::Named(hecc_plan::Function::Abs), order: 0, pins: *pins }, x)
     }
 }
 
@@ -186,7 +223,7 @@ pub fn compiled_agrees(source: &str, compiled: &Compiled) {
     let plan = &compiled.plan;
     let (batch, states) = data(&program, plan, 7);
     let values = run_plan(plan, &batch, &states);
-    let functions = Approximated(&program);
+    let functions = Approximated::new(&program);
     let built = build::build(&program, false).expect("it compiled");
     for (name, graph) in [("built", &built.graph), ("optimised", &compiled.graph)] {
         for (output, want) in run_graph(&program, graph, &batch, &states, &functions) {

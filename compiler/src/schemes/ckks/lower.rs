@@ -86,7 +86,7 @@ pub(super) struct Lowering<'a> {
     /// Factor of each weight's ciphertexts, the same for all its uses.
     pub weight_factors: BTreeMap<String, f64>,
     pub decrypted: u32,
-    /// Parameters that an exchange brought up to date in the middle of the update.
+    /// What exchanges in the middle of the update brought back.
     pub refreshed: BTreeMap<String, ClearId>,
 }
 
@@ -371,6 +371,10 @@ impl<'a> Lowering<'a> {
 
     /// Sends a value to the client in the middle of the update.
     fn exchange(&mut self, cts: &Cts) -> ClearId {
+        let key = format!("{cts:?}");
+        if let Some(&clear) = self.refreshed.get(&key) {
+            return clear;
+        }
         let id = self.decrypted;
         self.decrypted += 1;
         let mut round = 0;
@@ -380,7 +384,9 @@ impl<'a> Lowering<'a> {
             round = round.max(self.circuit.nodes[wire.index()].round);
             self.circuit.outputs.push(OutputDraft { label: "to the client".to_owned(), wire, contents, headroom: RESULT_BITS });
         }
-        self.client.decrypted(id, round)
+        let clear = self.client.decrypted(id, round);
+        self.refreshed.insert(key, clear);
+        clear
     }
 
     fn note_approximation(&mut self, map: &Map, p: &Polynomial) {

@@ -1,0 +1,78 @@
+//! Every stage of the programs in `tests/golden` and `examples`, one snapshot per program.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hecc_compiler::check::dump;
+use hecc_compiler::{Options, check, compile, diagnostics, parse, syntax};
+use hecc_plan::counts::counts;
+
+/// Longer stages are shown by their ends.
+const LINES: usize = 260;
+const ENDS: usize = 30;
+
+fn programs(folder: &str) -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
+    let mut files: Vec<PathBuf> = fs::read_dir(&root)
+        .unwrap_or_else(|e| panic!("{}: {e}", root.display()))
+        .map(|entry| entry.expect("a folder can be listed").path())
+        .filter(|path| path.extension().is_some_and(|x| x == "rl"))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+fn section(out: &mut String, title: &str, text: &str) {
+    let lines: Vec<String> = text.lines().map(cut).collect();
+    let _ = writeln!(out, "---- {title} ----");
+    if lines.len() <= LINES {
+        lines.iter().for_each(|line| out.extend([line, "\n"]));
+    } else {
+        lines[..ENDS].iter().for_each(|line| out.extend([line, "\n"]));
+        let _ = writeln!(out, "... {} lines ...", lines.len() - 2 * ENDS);
+        lines[lines.len() - ENDS..].iter().for_each(|line| out.extend([line, "\n"]));
+    }
+}
+
+/// A line of a wide plan is cut, with its length.
+fn cut(line: &str) -> String {
+    match line.char_indices().nth(400) {
+        Some((at, _)) => format!("{} ... {} bytes", &line[..at], line.len()),
+        None => line.to_owned(),
+    }
+}
+
+fn stages(path: &Path, small: bool) -> String {
+    let source = fs::read_to_string(path).expect("a program is readable");
+    let ast = parse(&source).expect("the program parses");
+    let program = check(&source).expect("the program checks");
+    // Small programs take a small ring, so that plans stay short; examples are compiled as users compile them.
+    let options = Options { insecure_log_n: small.then_some(10) };
+    let compiled = compile(&source, &options).unwrap_or_else(|e| panic!("{}", diagnostics::render(&e, &source, "program.rl", false)));
+    let mut out = String::new();
+    section(&mut out, "syntax", &syntax::dump::run(&ast));
+    section(&mut out, "checked", &dump::run(&program));
+    section(&mut out, "tensor", &compiled.graph.print());
+    section(&mut out, "circuit", &compiled.circuit);
+    section(&mut out, "plan", &hecc_plan::print(&compiled.plan));
+    section(&mut out, "counts", &format!("{:#?}", counts(&compiled.plan)));
+    out
+}
+
+#[test]
+fn small_programs() {
+    for path in programs("tests/golden") {
+        let name = path.file_stem().expect("a program has a name").to_string_lossy().into_owned();
+        insta::assert_snapshot!(name, stages(&path, true));
+    }
+}
+
+#[test]
+fn examples() {
+    for path in programs("examples") {
+        let name = path.file_stem().expect("a program has a name").to_string_lossy().into_owned();
+        insta::assert_snapshot!(format!("example_{name}"), stages(&path, false));
+    }
+}

@@ -107,7 +107,7 @@ impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         let kind = match error {
             EngineError::Array(_) | EngineError::Batch { .. } | EngineError::NotFinite { .. } => Kind::Use,
-            EngineError::Diverged { .. } | EngineError::TooLarge { .. } => Kind::Program,
+            EngineError::Diverged { .. } | EngineError::Range { .. } | EngineError::TooLarge { .. } => Kind::Program,
             EngineError::Plan(_)
             | EngineError::Message(_)
             | EngineError::Key(_)

@@ -57,7 +57,12 @@ pub fn build(program: &Program, padded: bool) -> Result<Built, Vec<TensorError>>
         let graph = ranges::fill(program, &builder.graph, &builder.states, builder.seed, builder.margin);
         Ok(Built { graph, states: builder.states, public: builder.public, acting })
     } else {
-        builder.errors.dedup();
+        // A network that is applied twice shows its errors once.
+        let mut seen = Vec::new();
+        builder.errors.retain(|error| !seen.contains(error) && {
+            seen.push(error.clone());
+            true
+        });
         Err(builder.errors)
     }
 }

@@ -6,13 +6,14 @@ pub mod programs;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use hecc_compiler::check::hir::{ActionKind, ClientOp, Pins, Program, Task};
+use hecc_compiler::check::hir::{ActionKind, Pins, Program, Task};
+use hecc_compiler::passes::hoist;
 use hecc_compiler::schemes::ckks::approximate::{Polynomial, approximate};
 use hecc_compiler::schemes::ckks;
-use hecc_compiler::tensor::eval::{self, Functions};
+use hecc_compiler::tensor::eval::{self, Exact, Functions};
 use hecc_compiler::tensor::graph::{Elementwise, Map};
 use hecc_compiler::tensor::build::{self, Built};
-use hecc_compiler::tensor::{Data, Graph, Output};
+use hecc_compiler::tensor::{Data, Graph, Id, Op, Output};
 use hecc_compiler::{Compiled, Options, check, compile, diagnostics};
 use hecc_plan::clear::Sources;
 use hecc_plan::oracle::{Oracle, pack, unpack};
@@ -152,16 +153,43 @@ impl<'a> Approximated<'a> {
 
 impl Functions for Approximated<'_> {
     fn map(&self, map: &Map, x: f64) -> f64 {
+        if map.pins.degree == Some(EXACT) {
+            return Exact.map(map, x);
+        }
         let cap = if map.pins.degree.is_some() { usize::MAX } else { ckks::degree_cap() };
         self.fitted.eval(map, x, ckks::tolerance(self.program), cap)
     }
 
     fn abs(&self, pins: &Pins, x: f64) -> f64 {
-        if self.program.secure.client.contains(&ClientOp::Max) {
-            return x.abs();
-        }
         self.map(&Map { function: Elementwise::Named(hecc_plan::Function::Abs), order: 0, pins: *pins }, x)
     }
+}
+
+/// The degree that marks what the client computes, as the function itself.
+const EXACT: usize = usize::MAX;
+
+/// The graph with a mark on every function that the client computes.
+fn marked(program: &Program, graph: &Graph) -> Graph {
+    let mut new = Graph::default();
+    let mut ids: Vec<Id> = Vec::new();
+    let mut known: Vec<bool> = Vec::new();
+    for id in graph.ids() {
+        let node = graph.node(id);
+        let operands = graph.operands(id);
+        let of_client: Vec<bool> = operands.iter().map(|o| known[o.index()]).collect();
+        known.push(hoist::client_knows(&node.op, &of_client, &program.secure.client));
+        let exact = |pins: &Pins| Pins { degree: if known[id.index()] { Some(EXACT) } else { pins.degree }, ..*pins };
+        let op = match &node.op {
+            Op::Map(map) => Op::Map(Map { pins: exact(&map.pins), ..map.clone() }),
+            Op::Max(pins) => Op::Max(exact(pins)),
+            Op::Extremum { larger, pins } => Op::Extremum { larger: *larger, pins: exact(pins) },
+            other => other.clone(),
+        };
+        let operands: Vec<Id> = operands.iter().map(|o| ids[o.index()]).collect();
+        ids.push(new.push(op, &operands, node.shape, node.span));
+    }
+    new.outputs = graph.outputs.iter().map(|(output, id)| (output.clone(), ids[id.index()])).collect();
+    new
 }
 
 /// Outputs of the tensor graph on the same data.
@@ -206,6 +234,7 @@ pub fn run_graph(
         }
     };
     let states = states.iter().map(|(name, t)| (name.clone(), t.data.clone())).collect();
+    let graph = &marked(program, graph);
     let values = eval::eval(graph, rows, functions, &data, &states);
     graph.outputs.iter().map(|(output, id)| (output.clone(), values[id.index()].clone())).collect()
 }

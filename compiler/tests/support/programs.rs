@@ -21,7 +21,7 @@ const ACTIVATIONS: [&str; 12] = [
 const OPTIMIZERS: [&str; 3] = ["sgd(lr: 0.1)", "momentum(lr: 0.3, beta: 0.5)", "nesterov(lr: 0.2, beta: 0.9)"];
 
 /// Losses on a net `q` with as many outputs as the action has elements; `y` is a target, `s` the state.
-const LOSSES: [&str; 12] = [
+const LOSSES: [&str; 14] = [
     "mean((dot(q(s), a) - r)^2)",
     "mean((dot(q(s), a) - y)^2)",
     "0.5 * mean((q(s)[1] - y)^2)",
@@ -34,6 +34,8 @@ const LOSSES: [&str; 12] = [
     "0.1 * mean(dot(concat(q(s), r), concat(a, y))^2)",
     "mean((dot(old(q)(s), a) - r) * dot(q(s'), stop(q(s))))",
     "0.01 * sum((dot(q(s), a) + done / 2)^2)",
+    "mean(dot(q(s), a) / (2 + s[0]))",
+    "mean(exp(q(s)[0], degree: 3, range: [-2, 2]) - q(s)[1])",
 ];
 
 const TARGETS: [&str; 5] = [
@@ -67,7 +69,7 @@ fn environment(dim: usize, actions: usize, discrete: bool) -> String {
 /// A training program: a standard algorithm or one of its own.
 pub fn training() -> impl Strategy<Value = String> {
     let shape = (1usize..=6, 2usize..=4, any::<bool>(), 1usize..=40, 1usize..=3);
-    let settings = (select(&OPTIMIZERS[..]), select(vec!["off", "0.05"]), select(vec!["[]", "[max, min]", "[max, argmax, min]"]), 0u8..6);
+    let settings = (select(&OPTIMIZERS[..]), select(vec!["off", "0.05"]), select(vec!["[]", "[max]", "[argmax, min]", "[tanh, exp, max]"]), 0u8..6);
     let own = (prop::collection::vec(select(&LOSSES[..]), 1..=2), select(&TARGETS[..]), any::<bool>(), any::<bool>());
     (shape, settings, own).prop_flat_map(
         |((dim, actions, discrete, batch, n_step), (optimizer, average, client, kind), (losses, target, reveal, order))| {
@@ -79,7 +81,7 @@ pub fn training() -> impl Strategy<Value = String> {
                 let reveal = if reveal { "reveal mean(y) as \"target\"" } else { "" };
                 let (discrete, client, head, name) = match kind {
                     0 => (true, client, "use std.dqn\n".to_owned(), "dqn"),
-                    1 => (true, "[max, argmax, min]", "use std.double_dqn\n".to_owned(), "double_dqn"),
+                    1 => (true, "[argmax]", "use std.double_dqn\n".to_owned(), "double_dqn"),
                     _ => {
                         let text = format!(
                             "algorithm own(q) {{\n    parameter discount, optimizer\n    state t = copy(q)\n    let y = {target}\n    {reveal}\n    {body}\n}}\n"

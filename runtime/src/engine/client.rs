@@ -134,7 +134,12 @@ impl Client {
         reader.end()?;
         let slots = parallel(self.threads, parts.len(), |i| self.cipher.open(parts[i].0, parts[i].1))?;
         for (id, slots) in round.outputs.iter().zip(&slots) {
-            oracle::unpack(plan, &plan.outputs[id.0 as usize].contents, slots, &mut progress.values);
+            let output = &plan.outputs[id.0 as usize];
+            oracle::unpack(plan, &output.contents, slots, &mut progress.values);
+            let room = f64::from(plan.steps[output.wire.index()].wire.budget()) - 2.0;
+            for content in &output.contents {
+                in_room(&content.tensor, &progress.values[&content.tensor], content.factor.abs() * libm::exp2(room))?;
+            }
         }
         for (target, value) in &progress.values {
             if let Target::Value { id, .. } = target {
@@ -165,5 +170,17 @@ impl Client {
             }
         }
         Ok((states, results))
+    }
+}
+
+/// A value wraps around at half the modulus; one that comes within a factor of two of that is the last to be trusted.
+fn in_room(target: &Target, value: &Tensor, limit: f64) -> Result<(), EngineError> {
+    let name = || match target {
+        Target::State(name) | Target::Result { name, .. } => name.clone(),
+        Target::Value { id, .. } => format!("intermediate value {id}"),
+    };
+    match value.data.iter().find(|v| v.abs() > limit) {
+        Some(&value) => Err(EngineError::Range { name: name(), value, limit }),
+        None => Ok(()),
     }
 }

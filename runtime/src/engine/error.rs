@@ -45,6 +45,16 @@ pub enum EngineError {
         /// Index of the sample.
         sample: usize,
     },
+    /// HE0613.
+    #[error("`{name}` holds {value}, beyond the ±{limit} that its ciphertext has room for; what follows would be wrong")]
+    Range {
+        /// Which state or result.
+        name: String,
+        /// The value.
+        value: f64,
+        /// The largest that is trusted.
+        limit: f64,
+    },
     /// HE0609.
     #[error("training diverged: `{name}` holds {value}")]
     Diverged {
@@ -85,6 +95,7 @@ impl EngineError {
             EngineError::Library { .. } => "HE0607",
             EngineError::NotFinite { .. } => "HE0608",
             EngineError::Diverged { .. } => "HE0609",
+            EngineError::Range { .. } => "HE0613",
             EngineError::TooLarge { .. } => "HE0610",
             EngineError::Turn(_) => "HE0611",
             EngineError::Entropy(_) => "HE0612",

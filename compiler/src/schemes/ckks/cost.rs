@@ -5,6 +5,8 @@ use hecc_plan::{Ckks, KeyManifest, Matrix, Op};
 
 use super::budget::Sized;
 
+/// Ring degrees 2^12 to 2^17 against 2^14: more than N log N where ciphertexts outgrow the caches.
+const RING: [f64; 6] = [0.18, 0.42, 1.0, 3.0, 6.8, 15.0];
 const PRODUCT: f64 = 0.55;
 const KEY_SWITCH: f64 = 0.6;
 const PLAIN: f64 = 0.55;
@@ -12,7 +14,7 @@ const LINEAR: f64 = 0.03;
 
 /// Estimated seconds of one run of the server.
 pub fn seconds(ckks: &Ckks, sized: &Sized, matrices: &[Matrix], keys: &KeyManifest) -> f64 {
-    let ring = f64::from(1u32 << ckks.log_n) * f64::from(ckks.log_n) / (16384.0 * 14.0);
+    let ring = RING[(ckks.log_n.clamp(12, 17) - 12) as usize];
     let limbs = |k: u32| f64::from(k.div_ceil(ckks.base2k));
     let mut total = 0.0;
     for step in &sized.steps {

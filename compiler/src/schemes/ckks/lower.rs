@@ -93,7 +93,7 @@ pub(super) struct Lowering<'a> {
 /// Highest degree chosen where the program pins none.
 pub(super) const DEGREE_CAP: usize = 16;
 /// Room for results and revealed values, in bits of magnitude.
-const RESULT_BITS: u32 = 6;
+const RESULT_BITS: u32 = 8;
 
 impl<'a> Lowering<'a> {
     pub fn new(
@@ -382,7 +382,7 @@ impl<'a> Lowering<'a> {
             let layout = Layout::Samples { group, period: cts.period() };
             let contents = vec![Content { tensor: Target::Value { id, shape: vec![self.grid.batch, cts.dim] }, layout, factor: cts.factor }];
             round = round.max(self.circuit.nodes[wire.index()].round);
-            self.circuit.outputs.push(OutputDraft { label: "to the client".to_owned(), wire, contents, headroom: RESULT_BITS });
+            self.circuit.outputs.push(OutputDraft { label: "to the client".to_owned(), wire, contents, headroom: RESULT_BITS + magnitude_bits(cts.factor) });
         }
         let clear = self.client.decrypted(id, round);
         self.refreshed.insert(key, clear);

@@ -164,7 +164,12 @@ fn lower_for(
     let mut lowering = lower::Lowering::new(program, graph, grid, scale(program, log_n), tolerance(program), public);
     lowering.run();
     if !lowering.errors.is_empty() {
-        lowering.errors.dedup();
+        // A network that is applied twice shows its errors once.
+        let mut seen = Vec::new();
+        lowering.errors.retain(|error| !seen.contains(error) && {
+            seen.push(error.clone());
+            true
+        });
         return Err(lowering.errors);
     }
     let bits = program.secure.bits;

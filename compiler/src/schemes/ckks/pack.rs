@@ -15,7 +15,7 @@ use super::lower::{Form, Lowering, magnitude_bits};
 use crate::tensor::Id;
 
 /// Room for the magnitude of weights and momenta, in bits.
-const WEIGHT_BITS: u32 = 4;
+const WEIGHT_BITS: u32 = 6;
 
 /// A packed value: where it goes, and what of it the key owner computes from old states.
 #[derive(Clone, Debug)]

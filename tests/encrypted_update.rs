@@ -1,0 +1,142 @@
+//! Compiled programs on small insecure rings: ciphertexts against clear slots.
+
+use std::sync::Arc;
+
+use hecc_compiler::{Options, compile};
+use hecc_plan::counts::counts;
+use hecc_plan::{ClearOp, Plan, Tensor, Tensors};
+use hecc_runtime::engine::{Backend, Engine, Update};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+/// Bytes around the ciphertexts of a message: its frame, the round and the count, and an id for each ciphertext.
+const FRAME: u64 = 36 + 8;
+/// A fresh ciphertext carries the seed of its uniform half.
+const SEED: u64 = 32;
+
+fn plan(source: &str, log_n: u32) -> Arc<Plan> {
+    let compiled = compile(source, &Options { insecure_log_n: Some(log_n) }).unwrap_or_else(|e| panic!("{e:?}"));
+    Arc::new(compiled.plan)
+}
+
+/// A batch in the environment's ranges: actions one-hot, ends of episodes 0 or 1.
+fn batch(plan: &Plan, seed: u64) -> Tensors {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let rows = plan.geometry.batch;
+    let mut tensors = Tensors::new();
+    for node in &plan.client.nodes {
+        let ClearOp::Batch { name, dim } = &node.op else { continue };
+        let data: Vec<f64> = match name.as_str() {
+            "a" if *dim > 1 => {
+                (0..rows).flat_map(|_| { let chosen = rng.random_range(0..*dim); (0..*dim).map(move |i| f64::from(u8::from(i == chosen))) }).collect()
+            }
+            "done" => (0..rows * dim).map(|_| f64::from(rng.random_range(0..2u8))).collect(),
+            _ => (0..rows * dim).map(|_| rng.random_range(-0.4..0.4)).collect(),
+        };
+        tensors.entry(name.clone()).or_insert_with(|| Tensor::new(vec![rows, *dim], data));
+    }
+    tensors
+}
+
+fn public(plan: &Plan) -> Tensors {
+    let mut rng = StdRng::seed_from_u64(5);
+    let array = |(name, shape): &(String, Vec<usize>)| {
+        let data = (0..shape.iter().product()).map(|_| rng.random_range(-0.5..0.5)).collect();
+        (name.clone(), Tensor::new(shape.clone(), data))
+    };
+    plan.public.iter().map(array).collect()
+}
+
+fn engine(plan: &Arc<Plan>, backend: Backend) -> Engine {
+    Engine::insecure_for_tests(Arc::clone(plan), backend, public(plan), 0, &mut |_, _| {}).expect("the engine starts")
+}
+
+/// The largest difference of two sets of arrays of the same names.
+fn apart(a: &Tensors, b: &Tensors) -> f64 {
+    assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
+    let pairs = a.values().zip(b.values()).flat_map(|(a, b)| a.data.iter().zip(&b.data));
+    pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+}
+
+/// What crossed is what the plan counts: only ciphertexts have these sizes.
+fn crossed_as_counted(plan: &Plan, update: &Update) {
+    let counts = counts(plan);
+    let rounds = plan.rounds.len() as u64;
+    let (inputs, outputs) = (plan.inputs.len() as u64, plan.outputs.len() as u64);
+    assert_eq!(update.bytes_to_server, counts.bytes_to_server_per_update + rounds * FRAME + (4 + SEED) * inputs);
+    assert_eq!(update.bytes_to_client, counts.bytes_to_client_per_update + rounds * FRAME + 4 * outputs);
+}
+
+fn trains(source: &str, log_n: u32, rounds: usize) {
+    let plan = plan(source, log_n);
+    assert_eq!(plan.rounds.len(), rounds);
+    let start = hecc_plan::init::initial(&plan);
+    let (mut secret, mut clear) = (start.clone(), start.clone());
+    let mut engines = [engine(&plan, Backend::Ckks), engine(&plan, Backend::Clear)];
+    let mut seen = 0.0f64;
+    for number in 0..3 {
+        let data = batch(&plan, number);
+        let [ours, theirs] = [(0, &mut secret), (1, &mut clear)].map(|(i, states)| engines[i].update(&data, states).expect("it runs"));
+        let error = apart(&secret, &clear);
+        println!("update {number}: 2^{:.1} apart", error.log2());
+        assert!(error < (-10.0f64).exp2(), "update {number}: states are {error} apart");
+        assert!(apart(&ours.results, &theirs.results) < (-10.0f64).exp2());
+        seen = seen.max(error);
+        crossed_as_counted(&plan, &ours);
+        assert_ne!(ours.bytes_to_server, theirs.bytes_to_server);
+    }
+    assert!(seen > 0.0, "ciphertexts are noisy: equal states were not encrypted");
+    assert!(apart(&clear, &start) > 1e-3, "training changes the weights");
+}
+
+fn serves(source: &str, log_n: u32) {
+    let plan = plan(source, log_n);
+    let data = batch(&plan, 9);
+    let mut states = hecc_plan::init::initial(&plan);
+    let [ours, theirs] = [Backend::Ckks, Backend::Clear].map(|backend| engine(&plan, backend).update(&data, &mut states).expect("it runs"));
+    let error = apart(&ours.results, &theirs.results);
+    println!("served: 2^{:.1} apart", error.log2());
+    assert!(error > 0.0 && error < (-10.0f64).exp2(), "outputs are {error} apart");
+    assert!(theirs.results["output"].data.iter().any(|v| v.abs() > 1e-2));
+    crossed_as_counted(&plan, &ours);
+}
+
+#[test]
+fn a_dqn_with_a_polynomial_maximum() {
+    trains(include_str!("golden/dqn_polynomial_max.rl"), 11, 1);
+}
+
+#[test]
+fn a_dqn_with_the_clients_maximum() {
+    trains(include_str!("golden/dqn_client_max.rl"), 11, 2);
+}
+
+#[test]
+fn a_regression_with_several_results() {
+    trains(include_str!("golden/regression.rl"), 11, 1);
+}
+
+#[test]
+fn a_secret_network() {
+    serves(include_str!("golden/serve_secret.rl"), 11);
+}
+
+#[test]
+fn a_public_network() {
+    serves(include_str!("golden/serve_public.rl"), 11);
+}
+
+/// The secret is fresh for each engine, and so is the noise: what must not depend on it does not.
+#[test]
+fn two_runs_differ_in_noise_only() {
+    let plan = plan(include_str!("golden/dqn_polynomial_max.rl"), 10);
+    let data = batch(&plan, 4);
+    let runs = [0, 1].map(|_| {
+        let mut states = hecc_plan::init::initial(&plan);
+        let update = engine(&plan, Backend::Ckks).update(&data, &mut states).expect("it runs");
+        (states, update.bytes_to_server, update.bytes_to_client)
+    });
+    let error = apart(&runs[0].0, &runs[1].0);
+    assert!(error > 0.0 && error < (-10.0f64).exp2(), "{error}");
+    assert_eq!((runs[0].1, runs[0].2), (runs[1].1, runs[1].2));
+}

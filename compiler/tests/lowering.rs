@@ -114,3 +114,15 @@ secure ckks { refresh = client }"#,
         10,
     );
 }
+
+#[test]
+fn learning_rates_that_change() {
+    for (optimizer, extra) in [
+        ("sgd(lr: linear(1.0, 0.1))", ""),
+        ("momentum(lr: cosine(0.5, 0), beta: 0.9)", ""),
+        ("nesterov(lr: linear(0.01, 1.0), beta: 0.5)", "client = [max]"),
+    ] {
+        let source = dqn("dense 8 square dense 2", 16, optimizer, extra).replace("updates = 3", "updates = 5");
+        agrees(&source, 10);
+    }
+}

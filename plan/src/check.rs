@@ -177,6 +177,13 @@ fn structure(plan: &Plan) -> Vec<PlanError> {
         }
     }
     for (index, output) in plan.outputs.iter().enumerate() {
+        for content in &output.contents {
+            if let Target::Rated { by, .. } = content.tensor
+                && by.0 as usize >= plan.client.nodes.len()
+            {
+                dangling("output", index, format!("client node {}", by.0));
+            }
+        }
         if output.wire.index() >= plan.steps.len() {
             dangling("output", index, format!("wire {}", output.wire.0));
         }
@@ -298,7 +305,7 @@ fn tensors(plan: &Plan) -> Vec<PlanError> {
     }
     for output in &plan.outputs {
         for content in &output.contents {
-            if let Target::State(name) = &content.tensor
+            if let Target::State(name) | Target::Rated { name, .. } = &content.tensor
                 && !plan.states.iter().any(|s| s.name == *name)
             {
                 refuse(name, "no state of that name");

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Tensor, Tensors};
 
+/// The array of a batch that holds the number of the update, from 0, for learning rates that change.
+pub const UPDATE: &str = "update";
+
 /// Index of a node of a [`ClearProgram`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ClearId(pub u32);

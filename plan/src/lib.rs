@@ -20,7 +20,7 @@ mod step;
 mod tensor;
 mod train;
 
-pub use clear::{ClearId, ClearNode, ClearOp, ClearProgram, Function};
+pub use clear::{ClearId, ClearNode, ClearOp, ClearProgram, Function, UPDATE};
 pub use drive::{Machine, Wires, drive};
 pub use file::{PlanFileError, VERSION, fingerprint, read, write};
 pub use layout::{Geometry, Lanes, Layout};

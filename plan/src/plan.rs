@@ -109,6 +109,13 @@ pub struct Content<T> {
 pub enum Target {
     /// New value of a carried state.
     State(String),
+    /// The same, once multiplied by a number of the client's (a learning rate that changes).
+    Rated {
+        /// The state.
+        name: String,
+        /// The number, as a node of the client's program.
+        by: ClearId,
+    },
     /// A value the client goes on computing with: [`crate::ClearOp::Decrypted`].
     Value {
         /// Number, unique in the plan.

@@ -111,6 +111,7 @@ fn layout(layout: &Layout) -> String {
 fn target(target: &Target) -> String {
     match target {
         Target::State(name) => name.clone(),
+        Target::Rated { name, by } => format!("{name} / c{}", by.0),
         Target::Value { id, .. } => format!("v{id}"),
         Target::Result { name, .. } => format!("result {name}"),
     }

@@ -63,6 +63,7 @@ fn partial(graph: &mut Graph, id: Id, operands: &[Id], slot: usize, adjoint: Id)
         Op::Sub => push(Op::Scale(-1.0), &[adjoint], shape),
         Op::Mul => push(Op::Mul, &[operands[1 - slot], adjoint], shape),
         Op::Scale(c) => push(Op::Scale(*c), &[adjoint], shape),
+        Op::Rate(rate) => push(Op::Rate(*rate), &[adjoint], shape),
         Op::Offset(_) => adjoint,
         Op::Dense if slot == 0 => push(Op::DenseTranspose, &[adjoint, operands[1]], shape),
         Op::Dense => push(Op::DenseGradient, &[adjoint, operands[0]], shape),

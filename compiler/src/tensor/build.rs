@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hecc_plan::{Span, State, StateInit};
 
-use super::graph::{Data, Elementwise, Graph, Id, Map, Op, Output, Shape};
+use super::graph::{Data, Elementwise, Graph, Id, Map, Op, Output, Rate, Shape};
 use super::{TensorError, autodiff, ranges};
 use crate::check::hir::{
     Activation, Binary, Body, Expr, ExprKind, Extremum, Function, Init, Layer, LayerKind, NetId, NetRef, OptimizerKind, Pins, Program,
@@ -287,9 +287,12 @@ impl Builder<'_> {
         optimizer: &crate::check::hir::Optimizer,
         span: Span,
     ) -> Result<(), Failed> {
+        let updates = train.settings.updates;
         let lr = match optimizer.lr {
-            Schedule::Constant(lr) => lr,
-            Schedule::Linear(..) | Schedule::Cosine(..) => self.unsupported("a learning rate that changes", optimizer.span)?,
+            Schedule::Constant(lr) => Op::Scale(lr),
+            Schedule::Linear(from, to) | Schedule::Cosine(from, to) if from == to => Op::Scale(from),
+            Schedule::Linear(from, to) => Op::Rate(Rate { from, to, cosine: false, updates }),
+            Schedule::Cosine(from, to) => Op::Rate(Rate { from, to, cosine: true, updates }),
         };
         if matches!(optimizer.kind, OptimizerKind::Adam { .. } | OptimizerKind::RmsProp { .. }) {
             let error = TensorError::NotSupported {
@@ -329,7 +332,7 @@ impl Builder<'_> {
                 missing.insert(name);
                 continue;
             };
-            let updated = self.step(&format!("{name}.{local}"), weight, gradient, optimizer.kind, lr, span);
+            let updated = self.step(&format!("{name}.{local}"), weight, gradient, optimizer.kind, lr.clone(), span);
             if let Some(parameters) = self.current.get_mut(&key) {
                 parameters.insert(local, updated);
             }
@@ -341,7 +344,7 @@ impl Builder<'_> {
     }
 
     /// One step of the optimiser on one parameter, as PyTorch has it.
-    fn step(&mut self, name: &str, weight: Id, gradient: Id, kind: OptimizerKind, lr: f64, span: Span) -> Id {
+    fn step(&mut self, name: &str, weight: Id, gradient: Id, kind: OptimizerKind, lr: Op, span: Span) -> Id {
         let shape = self.graph.shape(weight);
         let mut push = |op: Op, operands: &[Id]| self.graph.push(op, operands, shape, span);
         let direction = match kind {
@@ -371,7 +374,7 @@ impl Builder<'_> {
             }
             OptimizerKind::Adam { .. } | OptimizerKind::RmsProp { .. } => unreachable!("refused above"),
         };
-        let scaled = self.graph.push(Op::Scale(lr), &[direction], shape, span);
+        let scaled = self.graph.push(lr, &[direction], shape, span);
         self.graph.push(Op::Sub, &[weight, scaled], shape, span)
     }
 

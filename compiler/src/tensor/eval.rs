@@ -12,6 +12,10 @@ pub trait Functions {
     fn map(&self, map: &Map, x: f64) -> f64;
     /// |x| as a maximum over differences computes it.
     fn abs(&self, pins: &crate::check::hir::Pins, x: f64) -> f64;
+    /// Number of the update, from 0, on which learning rates depend.
+    fn update(&self) -> f64 {
+        0.0
+    }
 }
 
 /// Textbook functions.
@@ -71,6 +75,7 @@ pub fn eval(
             Op::Sub => zip(&|a, b| a - b),
             Op::Mul => zip(&|a, b| a * b),
             Op::Scale(c) => one(&|a| c * a),
+            Op::Rate(rate) => one(&|a| rate.at(functions.update()) * a),
             Op::Offset(c) => one(&|a| a + c),
             Op::Stop => x(0).clone(),
             Op::Map(map) => one(&|a| functions.map(map, a)),

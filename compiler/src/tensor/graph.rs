@@ -76,6 +76,8 @@ pub enum Op {
     Mul,
     /// c a.
     Scale(f64),
+    /// a times a number that changes from update to update.
+    Rate(Rate),
     /// a + c.
     Offset(f64),
     /// x `[B, in]`, W `[out, in]`: W x per sample.
@@ -117,6 +119,44 @@ pub enum Op {
     },
     /// The identity, through which no gradient flows.
     Stop,
+}
+
+/// A learning rate over the updates of a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// At the first update.
+    pub from: f64,
+    /// At the last.
+    pub to: f64,
+    /// Along half a cosine, not a line.
+    pub cosine: bool,
+    /// Number of updates.
+    pub updates: usize,
+}
+
+impl Rate {
+    /// A rate that falls to 0 is kept at this part of its largest value: the key owner divides by it.
+    const FLOOR: f64 = 1e-3;
+
+    /// The smallest magnitude that it takes.
+    pub fn smallest(&self) -> f64 {
+        self.from.abs().min(self.to.abs()).max(Self::FLOOR * self.from.abs().max(self.to.abs()))
+    }
+
+    /// The ends as they are used.
+    pub fn ends(&self) -> (f64, f64) {
+        let least = self.smallest();
+        let lift = |end: f64| if end.abs() < least { least } else { end };
+        (lift(self.from), lift(self.to))
+    }
+
+    /// Its value at `update`, counted from 0.
+    pub fn at(&self, update: f64) -> f64 {
+        let (from, to) = self.ends();
+        let part = (update / self.updates.saturating_sub(1).max(1) as f64).min(1.0);
+        let part = if self.cosine { 0.5 - 0.5 * libm::cos(std::f64::consts::PI * part) } else { part };
+        from + (to - from) * part
+    }
 }
 
 /// A function of each element.
@@ -304,6 +344,7 @@ pub fn name(op: &Op) -> String {
         Op::Sub => "sub".to_owned(),
         Op::Mul => "mul".to_owned(),
         Op::Scale(c) => format!("scale {c}"),
+        Op::Rate(r) => format!("rate {} {} {} over {}", if r.cosine { "cosine" } else { "linear" }, r.from, r.to, r.updates),
         Op::Offset(c) => format!("offset {c}"),
         Op::Dense => "dense".to_owned(),
         Op::DenseTranspose => "dense_transpose".to_owned(),
@@ -342,7 +383,7 @@ fn fits(op: &Op, operands: &[Shape], shape: Shape) -> bool {
         (Op::Data(_), []) => matches!(shape, Sample(_)),
         (Op::State(_) | Op::Constant(_), []) => true,
         (Op::Add | Op::Sub | Op::Mul | Op::Extremum { .. }, [a, b]) => *a == shape && *b == shape,
-        (Op::Scale(_) | Op::Offset(_) | Op::Map(_) | Op::Stop, [a]) => *a == shape,
+        (Op::Scale(_) | Op::Rate(_) | Op::Offset(_) | Op::Map(_) | Op::Stop, [a]) => *a == shape,
         (Op::Dense, [Sample(i), Matrix(o, j)]) => i == j && shape == Sample(*o),
         (Op::DenseTranspose, [Sample(o), Matrix(p, i)]) => o == p && shape == Sample(*i),
         (Op::DenseGradient, [Sample(o), Sample(i)]) => shape == Matrix(*o, *i),

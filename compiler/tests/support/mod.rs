@@ -21,6 +21,9 @@ use hecc_plan::{Plan, Target, Tensor, Tensors, Wires, drive};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
+/// The update that tests run, where learning rates change.
+const UPDATE: f64 = 2.0;
+
 /// A stream of numbers in [-1, 1].
 pub struct Numbers(ChaCha20Rng);
 
@@ -80,6 +83,7 @@ fn arrays(program: &Program, rows: usize, mut states: Tensors, public: &[(String
     };
     batch.insert(program.env.action.name.clone(), action);
     batch.insert(program.env.reward.clone(), Tensor::new(vec![rows], (0..rows).map(|_| numbers.next()).collect()));
+    batch.insert("update".into(), Tensor::new(vec![rows], vec![UPDATE; rows]));
     batch.insert("done".into(), Tensor::new(vec![rows], (0..rows).map(|_| numbers.below(2) as f64).collect()));
     for state in states.values_mut() {
         state.data.iter_mut().for_each(|v| *v += 0.1 * numbers.next());
@@ -120,7 +124,14 @@ pub fn run_plan(plan: &Plan, batch: &Tensors, states: &Tensors) -> BTreeMap<Targ
             }
         }
     }
-    values
+    let rated = |(target, mut value): (Target, Tensor)| match target {
+        Target::Rated { name, by } => {
+            value.data.iter_mut().for_each(|v| *v *= known[&by].data[0]);
+            (Target::State(name), value)
+        }
+        target => (target, value),
+    };
+    values.into_iter().map(rated).collect()
 }
 
 /// The plan's polynomials.
@@ -158,6 +169,10 @@ impl Functions for Approximated<'_> {
         }
         let cap = if map.pins.degree.is_some() { usize::MAX } else { ckks::degree_cap() };
         self.fitted.eval(map, x, ckks::tolerance(self.program), cap)
+    }
+
+    fn update(&self) -> f64 {
+        UPDATE
     }
 
     fn abs(&self, pins: &Pins, x: f64) -> f64 {

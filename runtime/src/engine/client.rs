@@ -155,9 +155,15 @@ impl Client {
     /// HE0609 if a state is not finite or beyond ±10⁶.
     pub fn finish(&self, progress: Progress) -> Result<(Tensors, BTreeMap<String, Tensor>), EngineError> {
         let (mut states, mut results) = (Tensors::new(), BTreeMap::new());
-        for (target, value) in progress.values {
+        let Progress { known, values, .. } = progress;
+        for (target, mut value) in values {
+            if let Target::Rated { by, .. } = &target {
+                let rate = known.get(by).and_then(|rate| rate.data.first()).copied();
+                let rate = rate.ok_or_else(|| EngineError::Array(format!("the array `{}` is missing", hecc_plan::UPDATE)))?;
+                value.data.iter_mut().for_each(|v| *v *= rate);
+            }
             match target {
-                Target::State(name) => {
+                Target::State(name) | Target::Rated { name, .. } => {
                     if let Some(&value) = value.data.iter().find(|v| !v.is_finite() || v.abs() > DIVERGED) {
                         return Err(EngineError::Diverged { name, value });
                     }
@@ -176,7 +182,7 @@ impl Client {
 /// A value wraps around at half the modulus; one that comes within a factor of two of that is the last to be trusted.
 fn in_room(target: &Target, value: &Tensor, limit: f64) -> Result<(), EngineError> {
     let name = || match target {
-        Target::State(name) | Target::Result { name, .. } => name.clone(),
+        Target::State(name) | Target::Rated { name, .. } | Target::Result { name, .. } => name.clone(),
         Target::Value { id, .. } => format!("intermediate value {id}"),
     };
     match value.data.iter().find(|v| v.abs() > limit) {

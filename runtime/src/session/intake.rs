@@ -1,6 +1,6 @@
 //! Arrays that the user gives for one update: which are the batch, which the states, and whether they fit.
 
-use hecc_plan::{ActionSpec, ClearOp, Plan, StateInit, Tensor, Tensors};
+use hecc_plan::{ActionSpec, ClearOp, Plan, StateInit, Tensor, Tensors, UPDATE};
 
 use crate::env;
 
@@ -92,6 +92,12 @@ pub fn sort(plan: &Plan, mut arrays: Tensors) -> Result<Given, IntakeError> {
             continue;
         }
         let want = if *dim == 1 { vec![batch] } else { vec![batch, *dim] };
+        if name == UPDATE {
+            // One number; where it is not given, the first update.
+            let number = arrays.remove(name).and_then(|array| array.data.first().copied()).unwrap_or(0.0);
+            given.batch.insert(name.clone(), Tensor::new(want, vec![number; batch]));
+            continue;
+        }
         let array =
             arrays.remove(name).ok_or_else(|| IntakeError::Missing { what: "the array", name: name.clone(), want: want.clone() })?;
         finite(name, &array)?;

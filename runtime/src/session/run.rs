@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use hecc_plan::{Collect, Plan, Tensor, Tensors, Training};
+use hecc_plan::{Collect, Plan, Tensor, Tensors, Training, UPDATE};
 use rand_chacha::ChaCha20Rng;
 
 use super::checkpoint::{self, Checkpoint, CheckpointError, Notes, Totals};
@@ -234,6 +234,7 @@ impl<'a> Session<'a> {
             let data = (0..count * dim).map(|_| normal(&mut self.noise)).collect();
             batch.insert(name.clone(), Tensor::new(vec![count, *dim], data));
         }
+        batch.insert(UPDATE.to_owned(), Tensor::new(vec![count], vec![self.done as f64; count]));
         batch
     }
 

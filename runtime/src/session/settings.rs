@@ -64,6 +64,7 @@ pub(super) fn noises(plan: &Plan, columns: &Columns) -> Vec<(String, usize)> {
     for node in &plan.client.nodes {
         if let ClearOp::Batch { name, dim } = &node.op
             && !columns.contains(name)
+            && name != hecc_plan::UPDATE
         {
             noises.insert(name.clone(), *dim);
         }

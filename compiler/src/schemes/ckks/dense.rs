@@ -11,9 +11,11 @@
 //!
 //! Halevi and Shoup, "Algorithms in HElib" (2014), section 4.3, for baby and giant steps and for wide matrices.
 
+use std::collections::BTreeMap;
+
 use hecc_plan::{ClearId, ClearOp, Content, Lanes, Layout, Matrix, Op, Span, WireId};
 
-use super::lower::{Cts, Form, Gradient, Lowering, Value};
+use super::lower::{Cts, Form, Gradient, Lowering, Term, Value};
 use crate::tensor::{Id, Op as TensorOp, Shape};
 
 /// The diagonals of a padded matrix.
@@ -151,15 +153,19 @@ impl Lowering<'_> {
     /// A parameter as the key owner sends it: computed from its carried states, or, where this update has changed it
     /// already, refreshed by an exchange.
     fn client_form(&mut self, form: &Form, shape: &[usize], span: Span) -> Option<ClearId> {
-        if form.gradients.is_empty() { Some(self.combination(&form.states, 1.0)) } else { self.refreshed(form, shape, span) }
+        if form.gradients.is_empty() { Some(self.combination(&form.states)) } else { self.refreshed(form, shape, span) }
     }
 
-    /// Σ c state times `scale`, as a node of the client's program.
-    pub(super) fn combination(&mut self, states: &std::collections::BTreeMap<String, f64>, scale: f64) -> ClearId {
+    /// Σ c state, as a node of the client's program.
+    pub(super) fn combination(&mut self, states: &BTreeMap<Term<String>, f64>) -> ClearId {
         let mut sum: Option<ClearId> = None;
-        for (name, c) in states {
+        for ((name, rate), &c) in states {
             let state = self.client.push(ClearOp::State(name.clone()));
-            let part = self.client.scaled(state, c * scale);
+            let mut part = self.client.scaled(state, c);
+            if let Some(rate) = rate {
+                let rate = self.client.rate(&self.rates[*rate]);
+                part = self.client.push(ClearOp::Mul(part, rate));
+            }
             sum = Some(sum.map_or(part, |sum| self.client.push(ClearOp::Add(sum, part))));
         }
         sum.unwrap_or_else(|| self.client.push(ClearOp::Number(0.0)))
@@ -173,12 +179,22 @@ impl Lowering<'_> {
         };
         match op {
             TensorOp::State(name) => {
-                let states = [(name.clone(), 1.0)].into();
+                let states = [((name.clone(), None), 1.0)].into();
                 Some(Value::Form(Form { states, ..Form::default() }))
             }
             TensorOp::Add => Some(Value::Form(part(self, 0)?.plus(&part(self, 1)?, 1.0))),
             TensorOp::Sub => Some(Value::Form(part(self, 0)?.plus(&part(self, 1)?, -1.0))),
             TensorOp::Scale(c) => Some(Value::Form(Form::default().plus(&part(self, 0)?, *c))),
+            TensorOp::Rate(rate) => {
+                let index = self.rates.iter().position(|r| r == rate).unwrap_or_else(|| {
+                    self.rates.push(*rate);
+                    self.rates.len() - 1
+                });
+                match part(self, 0)?.rated(index) {
+                    Some(form) => Some(Value::Form(form)),
+                    None => self.unsupported("a product of two learning rates", span),
+                }
+            }
             TensorOp::DenseGradient => {
                 let (delta, x) = (self.value_of(operands[0])?, self.value_of(operands[1])?);
                 let (delta, x) = (self.natural(&delta, span)?, self.natural(&x, span)?);
@@ -207,7 +223,7 @@ impl Lowering<'_> {
 
     fn leaf(&mut self, id: Id, gradient: Gradient) -> Value {
         self.gradients.insert(id, gradient);
-        Value::Form(Form { gradients: [(id, 1.0)].into(), ..Form::default() })
+        Value::Form(Form { gradients: [((id, None), 1.0)].into(), ..Form::default() })
     }
 
     /// Σ over the groups of δ xᵀ, one ciphertext per diagonal; lanes are summed when the state is packed.
@@ -245,9 +261,18 @@ impl Form {
     pub fn single(&self) -> Option<String> {
         let mut states = self.states.iter();
         match (states.next(), states.next()) {
-            (Some((name, &1.0)), None) if self.gradients.is_empty() => Some(name.clone()),
+            (Some(((name, None), &1.0)), None) if self.gradients.is_empty() => Some(name.clone()),
             _ => None,
         }
+    }
+
+    /// Every term times a learning rate; `None` if one has a rate already.
+    pub fn rated(&self, rate: usize) -> Option<Self> {
+        let unrated = self.states.keys().all(|(_, r)| r.is_none()) && self.gradients.keys().all(|(_, r)| r.is_none());
+        unrated.then(|| Self {
+            states: self.states.iter().map(|((name, _), &c)| ((name.clone(), Some(rate)), c)).collect(),
+            gradients: self.gradients.iter().map(|((id, _), &c)| ((*id, Some(rate)), c)).collect(),
+        })
     }
 
     /// self + c other.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use hecc_plan::{ClearId, ClearOp, ClearProgram, Function};
+use hecc_plan::{ClearId, ClearOp, ClearProgram, Function, UPDATE};
 
 use crate::check::hir::{ActionKind, Binary, Expr, ExprKind, Program, Range, Reduce, Value};
 use crate::tensor::Data;
 use crate::tensor::build::named;
+use crate::tensor::graph::Rate;
 
 /// A client program under construction; equal nodes are made once.
 #[derive(Clone, Debug, Default)]
@@ -207,6 +208,22 @@ impl Client {
             | ExprKind::Sample { .. }
             | ExprKind::Value(Value::Let(_) | Value::Noise(_) | Value::State(_)) => self.push(ClearOp::Number(0.0)),
         }
+    }
+
+    /// A learning rate as it stands at this update: a single number, from the batch's `update`.
+    pub fn rate(&mut self, rate: &Rate) -> ClearId {
+        let update = self.push(ClearOp::Batch { name: UPDATE.to_owned(), dim: 1 });
+        let number = self.push(ClearOp::MeanBatch(update));
+        let part = 1.0 / rate.updates.saturating_sub(1).max(1) as f64;
+        let part = self.push(ClearOp::Affine { x: number, factor: part, offset: 0.0 });
+        let mut part = self.push(ClearOp::Clip { x: part, low: 0.0, high: 1.0 });
+        if rate.cosine {
+            let angle = self.push(ClearOp::Affine { x: part, factor: std::f64::consts::PI, offset: 0.0 });
+            let cosine = self.push(ClearOp::Map(Function::Cos, angle));
+            part = self.push(ClearOp::Affine { x: cosine, factor: -0.5, offset: 0.5 });
+        }
+        let (from, to) = rate.ends();
+        self.push(ClearOp::Affine { x: part, factor: to - from, offset: from })
     }
 
     /// A named function or its derivative, exactly.

@@ -11,7 +11,7 @@ use super::known::Client;
 use super::polynomial::constant_bits;
 use crate::check::hir::{Pins, Program};
 use crate::passes::hoist::{client_computes, client_knows};
-use crate::tensor::graph::{Elementwise, Map};
+use crate::tensor::graph::{Elementwise, Map, Rate};
 use crate::tensor::{Graph, Id, Op as TensorOp, Output, Shape};
 
 /// What a tensor value is.
@@ -53,10 +53,13 @@ impl Cts {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Form {
     /// States as the update starts.
-    pub states: BTreeMap<String, f64>,
+    pub states: BTreeMap<Term<String>, f64>,
     /// Gradients of this update, by node.
-    pub gradients: BTreeMap<Id, f64>,
+    pub gradients: BTreeMap<Term<Id>, f64>,
 }
+
+/// Something, times a learning rate that changes (an index into [`Lowering::rates`]) or not.
+pub(super) type Term<T> = (T, Option<usize>);
 
 /// A sum over the batch before the lanes are summed: one ciphertext per piece.
 #[derive(Clone, Debug)]
@@ -86,6 +89,8 @@ pub(super) struct Lowering<'a> {
     /// Factor of each weight's ciphertexts, the same for all its uses.
     pub weight_factors: BTreeMap<String, f64>,
     pub decrypted: u32,
+    /// Learning rates that change.
+    pub rates: Vec<Rate>,
     /// What exchanges in the middle of the update brought back.
     pub refreshed: BTreeMap<String, ClearId>,
 }
@@ -125,6 +130,7 @@ impl<'a> Lowering<'a> {
             wanted: vec![None; graph.len()],
             weight_factors: BTreeMap::new(),
             decrypted: 0,
+            rates: Vec::new(),
             refreshed: BTreeMap::new(),
         };
         lowering.wishes();
@@ -272,6 +278,7 @@ impl<'a> Lowering<'a> {
                 None
             }
             TensorOp::Data(_)
+            | TensorOp::Rate(_)
             | TensorOp::State(_)
             | TensorOp::Constant(_)
             | TensorOp::SumBatch
@@ -360,7 +367,8 @@ impl<'a> Lowering<'a> {
                 let (a, b) = (plain(client, parts[0]), plain(client, parts[1]));
                 known(client.push(if *larger { ClearOp::Max(a, b) } else { ClearOp::Min(a, b) }), widest, 1.0)
             }
-            TensorOp::State(_)
+            TensorOp::Rate(_)
+            | TensorOp::State(_)
             | TensorOp::Dense
             | TensorOp::DenseTranspose
             | TensorOp::DenseGradient

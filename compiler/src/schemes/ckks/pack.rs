@@ -7,11 +7,11 @@
 
 use std::collections::BTreeMap;
 
-use hecc_plan::{ClearId, Content, Lanes, Layout, Op, Plain, PlainPattern, Span, Target, WireId};
+use hecc_plan::{ClearId, ClearOp, Content, Lanes, Layout, Op, Plain, PlainPattern, Span, Target, WireId};
 
 use super::MASK_BITS;
 use super::circuit::OutputDraft;
-use super::lower::{Form, Lowering, magnitude_bits};
+use super::lower::{Form, Lowering, Term, magnitude_bits};
 use crate::tensor::Id;
 
 /// Room for the magnitude of weights and momenta, in bits.
@@ -21,7 +21,18 @@ const WEIGHT_BITS: u32 = 6;
 #[derive(Clone, Debug)]
 struct Part {
     target: Target,
-    old: BTreeMap<String, f64>,
+    old: BTreeMap<Term<String>, f64>,
+    /// The value is what crosses times this learning rate.
+    rate: Option<usize>,
+}
+
+/// A new state: its name, what of it the key owner computes, and its share of a gradient.
+#[derive(Clone, Debug)]
+struct Moved {
+    name: String,
+    old: BTreeMap<Term<String>, f64>,
+    coefficient: f64,
+    rate: Option<usize>,
 }
 
 /// A gradient direction: what all states of one parameter share.
@@ -29,15 +40,19 @@ struct Direction {
     /// Pieces of the gradient, lanes not summed.
     pieces: Vec<(WireId, Layout)>,
     factor: f64,
-    /// The states that it moves: name, old part, coefficient.
-    states: Vec<(String, BTreeMap<String, f64>, f64)>,
+    /// The states that it moves.
+    states: Vec<Moved>,
     span: Span,
 }
 
 impl Lowering<'_> {
     /// One number per update, for the key owner.
     pub(super) fn reveal(&mut self, name: &str, form: &Form, span: Span) {
-        let Some((pieces, factor)) = self.combined(&form.gradients, span) else { return };
+        let Some((None, gradients)) = one_rate(form) else {
+            self.unsupported("revealing this value", span);
+            return;
+        };
+        let Some((pieces, factor)) = self.combined(&gradients, span) else { return };
         if !form.states.is_empty() || pieces.len() != 1 {
             self.unsupported("revealing this value", span);
             return;
@@ -56,8 +71,12 @@ impl Lowering<'_> {
         if let Some(&clear) = self.refreshed.get(&key) {
             return Some(clear);
         }
-        let lead = *form.gradients.values().next()?;
-        let ratios = form.gradients.iter().map(|(&id, &c)| (id, c / lead)).collect();
+        let Some((rate, gradients)) = one_rate(form) else {
+            self.unsupported("gradients of one parameter at different learning rates", span);
+            return None;
+        };
+        let lead = *gradients.values().next()?;
+        let ratios = gradients.iter().map(|(&id, &c)| (id, c / lead)).collect();
         let (pieces, factor) = self.combined(&ratios, span)?;
         let factor = lead * factor;
         let id = self.decrypted;
@@ -70,12 +89,17 @@ impl Lowering<'_> {
                 let placed = self.gather(wire, lane, span);
                 gradient = Some(gradient.map_or(placed, |sum| self.circuit.push(Op::Add(sum, placed), span)));
                 let target = Target::Value { id, shape: shape.to_vec() };
-                parts.push(Content { tensor: Part { target, old: form.states.clone() }, layout: in_lane(layout, lane), factor });
+                let part = Part { target, old: form.states.clone(), rate };
+                parts.push(Content { tensor: part, layout: in_lane(layout, lane), factor });
             }
-            let wire = self.finish_pack(gradient, parts, WEIGHT_BITS + magnitude_bits(factor), span)?;
+            let wire = self.finish_pack(gradient, parts, WEIGHT_BITS + magnitude_bits(factor * self.smallest(rate)), span)?;
             round = round.max(self.circuit.nodes[wire.index()].round);
         }
-        let clear = self.client.decrypted(id, round);
+        let mut clear = self.client.decrypted(id, round);
+        if let Some(rate) = rate {
+            let rate = self.client.rate(&self.rates[rate]);
+            clear = self.client.push(ClearOp::Mul(clear, rate));
+        }
         self.refreshed.insert(key, clear);
         Some(clear)
     }
@@ -83,24 +107,29 @@ impl Lowering<'_> {
     /// Packs the new values of all states that change.
     pub(super) fn pack_states(&mut self, forms: &[(String, Form, Span)]) {
         let mut directions: BTreeMap<Vec<(Id, String)>, Direction> = BTreeMap::new();
-        let mut still: Vec<(String, BTreeMap<String, f64>, Span)> = Vec::new();
+        let mut still: Vec<(String, BTreeMap<Term<String>, f64>, Span)> = Vec::new();
         for (name, form, span) in forms {
             let unchanged = form.single().as_ref() == Some(name);
             if unchanged || self.public.iter().any(|(n, _)| n == name) {
                 continue;
             }
-            let Some((_, &lead)) = form.gradients.iter().next() else {
+            if form.gradients.is_empty() {
                 still.push((name.clone(), form.states.clone(), *span));
                 continue;
+            }
+            let Some((rate, gradients)) = one_rate(form) else {
+                self.unsupported("gradients of one parameter at different learning rates", *span);
+                return;
             };
-            let ratios: BTreeMap<Id, f64> = form.gradients.iter().map(|(&id, &c)| (id, c / lead)).collect();
+            let lead = gradients.values().next().copied().unwrap_or(1.0);
+            let ratios: BTreeMap<Id, f64> = gradients.iter().map(|(&id, &c)| (id, c / lead)).collect();
             let key: Vec<(Id, String)> = ratios.iter().map(|(&id, ratio)| (id, format!("{ratio:.12e}"))).collect();
             if !directions.contains_key(&key) {
                 let Some((pieces, factor)) = self.combined(&ratios, *span) else { return };
                 directions.insert(key.clone(), Direction { pieces, factor, states: Vec::new(), span: *span });
             }
             if let Some(direction) = directions.get_mut(&key) {
-                direction.states.push((name.clone(), form.states.clone(), lead));
+                direction.states.push(Moved { name: name.clone(), old: form.states.clone(), coefficient: lead, rate });
             }
         }
         let directions: Vec<Direction> = directions.into_values().collect();
@@ -155,11 +184,12 @@ impl Lowering<'_> {
                 let placed = self.gather(wire, lane, direction.span);
                 let sum = &mut sums[position / lanes];
                 *sum = Some(sum.map_or(placed, |sum| self.circuit.push(Op::Add(sum, placed), direction.span)));
-                for (copy, (name, old, c)) in direction.states.iter().enumerate() {
+                for (copy, moved) in direction.states.iter().enumerate() {
                     let (target, lane) = if together { (0, lane + copy * block) } else { (copy * count + position / lanes, lane) };
-                    let factor = c * direction.factor;
-                    headroom[target] = headroom[target].max(WEIGHT_BITS + magnitude_bits(factor));
-                    let part = Part { target: Target::State(name.clone()), old: old.clone() };
+                    let factor = moved.coefficient * direction.factor;
+                    let bits = magnitude_bits(factor * self.smallest(moved.rate));
+                    headroom[target] = headroom[target].max(WEIGHT_BITS + bits);
+                    let part = Part { target: Target::State(moved.name.clone()), old: moved.old.clone(), rate: moved.rate };
                     contents[target].push(Content { tensor: part, layout: in_lane(layout, lane), factor });
                 }
                 position += 1;
@@ -181,7 +211,7 @@ impl Lowering<'_> {
     }
 
     /// States that no gradient moves: the server holds and returns what the key owner computed of them.
-    fn pack_still(&mut self, still: &[(String, BTreeMap<String, f64>, Span)]) {
+    fn pack_still(&mut self, still: &[(String, BTreeMap<Term<String>, f64>, Span)]) {
         for (name, old, span) in still {
             let shape = self.state_shape(name);
             let lanes = self.grid.lanes;
@@ -199,7 +229,7 @@ impl Lowering<'_> {
                 let parts = chunk
                     .iter()
                     .enumerate()
-                    .map(|(lane, &layout)| Content { tensor: Part { target: Target::State(name.clone()), old: old.clone() }, layout: in_lane(layout, lane), factor: 1.0 })
+                    .map(|(lane, &layout)| Content { tensor: Part { target: Target::State(name.clone()), old: old.clone(), rate: None }, layout: in_lane(layout, lane), factor: 1.0 })
                     .collect();
                 self.finish_pack(None, parts, WEIGHT_BITS, *span);
             }
@@ -230,6 +260,10 @@ impl Lowering<'_> {
         }
     }
 
+    fn smallest(&self, rate: Option<usize>) -> f64 {
+        rate.map_or(1.0, |rate| self.rates[rate].smallest())
+    }
+
     /// Sums a piece over its lanes and puts the sum in one lane, zero elsewhere.
     fn gather(&mut self, wire: WireId, lane: usize, span: Span) -> WireId {
         let sum = self.circuit.rotate_and_sum(wire, 1, self.grid.lanes, span);
@@ -242,11 +276,19 @@ impl Lowering<'_> {
     fn finish_pack(&mut self, gradient: Option<WireId>, parts: Vec<Content<Part>>, headroom: u32, span: Span) -> Option<WireId> {
         let mut sent = Vec::new();
         let mut returned = Vec::new();
-        for Content { tensor: Part { target, old }, layout, factor } in parts {
+        for Content { tensor: Part { target, old, rate }, layout, factor } in parts {
+            let rate = rate.map(|rate| self.client.rate(&self.rates[rate]));
             if !old.is_empty() {
-                let tensor = self.combination(&old, 1.0);
+                let mut tensor = self.combination(&old);
+                if let Some(rate) = rate {
+                    tensor = self.client.push(ClearOp::Div(tensor, rate));
+                }
                 sent.push(Content { tensor, layout, factor: 1.0 / factor });
             }
+            let target = match (target, rate) {
+                (Target::State(name), Some(by)) => Target::Rated { name, by },
+                (target, _) => target,
+            };
             returned.push(Content { tensor: target, layout, factor });
         }
         let round = sent.iter().map(|c| self.client.round(c.tensor)).max().unwrap_or(0);
@@ -268,4 +310,11 @@ fn in_lane(layout: Layout, lane: usize) -> Layout {
         Layout::Vector { period, .. } => Layout::Vector { period, lanes },
         Layout::Samples { .. } => layout,
     }
+}
+
+/// The gradients of a form and the learning rate that all of them have.
+fn one_rate(form: &Form) -> Option<(Option<usize>, BTreeMap<Id, f64>)> {
+    let (_, rate) = *form.gradients.keys().next()?;
+    let same = form.gradients.keys().all(|(_, r)| *r == rate);
+    same.then(|| (rate, form.gradients.iter().map(|((id, _), &c)| (*id, c)).collect()))
 }

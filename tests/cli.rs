@@ -58,6 +58,7 @@ fn plan() -> Plan {
         }],
         public: Vec::new(),
         keys: KeyManifest::default(),
+        periods: Vec::new(),
         training: Some(Training {
             env: EnvSpec {
                 id: "CartPole-v1".to_owned(),

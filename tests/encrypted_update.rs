@@ -27,9 +27,12 @@ fn batch(plan: &Plan, seed: u64) -> Tensors {
     for node in &plan.client.nodes {
         let ClearOp::Batch { name, dim } = &node.op else { continue };
         let data: Vec<f64> = match name.as_str() {
-            "a" if *dim > 1 => {
-                (0..rows).flat_map(|_| { let chosen = rng.random_range(0..*dim); (0..*dim).map(move |i| f64::from(u8::from(i == chosen))) }).collect()
-            }
+            "a" if *dim > 1 => (0..rows)
+                .flat_map(|_| {
+                    let chosen = rng.random_range(0..*dim);
+                    (0..*dim).map(move |i| f64::from(u8::from(i == chosen)))
+                })
+                .collect(),
             "done" => (0..rows * dim).map(|_| f64::from(rng.random_range(0..2u8))).collect(),
             _ => (0..rows * dim).map(|_| rng.random_range(-0.4..0.4)).collect(),
         };

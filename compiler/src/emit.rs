@@ -30,6 +30,7 @@ pub fn emit(program: &Program, source: &str, built: &Built, lowered: Lowered) ->
         outputs: lowered.sized.outputs,
         rounds: lowered.sized.rounds,
         states: built.states.iter().filter(|s| training.is_some() || !is_public(s)).cloned().collect(),
+        periods: built.periods.clone(),
         public: built.public.clone(),
         keys: lowered.keys,
         training,

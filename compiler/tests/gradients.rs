@@ -93,8 +93,12 @@ fn case() -> impl Strategy<Value = Case> {
         Loss::BatchSquare,
     ];
     let losses = prop::collection::vec((select(losses), -1.0f64..1.0), 1..=3);
-    (1usize..=5, prop::collection::vec(layer, 1..=3), losses, any::<u64>())
-        .prop_map(|(inputs, layers, losses, seed)| Case { inputs, layers, losses, seed })
+    (1usize..=5, prop::collection::vec(layer, 1..=3), losses, any::<u64>()).prop_map(|(inputs, layers, losses, seed)| Case {
+        inputs,
+        layers,
+        losses,
+        seed,
+    })
 }
 
 /// Builds a case. What is stopped stands as a `stop` or, to hold it still, as a state of its own.

@@ -126,3 +126,26 @@ fn learning_rates_that_change() {
         agrees(&source, 10);
     }
 }
+
+#[test]
+fn every_kth_update() {
+    let source = r#"env "CartPole-v1" { observe s: [4] in [-4, 4]  act a: one of 2  reward r in [-1, 1] }
+net q(s) -> [2] { dense 8 square dense 2 }
+algorithm hard(q) {
+    parameter discount, optimizer
+    state t = copy(q)
+    let y = stop(r + discount * (1 - done) * max(t(s')))
+    minimize mean((dot(q(s), a) - y)^2) over q with optimizer
+    every 3 { t <- q }
+}
+train hard(q) { discount = 0.9 batch = 16 updates = 6 optimizer = momentum(lr: 0.1, beta: 0.5) }
+secure ckks { refresh = client }"#;
+    agrees(source, 10);
+    let plan = compile(source, &Options { insecure_log_n: Some(10) }).expect("it compiled").plan;
+    let due = |state: &str| (0..6).filter(|&update| plan.is_due(state, update)).collect::<Vec<u64>>();
+    assert_eq!(due("t.0.weight"), [2, 5]);
+    assert_eq!(due("q.0.weight"), [0, 1, 2, 3, 4, 5]);
+    let below = source.replace("every 3 { t <- q }", "every 3 { t <- q }\n    reveal mean(t(s)[0]) as \"value\"");
+    let errors = compile(&below, &Options { insecure_log_n: Some(10) }).expect_err("its value depends on the update");
+    assert!(errors[0].message.contains("below an `every`"), "{errors:?}");
+}

@@ -72,12 +72,16 @@ impl Grower {
             10 => self.push(Op::Offset(constant), &[x], shape),
             11 => self.push(Op::Stop, &[x], shape),
             12 => {
-                let w = self.pick(second, |s| matches!(s, Shape::Matrix(_, i) if i == dim)).unwrap_or_else(|| self.state(Shape::Matrix(d, dim)));
+                let w = self
+                    .pick(second, |s| matches!(s, Shape::Matrix(_, i) if i == dim))
+                    .unwrap_or_else(|| self.state(Shape::Matrix(d, dim)));
                 let Shape::Matrix(out, _) = self.graph.shape(w) else { return None };
                 self.push(Op::Dense, &[x, w], Shape::Sample(out))
             }
             13 => {
-                let w = self.pick(second, |s| matches!(s, Shape::Matrix(o, _) if o == dim)).unwrap_or_else(|| self.state(Shape::Matrix(dim, d)));
+                let w = self
+                    .pick(second, |s| matches!(s, Shape::Matrix(o, _) if o == dim))
+                    .unwrap_or_else(|| self.state(Shape::Matrix(dim, d)));
                 let Shape::Matrix(_, inputs) = self.graph.shape(w) else { return None };
                 self.push(Op::DenseTranspose, &[x, w], Shape::Sample(inputs))
             }

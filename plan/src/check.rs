@@ -116,7 +116,7 @@ fn parameters(plan: &Plan) -> Vec<PlanError> {
     if !(20..=54).contains(&ckks.base2k) || !(15..=50).contains(&ckks.scale) || ckks.max_k > 4096 {
         refuse("limbs have 20 to 54 bits, scales 15 to 50, ciphertexts at most 4096");
     }
-    if !grid.width.is_power_of_two() || !grid.lanes.is_power_of_two() || grid.slots() != 1 << (ckks.log_n - 1) {
+    if !grid.width.is_power_of_two() || !grid.lanes.is_power_of_two() || grid.width.checked_mul(grid.lanes) != Some(1 << (ckks.log_n - 1)) {
         refuse("width and lanes must be powers of two that fill the slots");
     }
     if grid.batch == 0 || grid.batch > LARGEST {
@@ -127,6 +127,7 @@ fn parameters(plan: &Plan) -> Vec<PlanError> {
     }
     let widest_key = |shape: &KeyShape| {
         if shape.digit == 0
+            || ckks.base2k == 0
             || shape.dnum == 0
             || shape.dnum > 256
             || shape.digit % ckks.base2k != 0
@@ -276,9 +277,17 @@ fn tensors(plan: &Plan) -> Vec<PlanError> {
         }
     }
     let mut refuse = |what: &str, reason: &str| errors.push(PlanError::Layout { what: what.to_owned(), reason: reason.to_owned() });
+    for input in plan.inputs.iter().filter(|i| i.wire.scale > i.wire.k || i.wire.k > plan.ckks.max_k) {
+        refuse(&input.label, "its scale or width is out of range");
+    }
     for plain in &plan.plains {
         if !(8..=50).contains(&plain.scale) {
             refuse("plaintext", "its scale is not 8 to 50 bits");
+        }
+        if let PlainPattern::Public { name, .. } = &plain.pattern
+            && !plan.public.iter().any(|(n, _)| n == name)
+        {
+            refuse(name, "no public array of that name");
         }
     }
     for m in &plan.matrices {
@@ -292,7 +301,10 @@ fn tensors(plan: &Plan) -> Vec<PlanError> {
         }
     }
     for state in &plan.states {
-        if state.shape.len() > 4 || state.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).is_none_or(|n| n > LARGEST) {
+        if state.shape.is_empty()
+            || state.shape.len() > 4
+            || state.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).is_none_or(|n| n > LARGEST)
+        {
             refuse(&state.name, "its shape is too large");
         }
     }

@@ -44,6 +44,8 @@ pub struct Plan {
     pub rounds: Vec<Round>,
     /// Values carried from update to update; the key owner keeps them between updates under `refresh = client`.
     pub states: Vec<State>,
+    /// States whose new value counts only at each K-th update; at the others the key owner keeps the old one.
+    pub periods: Vec<(String, u32)>,
     /// Public arrays that the server needs (weights of a public policy), with their shapes.
     pub public: Vec<(String, Vec<usize>)>,
     /// Keys that the server needs.
@@ -52,6 +54,14 @@ pub struct Plan {
     pub training: Option<Training>,
     /// What the compiler decided, for people: activations, ranges, notes.
     pub notes: Vec<String>,
+}
+
+impl Plan {
+    /// Whether a state takes its new value at `update`, counted from 0.
+    pub fn is_due(&self, state: &str, update: u64) -> bool {
+        let period = self.periods.iter().find(|(name, _)| name == state).map_or(1, |(_, period)| *period);
+        (update + 1).is_multiple_of(u64::from(period.max(1)))
+    }
 }
 
 /// CKKS parameters. The modulus is 2^k for any k; budgets are bits.

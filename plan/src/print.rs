@@ -29,7 +29,9 @@ fn write_plan(plan: &Plan, out: &mut String) -> std::fmt::Result {
         writeln!(out, "public {name} {shape:?}")?;
     }
     for state in &plan.states {
-        writeln!(out, "state {} {:?} = {:?}", state.name, state.shape, state.init)?;
+        let period = plan.periods.iter().find(|(name, _)| *name == state.name);
+        let every = period.map(|(_, period)| format!(" every {period}")).unwrap_or_default();
+        writeln!(out, "state {} {:?} = {:?}{every}", state.name, state.shape, state.init)?;
     }
     for (index, node) in plan.client.nodes.iter().enumerate() {
         writeln!(out, "client c{index} = {:?}", node.op)?;

@@ -46,6 +46,7 @@ fn plan(collect: Collect) -> Plan {
         .to_vec(),
         public: Vec::new(),
         keys: KeyManifest::default(),
+        periods: Vec::new(),
         training: Some(Training {
             env: EnvSpec {
                 id: "CartPole-v1".to_owned(),

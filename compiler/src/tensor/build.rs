@@ -20,6 +20,8 @@ pub struct Built {
     pub states: Vec<State>,
     /// Nets whose parameters are the server's own, in the clear: (array name, shape).
     pub public: Vec<(String, Vec<usize>)>,
+    /// States whose new value counts only at each K-th update.
+    pub periods: Vec<(String, u32)>,
     /// The net that acts and its averaged name suffix, for training programs.
     pub acting: Option<NetId>,
 }
@@ -55,13 +57,15 @@ pub fn build(program: &Program, padded: bool) -> Result<Built, Vec<TensorError>>
     };
     if builder.errors.is_empty() {
         let graph = ranges::fill(program, &builder.graph, &builder.states, builder.seed, builder.margin);
-        Ok(Built { graph, states: builder.states, public: builder.public, acting })
+        Ok(Built { graph, states: builder.states, public: builder.public, periods: builder.periods.into_iter().collect(), acting })
     } else {
         // A network that is applied twice shows its errors once.
         let mut seen = Vec::new();
-        builder.errors.retain(|error| !seen.contains(error) && {
-            seen.push(error.clone());
-            true
+        builder.errors.retain(|error| {
+            !seen.contains(error) && {
+                seen.push(error.clone());
+                true
+            }
         });
         Err(builder.errors)
     }
@@ -79,7 +83,11 @@ pub fn evaluation(program: &Program, expr: &Expr) -> Result<Graph, Vec<TensorErr
             builder.graph.outputs.push((Output::Result("output".to_owned()), id));
         }
     }
-    if builder.errors.is_empty() { Ok(ranges::fill(program, &builder.graph, &builder.states, builder.seed, builder.margin)) } else { Err(builder.errors) }
+    if builder.errors.is_empty() {
+        Ok(ranges::fill(program, &builder.graph, &builder.states, builder.seed, builder.margin))
+    } else {
+        Err(builder.errors)
+    }
 }
 
 /// Parameters of one network: (weight, bias) per dense layer, by layer number.
@@ -101,6 +109,9 @@ struct Builder<'a> {
     scalars: BTreeMap<usize, Id>,
     /// Momenta as they stand, by name.
     momenta: BTreeMap<String, Id>,
+    /// States that change only at each K-th update, and their networks.
+    periods: BTreeMap<String, u32>,
+    periodic: BTreeSet<NetKey>,
     lets: BTreeMap<usize, Vec<Id>>,
     ranges: BTreeMap<usize, Vec<Range>>,
     errors: Vec<TensorError>,
@@ -163,6 +174,8 @@ impl<'a> Builder<'a> {
             start: BTreeMap::new(),
             scalars: BTreeMap::new(),
             momenta: BTreeMap::new(),
+            periods: BTreeMap::new(),
+            periodic: BTreeSet::new(),
             lets: BTreeMap::new(),
             ranges: BTreeMap::new(),
             errors: Vec::new(),
@@ -274,9 +287,46 @@ impl Builder<'_> {
                 self.graph.outputs.push((Output::Result(label.clone()), value));
             }
             Stmt::Every { period: 1, body, .. } => self.statements(train, body),
-            Stmt::Every { span, .. } => self.unsupported("`every K` with K above 1", *span)?,
+            Stmt::Every { period, body, span } => self.every(train, *period, body, *span)?,
         }
         Ok(())
+    }
+
+    /// The body runs at every update, and the key owner keeps what it changes only when it is due.
+    fn every(&mut self, train: &Train, period: usize, body: &[Stmt], span: Span) -> Result<(), Failed> {
+        if !self.periods.is_empty() && body.iter().any(|s| matches!(s, Stmt::Every { .. })) {
+            return self.unsupported("`every` inside `every`", span);
+        }
+        let (nets, scalars, momenta) = (self.current.clone(), self.scalars.clone(), self.momenta.clone());
+        self.statements(train, body);
+        let period = u32::try_from(period).unwrap_or(u32::MAX);
+        for (&key, parameters) in &self.current {
+            let name = match key {
+                NetKey::Net(net) => &self.program.nets[net].name,
+                NetKey::State(state) => &train.body.states[state].name,
+            };
+            for (local, id) in parameters {
+                if nets.get(&key).and_then(|old| old.get(local)) != Some(id) {
+                    self.periods.insert(format!("{name}.{local}"), period);
+                    self.periodic.insert(key);
+                }
+            }
+        }
+        let moved = self.momenta.iter().filter(|(name, id)| momenta.get(*name) != Some(*id)).map(|(name, _)| name.clone());
+        let changed = self.scalars.iter().filter(|(index, id)| scalars.get(*index) != Some(*id));
+        let changed = changed.map(|(index, _)| train.body.states[*index].name.clone());
+        self.periods.extend(moved.chain(changed).map(|name| (name, period)).collect::<Vec<_>>());
+        Ok(())
+    }
+
+    /// Whether a network may be used here: not below an `every` that changes it, where its value depends on the update.
+    fn settled(&mut self, net: NetRef, span: Span) -> Result<(), Failed> {
+        let key = match net {
+            NetRef::Net(net) => NetKey::Net(net.0),
+            NetRef::State(state) => NetKey::State(state.0),
+            NetRef::Old(_) => return Ok(()),
+        };
+        if self.periodic.contains(&key) { self.unsupported("using a network below an `every` that changes it", span) } else { Ok(()) }
     }
 
     fn minimize(
@@ -310,6 +360,13 @@ impl Builder<'_> {
                 Trained::Net(net) => (NetKey::Net(net.0), self.program.nets[net.0].name.clone()),
                 Trained::State(state) => (NetKey::State(state.0), train.body.states[state.0].name.clone()),
             };
+            self.settled(
+                match trained {
+                    Trained::Net(net) => NetRef::Net(*net),
+                    Trained::State(state) => NetRef::State(*state),
+                },
+                span,
+            )?;
             match self.current.get(&key) {
                 Some(parameters) => {
                     wanted.extend(parameters.iter().map(|(local, &id)| (name.clone(), key, local.clone(), id)));
@@ -389,6 +446,9 @@ impl Builder<'_> {
 
     /// `state <- Σ c network`.
     fn mix(&mut self, state: StateId, terms: &[(f64, NetRef)], span: Span) -> Result<(), Failed> {
+        for &(_, net) in terms {
+            self.settled(net, span)?;
+        }
         let mut mixed = Parameters::new();
         for (local, old) in self.parameters(NetRef::State(state)) {
             let shape = self.graph.shape(old);
@@ -420,7 +480,9 @@ impl Builder<'_> {
             for (local, id) in parameters {
                 self.graph.outputs.push((Output::State(format!("{name}.{local}")), id));
                 let (NetKey::Net(net), Some(rate)) = (key, train.settings.average) else { continue };
-                if trained.contains(&net) {
+                if self.periodic.contains(&key) {
+                    self.errors.push(TensorError::unsupported("an `average` of a network that `every` changes", train.span));
+                } else if trained.contains(&net) {
                     self.average(&format!("{name}.{local}"), id, rate, train.span);
                 }
             }
@@ -723,6 +785,7 @@ impl Builder<'_> {
                 _ => self.unsupported("this network", span)?,
             },
         };
+        self.settled(net, span)?;
         let program = self.program;
         let definition = &program.nets[index];
         let parameters = self.parameters(net);

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 
 use hecc_compiler::check::hir::{ActionKind, Pins, Program, Task};
 use hecc_compiler::passes::hoist;
-use hecc_compiler::schemes::ckks::approximate::{Polynomial, approximate};
 use hecc_compiler::schemes::ckks;
+use hecc_compiler::schemes::ckks::approximate::{Polynomial, approximate};
+use hecc_compiler::tensor::build::{self, Built};
 use hecc_compiler::tensor::eval::{self, Exact, Functions};
 use hecc_compiler::tensor::graph::{Elementwise, Map};
-use hecc_compiler::tensor::build::{self, Built};
 use hecc_compiler::tensor::{Data, Graph, Id, Op, Output};
 use hecc_compiler::{Compiled, Options, check, compile, diagnostics};
 use hecc_plan::clear::Sources;

@@ -69,7 +69,8 @@ fn environment(dim: usize, actions: usize, discrete: bool) -> String {
 /// A training program: a standard algorithm or one of its own.
 pub fn training() -> impl Strategy<Value = String> {
     let shape = (1usize..=6, 2usize..=4, any::<bool>(), 1usize..=40, 1usize..=3);
-    let settings = (select(&OPTIMIZERS[..]), select(vec!["off", "0.05"]), select(vec!["[]", "[max]", "[argmax, min]", "[tanh, exp, max]"]), 0u8..6);
+    let settings =
+        (select(&OPTIMIZERS[..]), select(vec!["off", "0.05"]), select(vec!["[]", "[max]", "[argmax, min]", "[tanh, exp, max]"]), 0u8..6);
     let own = (prop::collection::vec(select(&LOSSES[..]), 1..=2), select(&TARGETS[..]), any::<bool>(), any::<bool>());
     (shape, settings, own).prop_flat_map(
         |((dim, actions, discrete, batch, n_step), (optimizer, average, client, kind), (losses, target, reveal, order))| {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use hecc_plan::{Plan, Tensor, Tensors, check};
+use hecc_plan::{Plan, Tensor, Tensors, check, UPDATE};
 
 pub use client::{Client, Progress};
 pub use error::EngineError;
@@ -226,7 +226,9 @@ impl Engine {
             let answer = self.channel.down(answer);
             timed(&mut client_time, || self.client.receive(number, &answer, &mut progress))?;
         }
-        let (new, results) = self.client.finish(progress)?;
+        let (mut new, results) = self.client.finish(progress)?;
+        let number = batch.get(UPDATE).and_then(|update| update.data.first()).map_or(0, |&update| update as u64);
+        new.retain(|name, _| self.plan.is_due(name, number));
         states.extend(new);
         let (bytes_to_server, bytes_to_client) = self.channel.reset();
         Ok(Update {

@@ -86,18 +86,15 @@ impl IntakeError {
 pub fn sort(plan: &Plan, mut arrays: Tensors) -> Result<Given, IntakeError> {
     let mut given = Given::default();
     let batch = plan.geometry.batch;
+    // One number; where it is not given, the first update.
+    let number = arrays.remove(UPDATE).and_then(|array| array.data.first().copied()).unwrap_or(0.0);
+    given.batch.insert(UPDATE.to_owned(), Tensor::new(vec![batch], vec![number; batch]));
     for node in &plan.client.nodes {
         let ClearOp::Batch { name, dim } = &node.op else { continue };
         if given.batch.contains_key(name) {
             continue;
         }
         let want = if *dim == 1 { vec![batch] } else { vec![batch, *dim] };
-        if name == UPDATE {
-            // One number; where it is not given, the first update.
-            let number = arrays.remove(name).and_then(|array| array.data.first().copied()).unwrap_or(0.0);
-            given.batch.insert(name.clone(), Tensor::new(want, vec![number; batch]));
-            continue;
-        }
         let array =
             arrays.remove(name).ok_or_else(|| IntakeError::Missing { what: "the array", name: name.clone(), want: want.clone() })?;
         finite(name, &array)?;

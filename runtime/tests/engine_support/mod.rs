@@ -31,6 +31,7 @@ impl Builder {
             states: Vec::new(),
             public: Vec::new(),
             keys: KeyManifest::default(),
+            periods: Vec::new(),
             training: None,
             notes: Vec::new(),
         };

@@ -2,6 +2,7 @@
 
 mod support;
 
+use hecc_compiler::{Options, compile};
 use support::agrees;
 
 fn dqn(net: &str, batch: usize, optimizer: &str, secure: &str) -> String {

@@ -495,8 +495,8 @@ fn steps_that_cannot_run() {
 #[test]
 fn missing_keys() {
     for error in [
-        changed("dqn_polynomial_max", |p| one_narrow_key(p)),
-        changed("dqn_polynomial_max", |p| drop(p.keys.rotations.pop())),
+        changed("dqn_polynomial_max", one_narrow_key),
+        changed("dqn_polynomial_max", |p| p.keys.rotations.truncate(1)),
         changed("serve_public", |p| p.keys.rotations.iter_mut().for_each(|key| key.by += 1)),
     ] {
         assert_eq!(error.code(), "HE0505", "{error}");
@@ -539,7 +539,7 @@ fn rounds_that_are_not_whole() {
         |p| p.rounds.clear(),
         |p| p.rounds[0].steps.0 = 1,
         |p| p.rounds[1].steps.1 += 1,
-        |p| drop(p.rounds[0].inputs.pop()),
+        |p| p.rounds[0].inputs.truncate(1),
         |p| p.rounds[1].inputs.push(InputId(0)),
         |p| p.rounds[0].outputs.push(OutputId(u32::MAX)),
         |p| p.rounds.swap(0, 1),

@@ -42,7 +42,7 @@ proptest! {
     fn damaged_programs(program in 0..PROGRAMS.len(), cuts in prop::collection::vec((0usize..4000, 0usize..12, "[a-z0-9(){}\\[\\]\n,=+*/. -]{0,4}"), 1..5)) {
         let mut text = PROGRAMS[program].to_string();
         for (at, length, with) in cuts {
-            let start = text.char_indices().map(|(i, _)| i).filter(|i| *i <= at).last().unwrap_or(0);
+            let start = text.char_indices().map(|(i, _)| i).rfind(|i| *i <= at).unwrap_or(0);
             let end = text.char_indices().map(|(i, _)| i).find(|i| *i >= start + length).unwrap_or(text.len());
             text.replace_range(start..end, &with);
         }

@@ -12,7 +12,6 @@ use hecc_compiler::tensor::{Data, Graph, Id, Op, Output, Shape, build};
 use hecc_compiler::{check, pipeline};
 use hecc_plan::{Function, Span};
 use proptest::prelude::*;
-use proptest::sample::select;
 use support::{Numbers, programs};
 
 const BATCH: usize = 3;
@@ -59,10 +58,10 @@ impl Grower {
         Some(match kind {
             0 => self.push(Op::Constant(constant), &[], Shape::Sample(d)),
             1 => self.push(Op::Constant(constant), &[], Shape::Vector(d)),
-            2 => self.state(if first % 2 == 0 { Shape::Vector(d) } else { Shape::Matrix(d, 1 + first as usize % 3) }),
+            2 => self.state(if first.is_multiple_of(2) { Shape::Vector(d) } else { Shape::Matrix(d, 1 + first as usize % 3) }),
             3 => self.push(Op::Data([Data::Reward, Data::Done, Data::Ones][d % 3].clone()), &[], Shape::Sample(1)),
             4 => self.push(Op::Data(Data::Action), &[], Shape::Sample(ACTION)),
-            5 => self.push(Op::Data(Data::Observation { index: 0, next: d % 2 == 0 }), &[], Shape::Sample(2)),
+            5 => self.push(Op::Data(Data::Observation { index: 0, next: d.is_multiple_of(2) }), &[], Shape::Sample(2)),
             6..=8 => {
                 let y = self.pick(second, like)?;
                 let op = [Op::Add, Op::Sub, Op::Mul][kind as usize - 6].clone();
@@ -99,7 +98,7 @@ impl Grower {
             17 => self.push(Op::SumElements, &[x], Shape::Sample(1)),
             18 => {
                 let one = self.pick(first, |s| s == Shape::Sample(1))?;
-                self.push(Op::Broadcast, &[one], Shape::Sample(if second % 2 == 0 { ACTION } else { d }))
+                self.push(Op::Broadcast, &[one], Shape::Sample(if second.is_multiple_of(2) { ACTION } else { d }))
             }
             19 => self.push(Op::Slice { start: dim / 2 }, &[x], Shape::Sample(dim - dim / 2)),
             20 => self.push(Op::Place { start: d }, &[x], Shape::Sample(dim + d)),
@@ -110,7 +109,7 @@ impl Grower {
             22 => self.push(Op::Max(pins), &[x], Shape::Sample(1)),
             23 => {
                 let y = self.pick(second, like)?;
-                self.push(Op::Extremum { larger: d % 2 == 0, pins }, &[x, y], shape)
+                self.push(Op::Extremum { larger: d.is_multiple_of(2), pins }, &[x, y], shape)
             }
             // What losses do with a one-hot action: Σ a x, and a (c x + ...).
             24 => {
@@ -131,7 +130,7 @@ impl Grower {
             _ => {
                 let v = self.pick(first, |s| !matches!(s, Shape::Sample(_)))?;
                 let shape = self.graph.shape(v);
-                self.push(if d % 2 == 0 { Op::Scale(constant) } else { Op::Offset(constant) }, &[v], shape)
+                self.push(if d.is_multiple_of(2) { Op::Scale(constant) } else { Op::Offset(constant) }, &[v], shape)
             }
         })
     }

@@ -127,10 +127,9 @@ fn parameters(plan: &Plan) -> Vec<PlanError> {
     }
     let widest_key = |shape: &KeyShape| {
         if shape.digit == 0
-            || ckks.base2k == 0
             || shape.dnum == 0
             || shape.dnum > 256
-            || shape.digit % ckks.base2k != 0
+            || !shape.digit.is_multiple_of(ckks.base2k)
             || shape.aux < shape.digit
             || shape.aux > 4096
             || shape.dnum.saturating_mul(shape.digit) < shape.k

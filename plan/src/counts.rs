@@ -67,7 +67,7 @@ pub fn counts(plan: &Plan) -> Counts {
 
 /// Bytes of one polynomial of a ciphertext of `k` bits: what a seeded ciphertext needs.
 pub fn half_bytes(plan: &Plan, k: u32) -> u64 {
-    u64::from(k.div_ceil(plan.ckks.base2k)) * 8 << plan.ckks.log_n
+    (u64::from(k.div_ceil(plan.ckks.base2k)) * 8) << plan.ckks.log_n
 }
 
 /// Bytes of a seeded key.

@@ -11,7 +11,7 @@ pub trait Machine: Sync {
     /// What can go wrong.
     type Error: Send;
 
-    /// Runs one step on its operands (in the order of [`Op::operands`]). [`Op::Input`] steps have none; the machine
+    /// Runs one step on its operands (in the order of [`crate::Op::operands`]). [`crate::Op::Input`] steps have none; the machine
     /// finds the input by its id.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ pub mod programs;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use hecc_compiler::check::hir::{ActionKind, Pins, Program, Task};
 use hecc_compiler::passes::hoist;
@@ -16,8 +17,8 @@ use hecc_compiler::tensor::graph::{Elementwise, Map};
 use hecc_compiler::tensor::{Data, Graph, Id, Op, Output};
 use hecc_compiler::{Compiled, Options, check, compile, diagnostics};
 use hecc_plan::clear::Sources;
-use hecc_plan::oracle::{Oracle, pack, unpack};
-use hecc_plan::{Plan, Target, Tensor, Tensors, Wires, drive};
+use hecc_plan::oracle::{Oracle, Slots, pack, unpack};
+use hecc_plan::{Machine, Plan, Step, Target, Tensor, Tensors, Wires, drive};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
@@ -96,6 +97,22 @@ fn arrays(program: &Program, rows: usize, mut states: Tensors, public: &[(String
     (batch, states)
 }
 
+/// The oracle, and whether every value fits beside its scale: a ciphertext wraps around at half its modulus.
+struct Watched<'a>(Oracle<'a>);
+
+impl Machine for Watched<'_> {
+    type Wire = Slots;
+    type Error = Infallible;
+
+    fn step(&self, index: usize, step: &Step, operands: &[&Slots]) -> Result<Slots, Infallible> {
+        let slots = self.0.step(index, step, operands)?;
+        let largest = slots.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+        let room = f64::from(step.wire.budget()) - 1.0;
+        assert!(largest.log2() < room, "step {index} ({}) holds {largest:e}, with room for 2^{room}", step.op.name());
+        Ok(slots)
+    }
+}
+
 /// New states and results of one run of `plan` on clear slots.
 pub fn run_plan(plan: &Plan, batch: &Tensors, states: &Tensors) -> BTreeMap<Target, Tensor> {
     let mut known = BTreeMap::new();
@@ -112,7 +129,7 @@ pub fn run_plan(plan: &Plan, batch: &Tensors, states: &Tensors) -> BTreeMap<Targ
             slots.insert(id.0, pack(plan, &input.contents, |id| &known[id]));
         }
         let oracle = Oracle::new(plan, &slots, states).expect("public arrays are there");
-        drive(&oracle, plan, round.steps, &wires, 2).unwrap_or_else(|never| match never {});
+        drive(&Watched(oracle), plan, round.steps, &wires, 2).unwrap_or_else(|never| match never {});
         for id in &round.outputs {
             let output = &plan.outputs[id.0 as usize];
             let wire = wires.get(output.wire.index()).expect("an output is held");

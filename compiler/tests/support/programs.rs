@@ -18,7 +18,13 @@ const ACTIVATIONS: [&str; 12] = [
     "tanh(degree: 7)",
 ];
 
-const OPTIMIZERS: [&str; 3] = ["sgd(lr: 0.1)", "momentum(lr: 0.3, beta: 0.5)", "nesterov(lr: 0.2, beta: 0.9)"];
+const OPTIMIZERS: [&str; 5] = [
+    "sgd(lr: 0.1)",
+    "momentum(lr: 0.3, beta: 0.5)",
+    "nesterov(lr: 0.2, beta: 0.9)",
+    "sgd(lr: linear(0.2, 0.05))",
+    "momentum(lr: cosine(0.1, 0.3), beta: 0.5)",
+];
 
 /// Losses on a net `q` with as many outputs as the action has elements; `y` is a target, `s` the state.
 const LOSSES: [&str; 14] = [
@@ -92,7 +98,7 @@ pub fn training() -> impl Strategy<Value = String> {
                 };
                 let env = environment(dim, actions, discrete);
                 format!(
-                    "{head}{env}{net}train {name}(q) {{ discount = 0.9 batch = {batch} updates = 2 n_step = {n_step} average = {average} optimizer = {optimizer} }}\nsecure ckks {{ refresh = client client = {client} }}"
+                    "{head}{env}{net}train {name}(q) {{ discount = 0.9 batch = {batch} updates = 5 n_step = {n_step} average = {average} optimizer = {optimizer} }}\nsecure ckks {{ refresh = client client = {client} }}"
                 )
             })
         },

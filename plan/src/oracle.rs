@@ -144,7 +144,9 @@ pub fn unpack(plan: &Plan, contents: &[Content<Target>], slots: &[f64], values: 
 
 fn target_shape(plan: &Plan, target: &Target) -> Vec<usize> {
     match target {
-        Target::State(name) | Target::Rated { name, .. } => plan.states.iter().find(|s| s.name == *name).map(|s| s.shape.clone()).unwrap_or_default(),
+        Target::State(name) | Target::Rated { name, .. } => {
+            plan.states.iter().find(|s| s.name == *name).map(|s| s.shape.clone()).unwrap_or_default()
+        }
         Target::Value { shape, .. } => shape.clone(),
         Target::Result { dim: 0, .. } => vec![1],
         Target::Result { dim, .. } => vec![plan.geometry.batch, *dim],

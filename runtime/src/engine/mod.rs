@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use hecc_plan::{Plan, Tensor, Tensors, check, UPDATE};
+use hecc_plan::{Plan, Tensor, Tensors, UPDATE, check};
 
 pub use client::{Client, Progress};
 pub use error::EngineError;

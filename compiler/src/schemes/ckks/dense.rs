@@ -78,7 +78,7 @@ impl Lowering<'_> {
         let split = Split::new(out, inputs, false);
         // The ciphertexts hold `scale` times the weights: the first use decides, all others follow.
         let key = format!("{weight:?}");
-        let scale = *self.weight_factors.entry(key).or_insert_with(|| wish.map_or(1.0, |wish| x.factor / wish));
+        let scale = *self.weight_factors.entry(key).or_insert(x.factor / wish.unwrap_or(1.0));
         let diagonal = |l: &mut Self, giant: usize, baby: usize| {
             let content = Content { tensor: clear, layout: split.layout(giant, baby, Lanes::All), factor: scale };
             let round = l.client.round(clear);
@@ -119,7 +119,7 @@ impl Lowering<'_> {
     /// A public matrix: plaintext diagonals, hoisted by the library.
     fn public_dense(&mut self, x: &Cts, name: &str, (out, inputs): (usize, usize), wish: Option<f64>, span: Span) -> Cts {
         let split = Split::new(out, inputs, true);
-        let scale = wish.map_or(1.0, |wish| x.factor / wish);
+        let scale = x.factor / wish.unwrap_or(1.0);
         let matrix = self.circuit.matrix(Matrix {
             name: name.to_owned(),
             rows: split.rows,

@@ -148,17 +148,20 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// Chebyshev bases want their argument at factor `half`; sums and constants hand the wish on to fresh inputs.
+    /// Polynomials want their argument in units of half their interval, so that what is multiplied has magnitude one; sums
+    /// and constants hand the wish on to layers, whose weights are sent at any factor.
     fn wishes(&mut self) {
         let ids: Vec<Id> = self.graph.ids().collect();
         for &id in ids.iter().rev() {
             let operands = self.graph.operands(id);
             let wish = self.wanted[id.index()];
             match &self.graph.node(id).op {
-                TensorOp::Map(map) if !self.known[id.index()] => {
-                    let p = self.approximation(map);
-                    if p.degree() > 4 {
-                        self.wanted[operands[0].index()] = Some(p.half);
+                _ if self.known[id.index()] => {}
+                TensorOp::Map(map) => self.wanted[operands[0].index()] = Some(self.approximation(map).half),
+                TensorOp::Max(pins) | TensorOp::Extremum { pins, .. } => {
+                    let half = pins.range.map_or(1.0, |range| (range.high - range.low) / 2.0);
+                    for o in operands {
+                        self.wanted[o.index()] = Some(half);
                     }
                 }
                 TensorOp::Add | TensorOp::Sub => {
@@ -388,9 +391,15 @@ impl<'a> Lowering<'a> {
         let mut round = 0;
         for (group, &wire) in cts.wires.iter().enumerate() {
             let layout = Layout::Samples { group, period: cts.period() };
-            let contents = vec![Content { tensor: Target::Value { id, shape: vec![self.grid.batch, cts.dim] }, layout, factor: cts.factor }];
+            let contents =
+                vec![Content { tensor: Target::Value { id, shape: vec![self.grid.batch, cts.dim] }, layout, factor: cts.factor }];
             round = round.max(self.circuit.nodes[wire.index()].round);
-            self.circuit.outputs.push(OutputDraft { label: "to the client".to_owned(), wire, contents, headroom: RESULT_BITS + magnitude_bits(cts.factor) });
+            self.circuit.outputs.push(OutputDraft {
+                label: "to the client".to_owned(),
+                wire,
+                contents,
+                headroom: RESULT_BITS + magnitude_bits(cts.factor),
+            });
         }
         let clear = self.client.decrypted(id, round);
         self.refreshed.insert(key, clear);
@@ -498,11 +507,11 @@ impl<'a> Lowering<'a> {
         let depth = |c: &Circuit, x: &Cts| x.wires.iter().map(|&w| c.depth(w)).max().unwrap_or(0);
         let (mut a, mut b) = (a.clone(), b.clone());
         if a.factor.abs() != b.factor.abs() {
-            let free = |l: &Self, x: &Cts| l.can_refit(x);
-            let rescale_b = match (free(self, &a), free(self, &b)) {
-                (_, true) => true,
-                (true, false) => false,
-                (false, false) => depth(&self.circuit, &b) <= depth(&self.circuit, &a),
+            let rescale_b = match (self.can_refit(&a), self.can_refit(&b)) {
+                // The smaller factor has the larger ciphertexts, and so the smaller noise.
+                (true, true) => a.factor.abs() <= b.factor.abs(),
+                (free, other) if free != other => other,
+                _ => depth(&self.circuit, &b) <= depth(&self.circuit, &a),
             };
             if rescale_b {
                 b = self.rescale(&b, a.factor, span);
@@ -574,6 +583,12 @@ impl<'a> Lowering<'a> {
         let contents = draft.contents.into_iter().map(|c| Content { factor: c.factor * ratio, ..c }).collect();
         let scaled = self.circuit.input(&draft.label, contents, draft.round, span);
         if first { (scaled, other) } else { (other, scaled) }
+    }
+
+    /// The same value with ciphertexts of the magnitude that `unit` has, unless they are near it already.
+    pub fn balanced(&mut self, x: &Cts, unit: f64, span: Span) -> Cts {
+        let off = (x.factor / unit).abs();
+        if (1.0 / 8.0..=8.0).contains(&off) { x.clone() } else { self.rescale(x, unit, span) }
     }
 
     /// a b.

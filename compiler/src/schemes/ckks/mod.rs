@@ -166,9 +166,11 @@ fn lower_for(
     if !lowering.errors.is_empty() {
         // A network that is applied twice shows its errors once.
         let mut seen = Vec::new();
-        lowering.errors.retain(|error| !seen.contains(error) && {
-            seen.push(error.clone());
-            true
+        lowering.errors.retain(|error| {
+            !seen.contains(error) && {
+                seen.push(error.clone());
+                true
+            }
         });
         return Err(lowering.errors);
     }

@@ -174,8 +174,7 @@ impl Lowering<'_> {
         let together = block * copies <= lanes;
         let count = block.div_ceil(lanes);
         let mut sums: Vec<Option<WireId>> = vec![None; count];
-        let mut contents: Vec<Vec<Content<Part>>> =
-            vec![Vec::new(); if together { 1 } else { count * copies }];
+        let mut contents: Vec<Vec<Content<Part>>> = vec![Vec::new(); if together { 1 } else { count * copies }];
         let mut headroom = vec![0; contents.len()];
         let mut position = 0;
         for direction in directions {
@@ -229,7 +228,11 @@ impl Lowering<'_> {
                 let parts = chunk
                     .iter()
                     .enumerate()
-                    .map(|(lane, &layout)| Content { tensor: Part { target: Target::State(name.clone()), old: old.clone(), rate: None }, layout: in_lane(layout, lane), factor: 1.0 })
+                    .map(|(lane, &layout)| Content {
+                        tensor: Part { target: Target::State(name.clone()), old: old.clone(), rate: None },
+                        layout: in_lane(layout, lane),
+                        factor: 1.0,
+                    })
                     .collect();
                 self.finish_pack(None, parts, WEIGHT_BITS, *span);
             }

@@ -69,7 +69,9 @@ pub fn policy(
                 parts.extend(vec![zero; dim.checked_sub(start + width)?]);
                 client.push(ClearOp::Concat(parts))
             }
-            Op::Rate(_) | Op::DenseTranspose | Op::DenseGradient | Op::SumBatch | Op::Max(_) | Op::ArgMax | Op::Extremum { .. } => return None,
+            Op::Rate(_) | Op::DenseTranspose | Op::DenseGradient | Op::SumBatch | Op::Max(_) | Op::ArgMax | Op::Extremum { .. } => {
+                return None;
+            }
         });
     }
     let (_, output) = graph.outputs.first()?;

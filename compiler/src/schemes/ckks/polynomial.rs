@@ -13,6 +13,7 @@ use super::lower::{Cts, Lowering};
 impl Lowering<'_> {
     /// p of a value. The degree is at least 1.
     pub(super) fn polynomial(&mut self, x: &Cts, p: &Polynomial, span: Span) -> Cts {
+        let x = &if p.degree() > 1 { self.balanced(x, p.half, span) } else { x.clone() };
         let even = p.coefficients.iter().skip(1).step_by(2).all(|&c| c == 0.0);
         match p.degree() {
             0 | 1 => {

@@ -346,7 +346,6 @@ proptest! {
     }
 
     #[test]
-    #[ignore = "the checker does not look into the client's program, and not at the extents of values that cross"]
     fn mutated_plans_are_refused_or_run(program in 0..PROGRAMS.len(), mutations in prop::collection::vec(mutation(), 1..4)) {
         if let Ok(plan) = read(mutated(program, &["plan"], &mutations).as_bytes()) {
             use_plan(&plan);

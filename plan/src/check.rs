@@ -1,6 +1,7 @@
 //! The checker: a plan that passes runs. What can still fail afterwards is a missing key, a resource, a peer.
 
-use crate::{ClearOp, Input, KeyShape, Lanes, Layout, Machine, Op, PlainPattern, Plan, Step, Target, Wire, Wires, drive, security};
+use crate::infer::{extent_of, infer};
+use crate::{Input, KeyShape, Lanes, Layout, Machine, Op, PlainPattern, Plan, Step, Target, Wire, Wires, drive, security};
 
 /// What is wrong with a plan.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -307,21 +308,39 @@ fn tensors(plan: &Plan) -> Vec<PlanError> {
             refuse(&state.name, "its shape is too large");
         }
     }
-    for node in &plan.client.nodes {
-        if let ClearOp::State(name) = &node.op
-            && !plan.states.iter().any(|s| s.name == *name)
-        {
-            refuse(name, "no state of that name");
+    for (name, shape) in &plan.public {
+        if extent_of(shape).is_none() {
+            refuse(name, "its shape is empty or too large");
         }
     }
-    for output in &plan.outputs {
-        for content in &output.contents {
-            if let Target::State(name) | Target::Rated { name, .. } = &content.tensor
-                && !plan.states.iter().any(|s| s.name == *name)
-            {
+    let training = plan.training.iter();
+    let policies = training.clone().map(|t| (&t.policy, "policy"));
+    let recodes = training.filter_map(|t| t.env.recode.as_ref().map(|r| (&r.0, "reward recoding")));
+    let own = std::iter::once((&plan.client, "client"));
+    for (program, what) in own.chain(policies).chain(recodes) {
+        // Any number of samples will do for the others; two tell rows from single ones.
+        let batch = if what == "client" { plan.geometry.batch } else { 2 };
+        if let Err((node, reason)) = infer(plan, program, batch, what == "client") {
+            refuse(&format!("{what} node {node}"), &reason);
+        }
+    }
+    for content in plan.outputs.iter().flat_map(|o| &o.contents) {
+        match &content.tensor {
+            Target::State(name) | Target::Rated { name, .. } if !plan.states.iter().any(|s| s.name == *name) => {
                 refuse(name, "no state of that name");
             }
+            Target::Value { id, shape } if extent_of(shape).is_none() => refuse(&format!("value {id}"), "its shape is empty or too large"),
+            Target::Result { name, dim } if dim.checked_mul(plan.geometry.batch).is_none_or(|n| n > LARGEST) => {
+                refuse(name, "it is too large");
+            }
+            Target::State(_) | Target::Rated { .. } | Target::Value { .. } | Target::Result { .. } => {}
         }
+        if !content.factor.is_finite() {
+            refuse("output", "its factor is not finite");
+        }
+    }
+    if plan.inputs.iter().flat_map(|i| &i.contents).any(|c| !c.factor.is_finite()) {
+        refuse("input", "its factor is not finite");
     }
     errors
 }

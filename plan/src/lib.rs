@@ -9,6 +9,7 @@ pub mod clear;
 pub mod counts;
 pub mod drive;
 mod file;
+mod infer;
 pub mod init;
 mod layout;
 pub mod oracle;

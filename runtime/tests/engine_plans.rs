@@ -109,7 +109,7 @@ fn bad_data_is_refused_and_leaves_the_states() {
         assert_eq!(code(&data, Tensors::from([("s".to_owned(), Tensor::zeros(&[4]))])).0, "HE0601");
         assert_eq!(code(&data, Tensors::from([("s".to_owned(), Tensor::new(vec![16], vec![f64::NAN; 16]))])).0, "HE0608");
         let large = Tensors::from([("s".to_owned(), Tensor::new(vec![16], vec![3e6; 16]))]);
-        assert_eq!(code(&data, large).0, "HE0609");
+        assert_eq!(code(&data, large).0, "HE0613");
         engine.update(&data, &mut good.clone()).unwrap();
     }
 }
@@ -122,9 +122,11 @@ fn values_beyond_the_budget_are_refused() {
     let plan = Arc::new(b.finish());
     let mut engine = Engine::insecure_for_tests(Arc::clone(&plan), Backend::Ckks, Tensors::new(), 1, &mut |_, _| {}).unwrap();
     let mut data = batch(&plan, 1);
-    data.get_mut("x").unwrap().data[3] = 15.9;
+    data.get_mut("x").unwrap().data[3] = 7.9;
     let update = engine.update(&data, &mut Tensors::new()).unwrap();
-    assert!((update.results["y"].data[3] - 15.9).abs() < 1e-6);
+    assert!((update.results["y"].data[3] - 7.9).abs() < 1e-6);
+    data.get_mut("x").unwrap().data[3] = 15.9;
+    assert_eq!(engine.update(&data, &mut Tensors::new()).unwrap_err().code(), "HE0613");
     data.get_mut("x").unwrap().data[3] = 17.0;
     assert_eq!(engine.update(&data, &mut Tensors::new()).unwrap_err().code(), "HE0610");
 }

@@ -92,7 +92,7 @@ impl Updater for Fake {
         if self.fail_at == Some(self.calls) {
             return Err(EngineError::Array("the stand-in fails".to_owned()));
         }
-        assert_eq!(batch.keys().collect::<Vec<_>>(), ["a", "done", "eps", "r", "s", "s_next"]);
+        assert_eq!(batch.keys().collect::<Vec<_>>(), ["a", "done", "eps", "r", "s", "s_next", "update"]);
         assert!(batch.values().all(|t| t.shape[0] == 16));
         assert!(batch["r"].data.iter().all(|r| (-1.0..=0.0).contains(r)), "recoded: {:?}", batch["r"]);
         let weight = states.get_mut("q.0.weight").expect("the weights");

@@ -11,7 +11,9 @@ net actor(s) -> [1] {
     dense 1 tanh
 }
 
-serve actor(s) { batch = 64 }
+serve actor(s) {
+    batch = 64
+}
 
 secure ckks {
     secret = [s]

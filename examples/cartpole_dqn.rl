@@ -5,7 +5,7 @@ env "CartPole-v1" {
     observe s: [4] in [-4.8, 4.8], [-4, 4], [-0.42, 0.42], [-4, 4]
     act     a: one of 2
     reward  r in [-1, 1]
-    client { r <- -done }                 // 0 a step, -1 at failure: the same task, easier to learn
+    client { r <- -done }  // 0 a step, -1 at failure: the same task, easier to learn
 }
 
 net q(s) -> [2] {

@@ -83,18 +83,18 @@ pub fn evaluate(training: &Training, weights: &Tensors, episodes: usize, rng: &m
     Ok(returns)
 }
 
-/// Rounds released weights to a grid of 2^-14 of the power of two above each tensor's largest magnitude.
+/// Rounds released weights to a grid of 2^-16 of the power of two above each tensor's largest magnitude.
 ///
 /// Decrypted weights carry the noise of their ciphertexts, which depends on the secret key; who sees both can attack it
 /// (Li and Micciancio 2021, eprint 2020/1533). Rounding hides noise that is well below the grid, but for the rare value
 /// beside a rounding boundary; it is no proof against an adversary who collects many releases of one key. The error it
-/// adds is at most 2^-15 of that power of two, which a policy does not notice.
+/// adds is at most 2^-17 of that power of two, which a policy does not notice.
 pub fn rounded(tensor: &Tensor) -> Tensor {
     let largest = tensor.data.iter().fold(0.0f64, |m, v| m.max(v.abs()));
     if largest == 0.0 {
         return tensor.clone();
     }
-    let grid = libm::exp2(libm::ceil(libm::log2(largest)) - 14.0);
+    let grid = libm::exp2(libm::ceil(libm::log2(largest)) - 16.0);
     Tensor::new(tensor.shape.clone(), tensor.data.iter().map(|v| libm::round(v / grid) * grid).collect())
 }
 

@@ -81,7 +81,6 @@ pub(super) struct Lowering<'a> {
     pub errors: Vec<CkksError>,
     pub notes: Vec<String>,
     pub public: Vec<(String, Vec<usize>)>,
-    pub tolerance: f64,
     values: Vec<Option<Value>>,
     known: Vec<bool>,
     /// The factor that a node's user would like best (Chebyshev bases want t itself).
@@ -101,14 +100,7 @@ pub(super) const DEGREE_CAP: usize = 16;
 const RESULT_BITS: u32 = 8;
 
 impl<'a> Lowering<'a> {
-    pub fn new(
-        program: &'a Program,
-        graph: &'a Graph,
-        grid: Geometry,
-        scale: u32,
-        tolerance: f64,
-        public: &[(String, Vec<usize>)],
-    ) -> Self {
+    pub fn new(program: &'a Program, graph: &'a Graph, grid: Geometry, scale: u32, public: &[(String, Vec<usize>)]) -> Self {
         let mut known: Vec<bool> = Vec::with_capacity(graph.len());
         for id in graph.ids() {
             let operands: Vec<bool> = graph.operands(id).iter().map(|o| known[o.index()]).collect();
@@ -124,7 +116,6 @@ impl<'a> Lowering<'a> {
             errors: Vec::new(),
             notes: Vec::new(),
             public: public.to_vec(),
-            tolerance,
             values: vec![None; graph.len()],
             known,
             wanted: vec![None; graph.len()],
@@ -175,10 +166,8 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    pub fn approximation(&self, map: &Map) -> Polynomial {
-        let cap = if map.pins.degree.is_some() { usize::MAX } else { DEGREE_CAP };
-        let p = approximate(&map.function, &map.pins, self.tolerance, cap);
-        if map.order == 0 { p } else { p.derivative() }
+    fn approximation(&self, map: &Map) -> Polynomial {
+        approximation(self.program, map)
     }
 
     pub fn unsupported(&mut self, what: impl Into<String>, span: Span) -> Option<Value> {
@@ -726,6 +715,13 @@ impl<'a> Lowering<'a> {
         }
         self.pack_states(&forms);
     }
+}
+
+/// The polynomial that computes a map.
+pub(super) fn approximation(program: &Program, map: &Map) -> Polynomial {
+    let cap = if map.pins.degree.is_some() { usize::MAX } else { DEGREE_CAP };
+    let p = approximate(&map.function, &map.pins, super::tolerance(program), cap);
+    if map.order == 0 { p } else { p.derivative() }
 }
 
 /// Bits by which values of magnitude one grow when they are divided by `factor`.

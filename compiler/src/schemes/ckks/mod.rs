@@ -18,12 +18,12 @@ pub use error::CkksError;
 use hecc_plan::{Ckks, Geometry, Span, security};
 
 use crate::check::hir::{Program, Task};
-use crate::tensor::{Graph, Shape};
+use crate::tensor::{Graph, Op, Shape};
 use budget::Sized;
 use circuit::Circuit;
 
-/// Scale of 0-1 masks, in bits: they live in a small subring, where rounding is small.
-const MASK_BITS: u32 = 20;
+/// Scale of 0-1 masks, in bits: what rounding a mask leaves of the other slots must stay below the noise, whatever they hold.
+const MASK_BITS: u32 = 28;
 /// Widest vector.
 const WIDEST: usize = 4096;
 
@@ -99,7 +99,8 @@ pub fn lower<E>(
         }
         let padded = grid.groups() * grid.lanes != batch;
         let graph = if padded { graph_for(true).map_err(LowerError::Graph)? } else { first };
-        match lower_for(program, &graph, grid, log_n, public, insecure_log_n.is_some()).map_err(LowerError::Ckks)? {
+        let bits = scale(program, &graph, log_n);
+        match lower_for(program, &graph, grid, log_n, bits, public, insecure_log_n.is_some()).map_err(LowerError::Ckks)? {
             Ok(lowered) => {
                 let done = grid.groups() == 1;
                 if best.as_ref().is_none_or(|b| lowered.seconds < b.seconds) {
@@ -111,6 +112,11 @@ pub fn lower<E>(
             }
             Err((needed, available, span)) => nearest = (needed, available, span),
         }
+    }
+    if insecure_log_n.is_none()
+        && let Some(lowered) = best.take()
+    {
+        return Ok(refined(program, lowered, public));
     }
     let (needed, available, span) = nearest;
     best.ok_or(LowerError::Ckks(vec![CkksError::Budget { needed, available, span }]))
@@ -140,15 +146,39 @@ fn width(graph: &Graph) -> (usize, Span) {
     (widest.0.next_power_of_two(), widest.1)
 }
 
-/// Bits of ciphertext scale: the precision asked for, what rounding costs at this ring degree, and a margin for the
-/// operations in between.
-fn scale(program: &Program, log_n: u32) -> u32 {
+/// Bits of ciphertext scale: the precision asked for, what rounding costs at this ring degree, a margin for the operations
+/// in between, and what Chebyshev's doublings amplify (an error in T_k returns as k² times itself).
+fn scale(program: &Program, graph: &Graph, log_n: u32) -> u32 {
     let precision = libm::ceil(-libm::log2(program.secure.precision)).clamp(4.0, 24.0) as u32;
     let margin = match program.task {
-        Task::Train(_) => 6,
+        Task::Train(_) => 7,
         Task::Serve(_) => 8,
     };
-    (precision + log_n - 2 + margin).clamp(20, 48)
+    let maps = graph.ids().filter_map(|id| match &graph.node(id).op {
+        Op::Map(map) => Some(lower::approximation(program, map).degree()),
+        _ => None,
+    });
+    let amplified = match maps.max().unwrap_or(1) {
+        0..=4 => 0,
+        degree => libm::ceil(2.0 * libm::log2(degree as f64)) as u32 - 3,
+    };
+    (precision + log_n - 2 + margin + amplified).clamp(20, 48)
+}
+
+/// The same plan at a larger scale where that costs no limb: precision for free.
+fn refined(program: &Program, lowered: Lowered, public: &[(String, Vec<usize>)]) -> Lowered {
+    let ckks = lowered.ckks;
+    let limbs = |c: &Ckks| c.max_k.div_ceil(c.base2k);
+    for extra in [6, 4, 2, 1] {
+        let finer = lower_for(program, &lowered.graph, lowered.geometry, ckks.log_n, ckks.scale + extra, public, false);
+        if let Ok(Ok(finer)) = finer
+            && limbs(&finer.ckks) <= limbs(&ckks)
+            && finer.seconds <= 1.02 * lowered.seconds
+        {
+            return finer;
+        }
+    }
+    lowered
 }
 
 type TooDeep = (u32, u32, Span);
@@ -158,10 +188,11 @@ fn lower_for(
     graph: &Graph,
     grid: Geometry,
     log_n: u32,
+    scale: u32,
     public: &[(String, Vec<usize>)],
     insecure: bool,
 ) -> Result<Result<Lowered, TooDeep>, Vec<CkksError>> {
-    let mut lowering = lower::Lowering::new(program, graph, grid, scale(program, log_n), tolerance(program), public);
+    let mut lowering = lower::Lowering::new(program, graph, grid, scale, public);
     lowering.run();
     if !lowering.errors.is_empty() {
         // A network that is applied twice shows its errors once.

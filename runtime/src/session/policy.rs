@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn rounding_stays_within_half_a_grid() {
         let weights = Tensor::new(vec![4], vec![1.5, -0.000_061, 0.333_333, 0.0]);
-        let grid = 2.0f64.powi(1 - 14);
+        let grid = 2.0f64.powi(1 - 16);
         let out = rounded(&weights);
         assert!(out.data.iter().all(|v| (v / grid).fract() == 0.0));
         assert!(out.data.iter().zip(&weights.data).all(|(a, b)| (a - b).abs() <= grid / 2.0));

@@ -25,10 +25,12 @@ pub struct Facts {
 /// If a pass made an invalid graph: a bug of the compiler, never of a program.
 pub fn run(graph: &Graph, facts: &Facts) -> Graph {
     type Pass = fn(&Graph, &Facts) -> Graph;
-    let passes: [(&str, Pass); 8] = [
+    let passes: [(&str, Pass); 9] = [
         ("fold", fold::run),
         ("share", share::run),
         ("fold", fold::run),
+        // What no output needs would count as a use, and keep sums together that could be taken apart.
+        ("prune", prune::run),
         ("hoist", hoist::run),
         ("fold", fold::run),
         ("share", share::run),

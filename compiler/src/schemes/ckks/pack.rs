@@ -14,6 +14,11 @@ use super::circuit::OutputDraft;
 use super::lower::{Form, Lowering, Term, magnitude_bits};
 use crate::tensor::Id;
 
+/// Σ c state: what the key owner computes of carried states.
+type OldStates = BTreeMap<Term<String>, f64>;
+/// Ciphertexts with their layouts.
+type Pieces = Vec<(WireId, Layout)>;
+
 /// Room for the magnitude of weights and momenta, in bits.
 const WEIGHT_BITS: u32 = 6;
 
@@ -21,7 +26,7 @@ const WEIGHT_BITS: u32 = 6;
 #[derive(Clone, Debug)]
 struct Part {
     target: Target,
-    old: BTreeMap<Term<String>, f64>,
+    old: OldStates,
     /// The value is what crosses times this learning rate.
     rate: Option<usize>,
 }
@@ -30,7 +35,7 @@ struct Part {
 #[derive(Clone, Debug)]
 struct Moved {
     name: String,
-    old: BTreeMap<Term<String>, f64>,
+    old: OldStates,
     coefficient: f64,
     rate: Option<usize>,
 }
@@ -38,7 +43,7 @@ struct Moved {
 /// A gradient direction: what all states of one parameter share.
 struct Direction {
     /// Pieces of the gradient, lanes not summed.
-    pieces: Vec<(WireId, Layout)>,
+    pieces: Pieces,
     factor: f64,
     /// The states that it moves.
     states: Vec<Moved>,
@@ -107,7 +112,7 @@ impl Lowering<'_> {
     /// Packs the new values of all states that change.
     pub(super) fn pack_states(&mut self, forms: &[(String, Form, Span)]) {
         let mut directions: BTreeMap<Vec<(Id, String)>, Direction> = BTreeMap::new();
-        let mut still: Vec<(String, BTreeMap<Term<String>, f64>, Span)> = Vec::new();
+        let mut still: Vec<(String, OldStates, Span)> = Vec::new();
         for (name, form, span) in forms {
             let unchanged = form.single().as_ref() == Some(name);
             if unchanged || self.public.iter().any(|(n, _)| n == name) {
@@ -138,8 +143,8 @@ impl Lowering<'_> {
     }
 
     /// Σ c gradient over gradients of one parameter, as pieces with one factor.
-    fn combined(&mut self, gradients: &BTreeMap<Id, f64>, span: Span) -> Option<(Vec<(WireId, Layout)>, f64)> {
-        let mut result: Option<(Vec<(WireId, Layout)>, f64)> = None;
+    fn combined(&mut self, gradients: &BTreeMap<Id, f64>, span: Span) -> Option<(Pieces, f64)> {
+        let mut result: Option<(Pieces, f64)> = None;
         for (id, &c) in gradients {
             let gradient = self.gradients.get(id)?.clone();
             let factor = gradient.factor * c;
@@ -210,7 +215,7 @@ impl Lowering<'_> {
     }
 
     /// States that no gradient moves: the server holds and returns what the key owner computed of them.
-    fn pack_still(&mut self, still: &[(String, BTreeMap<Term<String>, f64>, Span)]) {
+    fn pack_still(&mut self, still: &[(String, OldStates, Span)]) {
         for (name, old, span) in still {
             let shape = self.state_shape(name);
             let lanes = self.grid.lanes;

@@ -98,23 +98,27 @@ fn arrays(program: &Program, rows: usize, mut states: Tensors, public: &[(String
 }
 
 /// The oracle, and whether every value fits beside its scale: a ciphertext wraps around at half its modulus.
-struct Watched<'a>(Oracle<'a>);
+struct Watched<'a> {
+    oracle: Oracle<'a>,
+    /// Whether values are small enough for their room to be asked for.
+    tame: bool,
+}
 
 impl Machine for Watched<'_> {
     type Wire = Slots;
     type Error = Infallible;
 
     fn step(&self, index: usize, step: &Step, operands: &[&Slots]) -> Result<Slots, Infallible> {
-        let slots = self.0.step(index, step, operands)?;
+        let slots = self.oracle.step(index, step, operands)?;
         let largest = slots.iter().fold(0.0f64, |m, v| m.max(v.abs()));
         let room = f64::from(step.wire.budget()) - 1.0;
-        assert!(largest.log2() < room, "step {index} ({}) holds {largest:e}, with room for 2^{room}", step.op.name());
+        assert!(!self.tame || largest.log2() < room, "step {index} ({}) holds {largest:e}, with room for 2^{room}", step.op.name());
         Ok(slots)
     }
 }
 
 /// New states and results of one run of `plan` on clear slots.
-pub fn run_plan(plan: &Plan, batch: &Tensors, states: &Tensors) -> BTreeMap<Target, Tensor> {
+pub fn run_plan(plan: &Plan, batch: &Tensors, states: &Tensors, tame: bool) -> BTreeMap<Target, Tensor> {
     let mut known = BTreeMap::new();
     let mut decrypted = BTreeMap::new();
     let mut values = BTreeMap::new();
@@ -129,7 +133,7 @@ pub fn run_plan(plan: &Plan, batch: &Tensors, states: &Tensors) -> BTreeMap<Targ
             slots.insert(id.0, pack(plan, &input.contents, |id| &known[id]));
         }
         let oracle = Oracle::new(plan, &slots, states).expect("public arrays are there");
-        drive(&Watched(oracle), plan, round.steps, &wires, 2).unwrap_or_else(|never| match never {});
+        drive(&Watched { oracle, tame }, plan, round.steps, &wires, 2).unwrap_or_else(|never| match never {});
         for id in &round.outputs {
             let output = &plan.outputs[id.0 as usize];
             let wire = wires.get(output.wire.index()).expect("an output is held");
@@ -283,9 +287,12 @@ pub fn compiled_agrees(source: &str, compiled: &Compiled) {
     let program = check(source).expect("it compiled");
     let plan = &compiled.plan;
     let (batch, states) = data(&program, plan, 7);
-    let values = run_plan(plan, &batch, &states);
     let functions = Approximated::new(&program);
     let built = build::build(&program, false).expect("it compiled");
+    // A program that diverges outgrows its ciphertexts, which the runtime reports; its plan is right all the same.
+    let reference = run_graph(&program, &built.graph, &batch, &states, &functions);
+    let tame = reference.iter().flat_map(|(_, values)| values).all(|v| v.abs() < 4.0);
+    let values = run_plan(plan, &batch, &states, tame);
     for (name, graph) in [("built", &built.graph), ("optimised", &compiled.graph)] {
         for (output, want) in run_graph(&program, graph, &batch, &states, &functions) {
             let got = match &output {

@@ -159,9 +159,12 @@ fn scale(program: &Program, graph: &Graph, log_n: u32) -> u32 {
         _ => None,
     });
     let amplified = match maps.max().unwrap_or(1) {
-        0..=4 => 0,
-        degree => libm::ceil(2.0 * libm::log2(degree as f64)) as u32 - 3,
+        0..=2 => 0,
+        degree => libm::ceil(2.0 * libm::log2(degree as f64)) as u32,
     };
+    // A maximum's polynomial is steep where the values are close.
+    let compared = |id| matches!(graph.node(id).op, Op::Max(_) | Op::Extremum { .. });
+    let amplified = if graph.ids().any(compared) { amplified.max(2) } else { amplified };
     (precision + log_n - 2 + margin + amplified).clamp(20, 48)
 }
 

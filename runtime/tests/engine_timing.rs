@@ -30,7 +30,7 @@ fn run(plan: Plan, public: &Tensors, threads: usize) -> (Engine, Update) {
 }
 
 #[test]
-#[ignore = "takes a minute"]
+#[ignore = "a minute: cargo test --release -p hecc-runtime --test engine_timing -- --ignored --nocapture"]
 fn operations_at_2_14() {
     for k in [364, 208, 104] {
         let (mut b, x, _) = base(k);
@@ -62,7 +62,7 @@ fn operations_at_2_14() {
 }
 
 #[test]
-#[ignore = "takes a minute"]
+#[ignore = "a minute: cargo test --release -p hecc-runtime --test engine_timing -- --ignored --nocapture"]
 fn keys_and_matrices_at_2_14() {
     let (mut b, x, _) = base(364);
     let public = Tensors::from([("w".to_owned(), Tensor::new(vec![16, 16], (0..256).map(|i| f64::from(i).sin()).collect()))]);

@@ -273,6 +273,8 @@ fn tensors(plan: &Plan) -> Vec<PlanError> {
         match &plain.pattern {
             PlainPattern::Public { name, layout: l, .. } => layout(name, l),
             PlainPattern::Lane { lane, .. } => layout("mask", &Layout::Vector { period: 1, lanes: Lanes::One(*lane) }),
+            PlainPattern::Lanes { .. } => {}
+            PlainPattern::Parts(parts) => parts.iter().for_each(|part| layout("mask", &part.layout)),
             PlainPattern::Neurons { values } => layout("constant", &Layout::Vector { period: values.len(), lanes: Lanes::All }),
         }
     }
@@ -284,10 +286,21 @@ fn tensors(plan: &Plan) -> Vec<PlanError> {
         if !(8..=50).contains(&plain.scale) {
             refuse("plaintext", "its scale is not 8 to 50 bits");
         }
-        if let PlainPattern::Public { name, .. } = &plain.pattern
-            && !plan.public.iter().any(|(n, _)| n == name)
-        {
-            refuse(name, "no public array of that name");
+        match &plain.pattern {
+            PlainPattern::Public { name, .. } if !plan.public.iter().any(|(n, _)| n == name) => {
+                refuse(name, "no public array of that name");
+            }
+            PlainPattern::Lanes { values } if !values.len().is_power_of_two() || values.len() > plan.geometry.lanes => {
+                refuse("mask", "its period is not a power of two within the lanes");
+            }
+            PlainPattern::Parts(parts) if parts.iter().any(|p| extent_of(&p.shape).is_none()) => {
+                refuse("mask", "a shape is empty or too large");
+            }
+            PlainPattern::Lane { .. }
+            | PlainPattern::Neurons { .. }
+            | PlainPattern::Lanes { .. }
+            | PlainPattern::Parts(_)
+            | PlainPattern::Public { .. } => {}
         }
     }
     for m in &plan.matrices {

@@ -1,6 +1,6 @@
 //! The clear-text oracle: the plan executed on plain slots, through the same loop as the encrypted executors.
 
-use crate::{Content, Geometry, Machine, Matrix, Op, Plain, PlainPattern, Plan, Step, Target, Tensor, Tensors};
+use crate::{Content, Geometry, Machine, Matrix, Op, Plain, PlainPart, PlainPattern, Plan, Step, Target, Tensor, Tensors};
 
 /// Slots of a clear-text wire.
 pub type Slots = Vec<f64>;
@@ -118,6 +118,17 @@ pub fn plain_slots(plan: &Plan, plain: &Plain, public: &Tensors) -> Result<Slots
         PlainPattern::Neurons { values } => {
             for (i, chunk) in slots.chunks_mut(grid.lanes).enumerate() {
                 chunk.fill(values[i % values.len()]);
+            }
+        }
+        PlainPattern::Lanes { values } => {
+            for chunk in slots.chunks_mut(grid.lanes) {
+                chunk.iter_mut().zip(values.iter().cycle()).for_each(|(slot, value)| *slot = *value);
+            }
+        }
+        PlainPattern::Parts(parts) => {
+            for PlainPart { layout, shape, value } in parts {
+                let ones = Tensor { shape: shape.clone(), data: vec![1.0; shape.iter().product()] };
+                layout.pack(grid, &ones, *value, &mut slots);
             }
         }
         PlainPattern::Public { name, layout, factor } => layout.pack(grid, public_array(plan, name, public)?, *factor, &mut slots),

@@ -166,6 +166,13 @@ pub enum PlainPattern {
         /// One value per neuron of a period.
         values: Vec<f64>,
     },
+    /// `values[b mod values.len()]` in lane b, every neuron.
+    Lanes {
+        /// One value per lane of a period.
+        values: Vec<f64>,
+    },
+    /// Constants where tensors stand: each part's value in the slots of its layout, 0 elsewhere.
+    Parts(Vec<PlainPart>),
     /// `factor` times a public array, in a layout.
     Public {
         /// Its name.
@@ -175,6 +182,17 @@ pub enum PlainPattern {
         /// The factor.
         factor: f64,
     },
+}
+
+/// A constant where a tensor stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlainPart {
+    /// Where the tensor stands.
+    pub layout: Layout,
+    /// The tensor's shape; its padding stays zero.
+    pub shape: Vec<usize>,
+    /// The constant.
+    pub value: f64,
 }
 
 /// A public matrix applied along the neuron axis. With `rows < cols` (padded) what comes out are partial sums, and

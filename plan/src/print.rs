@@ -44,6 +44,8 @@ fn write_plan(plan: &Plan, out: &mut String) -> std::fmt::Result {
         let pattern = match &plain.pattern {
             PlainPattern::Lane { lane, value } => format!("{value} in lane {lane}"),
             PlainPattern::Neurons { values } => format!("neurons {values:?}"),
+            PlainPattern::Lanes { values } => format!("lanes {values:?}"),
+            PlainPattern::Parts(parts) => join(parts.iter().map(|p| format!("{} {:?} {}", p.value, p.shape, layout(&p.layout)))),
             PlainPattern::Public { name, layout: l, factor } => format!("{}{name} {}", times(*factor), layout(l)),
         };
         writeln!(out, "plain p{index} scale={}: {pattern}", plain.scale)?;

@@ -82,11 +82,9 @@ fn placement(program: &Program) -> Result<(), Vec<TensorError>> {
     if program.secure.scheme == Scheme::Tfhe {
         return refuse("the scheme `tfhe`", "use `secure ckks { ... }`");
     }
-    match (&program.task, program.secure.refresh) {
-        (Task::Train(_), Refresh::Bootstrap) => refuse(
-            "`refresh = bootstrap` (the default): training without the client",
-            "write `refresh = client` in `secure ckks { ... }`: the key owner refreshes the weights once per update",
-        ),
-        _ => Ok(()),
+    if let (Task::Train(_), Refresh::Bootstrap, bits @ 129..) = (&program.task, program.secure.refresh, program.secure.bits) {
+        let what = format!("`refresh = bootstrap` at {bits} bits of security");
+        return refuse(&what, "write `bits = 128`, or `refresh = client`: the key owner refreshes the weights once per update");
     }
+    Ok(())
 }

@@ -11,8 +11,10 @@ const PRODUCT: f64 = 0.55;
 const KEY_SWITCH: f64 = 0.6;
 const PLAIN: f64 = 0.55;
 const LINEAR: f64 = 0.03;
+/// A bootstrap of a full ciphertext.
+const BOOTSTRAP: f64 = 1300.0;
 
-/// Estimated seconds of one run of the server.
+/// Estimated seconds of one update, or of one evaluation.
 pub fn seconds(ckks: &Ckks, sized: &Sized, matrices: &[Matrix], keys: &KeyManifest) -> f64 {
     let ring = RING[(ckks.log_n.clamp(12, 17) - 12) as usize];
     let limbs = |k: u32| f64::from(k.div_ceil(ckks.base2k));
@@ -21,9 +23,15 @@ pub fn seconds(ckks: &Ckks, sized: &Sized, matrices: &[Matrix], keys: &KeyManife
         let k = step.op.operands().iter().map(|w| sized.steps[w.index()].wire.k).max().unwrap_or(step.wire.k);
         let switch = |dnum: u32| limbs(k) * KEY_SWITCH * (0.6 + 0.06 * f64::from(dnum));
         total += match &step.op {
-            Op::Input(_) | Op::Add(..) | Op::Sub(..) | Op::AddConst(..) | Op::AddPlain(..) | Op::Halve { .. } | Op::Narrow(_) => {
-                limbs(k) * LINEAR
-            }
+            Op::Input(_)
+            | Op::Carried(_)
+            | Op::Add(..)
+            | Op::Sub(..)
+            | Op::AddConst(..)
+            | Op::AddPlain(..)
+            | Op::Halve { .. }
+            | Op::Narrow(_) => limbs(k) * LINEAR,
+            Op::Bootstrap(_) => BOOTSTRAP,
             Op::MulConst { .. } => 2.0 * limbs(k) * LINEAR,
             Op::MulPlain(..) => limbs(k) * PLAIN,
             Op::Dot(pairs) => {
@@ -38,5 +46,6 @@ pub fn seconds(ckks: &Ckks, sized: &Sized, matrices: &[Matrix], keys: &KeyManife
             }
         };
     }
-    total * ring / 1000.0
+    let updates = sized.rounds.last().map_or(1, |round| round.update + 1);
+    total * ring / 1000.0 / f64::from(updates)
 }

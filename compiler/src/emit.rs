@@ -32,6 +32,8 @@ pub fn emit(program: &Program, source: &str, built: &Built, lowered: Lowered) ->
         states: built.states.iter().filter(|s| training.is_some() || !is_public(s)).cloned().collect(),
         periods: built.periods.clone(),
         public: built.public.clone(),
+        carried: Vec::new(),
+        bootstrap: None,
         keys: lowered.keys,
         training,
         notes: lowered.notes,

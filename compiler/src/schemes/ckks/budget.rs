@@ -69,6 +69,7 @@ fn needs(circuit: &Circuit) -> Vec<Option<u32>> {
 fn spent(circuit: &Circuit, op: &Op) -> u32 {
     match op {
         Op::Input(_) | Op::Add(..) | Op::Sub(..) | Op::AddConst(..) | Op::AddPlain(..) | Op::Rotate { .. } | Op::Narrow(_) => 0,
+        Op::Carried(_) | Op::Bootstrap(_) => 0,
         Op::MulConst { bits, .. } | Op::Halve { bits, .. } => *bits,
         Op::MulPlain(_, plain) => circuit.plains[plain.0 as usize].scale,
         Op::Linear(_, matrix) => circuit.matrices[matrix.0 as usize].scale,
@@ -123,6 +124,8 @@ impl Sizer<'_> {
             Op::Rotate { a, by } => Op::Rotate { a: self.narrow(*a, asked, false), by: *by },
             Op::Linear(a, m) => Op::Linear(self.narrow(*a, asked, false), *m),
             Op::Narrow(a) => Op::Narrow(map(self, *a)),
+            Op::Carried(id) => Op::Carried(*id),
+            Op::Bootstrap(a) => Op::Bootstrap(map(self, *a)),
         };
         let wire = self.push(Step { op, wire, span: node.span });
         self.wires.insert(index, wire);
@@ -162,7 +165,7 @@ impl Sizer<'_> {
             }
         }
         let last = last.max(self.sized.steps.len() as u32);
-        self.sized.rounds.push(Round { inputs, steps: (first, last), outputs });
+        self.sized.rounds.push(Round { inputs, steps: (first, last), outputs, update: 0, saves: Vec::new() });
     }
 }
 

@@ -104,6 +104,7 @@ impl Circuit {
         let deepest = operands.iter().map(|&w| self.depth(w)).max().unwrap_or(0);
         let spent = match &op {
             Op::Input(_) | Op::Add(..) | Op::Sub(..) | Op::AddConst(..) | Op::AddPlain(..) | Op::Rotate { .. } | Op::Narrow(_) => 0,
+            Op::Carried(_) | Op::Bootstrap(_) => 0,
             Op::MulConst { bits, .. } | Op::Halve { bits, .. } => *bits,
             Op::MulPlain(_, plain) => self.plains[plain.0 as usize].scale,
             Op::Linear(_, matrix) => self.matrices[matrix.0 as usize].scale,

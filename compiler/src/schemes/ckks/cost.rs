@@ -24,6 +24,7 @@ pub fn seconds(ckks: &Ckks, sized: &Sized, matrices: &[Matrix], keys: &KeyManife
             Op::Input(_) | Op::Add(..) | Op::Sub(..) | Op::AddConst(..) | Op::AddPlain(..) | Op::Halve { .. } | Op::Narrow(_) => {
                 limbs(k) * LINEAR
             }
+            Op::Carried(_) | Op::Bootstrap(_) => 0.0,
             Op::MulConst { .. } => 2.0 * limbs(k) * LINEAR,
             Op::MulPlain(..) => limbs(k) * PLAIN,
             Op::Dot(pairs) => {

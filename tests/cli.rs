@@ -49,7 +49,13 @@ fn plan() -> Plan {
             output("weights", 0, Target::State("q.0.weight".to_owned()), matrix),
             output("states", 1, Target::Result { name: "output".to_owned(), dim: 4 }, samples),
         ],
-        rounds: vec![Round { inputs: vec![InputId(0), InputId(1)], steps: (0, 2), outputs: vec![OutputId(0), OutputId(1)] }],
+        rounds: vec![Round {
+            inputs: vec![InputId(0), InputId(1)],
+            steps: (0, 2),
+            outputs: vec![OutputId(0), OutputId(1)],
+            update: 0,
+            saves: Vec::new(),
+        }],
         states: vec![State {
             name: "q.0.weight".to_owned(),
             shape: vec![2, 4],
@@ -57,6 +63,8 @@ fn plan() -> Plan {
             span: Span::default(),
         }],
         public: Vec::new(),
+        carried: Vec::new(),
+        bootstrap: None,
         keys: KeyManifest::default(),
         periods: Vec::new(),
         training: Some(Training {

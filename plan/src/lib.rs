@@ -4,6 +4,7 @@
 //! The checker ([`check`]), the counts ([`counts`]), the clear-text oracle ([`oracle`]) and the encrypted executors are
 //! all a [`Machine`] under the one loop of [`drive()`].
 
+pub mod bootstrap;
 pub mod check;
 pub mod clear;
 pub mod counts;
@@ -21,6 +22,7 @@ mod step;
 mod tensor;
 mod train;
 
+pub use bootstrap::Bootstrap;
 pub use clear::{ClearId, ClearNode, ClearOp, ClearProgram, Function, UPDATE};
 pub use drive::{Machine, Wires, drive};
 pub use file::{PlanFileError, VERSION, fingerprint, read, write};

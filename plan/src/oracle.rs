@@ -10,6 +10,7 @@ pub type Slots = Vec<f64>;
 pub struct Oracle<'a> {
     plan: &'a Plan,
     inputs: &'a std::collections::BTreeMap<u32, Slots>,
+    carried: &'a [std::sync::Arc<Slots>],
     plains: Vec<Slots>,
     matrices: Vec<&'a Tensor>,
 }
@@ -27,7 +28,13 @@ impl<'a> Oracle<'a> {
     pub fn new(plan: &'a Plan, inputs: &'a std::collections::BTreeMap<u32, Slots>, public: &'a Tensors) -> Result<Self, MissingPublic> {
         let plains = plan.plains.iter().map(|p| plain_slots(plan, p, public)).collect::<Result<_, _>>()?;
         let matrices = plan.matrices.iter().map(|m| public_array(plan, &m.name, public)).collect::<Result<_, _>>()?;
-        Ok(Self { plan, inputs, plains, matrices })
+        Ok(Self { plan, inputs, carried: &[], plains, matrices })
+    }
+
+    /// The same, with the carried ciphertexts' slots, in the order of the plan.
+    #[must_use]
+    pub fn with_carried(self, carried: &'a [std::sync::Arc<Slots>]) -> Self {
+        Self { carried, ..self }
     }
 }
 
@@ -64,7 +71,8 @@ impl Machine for Oracle<'_> {
                 let index = m.0 as usize;
                 apply(&self.plan.geometry, &self.plan.matrices[index], self.matrices[index], operands[0])
             }
-            Op::Narrow(_) => operands[0].clone(),
+            Op::Narrow(_) | Op::Bootstrap(_) => operands[0].clone(),
+            Op::Carried(id) => self.carried.get(id.0 as usize).map_or_else(|| vec![0.0; slots], |slots| (**slots).clone()),
         })
     }
 }

@@ -117,6 +117,7 @@ impl Executor {
         let a = &operands[0].body;
         match &step.op {
             Op::Input(_) | Op::Dot(_) => {}
+            Op::Carried(_) | Op::Bootstrap(_) => return Err(EngineError::Turn("the server cannot bootstrap yet")),
             Op::Add(..) => module.ckks_add_into(&mut dst, a, &operands[1].body, scratch).map_err(failed())?,
             Op::Sub(..) => module.ckks_sub_into(&mut dst, a, &operands[1].body, scratch).map_err(failed())?,
             Op::AddConst(..) => module.ckks_add_pt_const_into(&mut dst, 0, a, plaintext()?, 0, scratch).map_err(failed())?,
@@ -251,8 +252,15 @@ fn where_to_normalise(plan: &Plan) -> Vec<bool> {
     let mut read = |id: &WireId, times| reads[id.index()] += times;
     for step in &plan.steps {
         match &step.op {
-            Op::Input(_) | Op::Add(..) | Op::Sub(..) | Op::AddConst(..) | Op::AddPlain(..) | Op::Halve { .. } | Op::Narrow(_) => {}
-            Op::MulConst { a, .. } | Op::MulPlain(a, _) | Op::Rotate { a, .. } => read(a, 1),
+            Op::Input(_)
+            | Op::Carried(_)
+            | Op::Add(..)
+            | Op::Sub(..)
+            | Op::AddConst(..)
+            | Op::AddPlain(..)
+            | Op::Halve { .. }
+            | Op::Narrow(_) => {}
+            Op::MulConst { a, .. } | Op::MulPlain(a, _) | Op::Rotate { a, .. } | Op::Bootstrap(a) => read(a, 1),
             Op::Linear(a, _) => read(a, 2),
             Op::Dot(pairs) => pairs.iter().for_each(|(a, b)| [a, b].into_iter().for_each(|id| read(id, 1))),
         }
@@ -267,7 +275,13 @@ fn where_to_normalise(plan: &Plan) -> Vec<bool> {
                 Op::AddConst(a, _) | Op::AddPlain(a, _) => terms[a.index()] + 1,
                 Op::Narrow(a) | Op::Halve { a, .. } => terms[a.index()],
                 Op::Dot(pairs) => pairs.len() as u64,
-                Op::Input(_) | Op::MulConst { .. } | Op::MulPlain(..) | Op::Rotate { .. } | Op::Linear(..) => 1,
+                Op::Input(_)
+                | Op::Carried(_)
+                | Op::Bootstrap(_)
+                | Op::MulConst { .. }
+                | Op::MulPlain(..)
+                | Op::Rotate { .. }
+                | Op::Linear(..) => 1,
             };
             let now = reads[index] > 1 || terms[index] > most / 2;
             if now {
@@ -316,6 +330,8 @@ fn plaintexts(module: &Module, plan: &Plan, public: &Tensors) -> Result<Vec<Opti
             }
             Op::MulPlain(_, id) => Some(vector(*id, plan.plains[id.0 as usize].scale, FACTOR_BUDGET)?),
             Op::Input(_)
+            | Op::Carried(_)
+            | Op::Bootstrap(_)
             | Op::Add(..)
             | Op::Sub(..)
             | Op::Halve { .. }

@@ -29,10 +29,12 @@ secure ckks { refresh = bootstrap }"#;
     assert!(compiled.plan.rounds.iter().all(|round| round.outputs.is_empty()), "the client gets nothing back");
 }
 
-
 #[test]
 fn the_clients_maximum_in_the_middle_of_an_update() {
-    agrees_alone(&dqn("dense 8 relu(degree: 2, range: [-2, 2]) dense 2 init small", 16, "momentum(lr: 1.0, beta: 0.9)", "average = 0.05"), 10);
+    agrees_alone(
+        &dqn("dense 8 relu(degree: 2, range: [-2, 2]) dense 2 init small", 16, "momentum(lr: 1.0, beta: 0.9)", "average = 0.05"),
+        10,
+    );
     let compiled = agrees_alone(&dqn("dense 8 relu(degree: 2) dense 2", 16, "nesterov(lr: 0.5, beta: 0.9)", "average = 0.05"), 10);
     assert!(compiled.plan.rounds.len() > compiled.plan.updates() as usize);
 }

@@ -28,8 +28,8 @@ pub use drive::{Machine, Wires, drive};
 pub use file::{PlanFileError, VERSION, fingerprint, read, write};
 pub use layout::{Geometry, Lanes, Layout};
 pub use plan::{
-    Ckks, Content, Input, InputId, KeyManifest, KeyShape, Matrix, MatrixId, Output, OutputId, Plain, PlainId, PlainPart, PlainPattern,
-    Plan, RotationKey, Round, State, StateInit, Target,
+    Carried, CarriedId, Ckks, Content, Input, InputId, KeyManifest, KeyShape, Matrix, MatrixId, Output, OutputId, Plain, PlainId,
+    PlainPart, PlainPattern, Plan, RotationKey, Round, State, StateInit, Target,
 };
 pub use print::print;
 pub use span::Span;

@@ -131,4 +131,24 @@ impl Op {
             Op::Dot(pairs) => pairs.iter().flat_map(|&(a, b)| [a, b]).collect(),
         }
     }
+
+    /// The same operation on other operands.
+    #[must_use]
+    pub fn map_operands(&self, mut f: impl FnMut(WireId) -> WireId) -> Op {
+        match self {
+            Op::Input(_) | Op::Carried(_) => self.clone(),
+            Op::Add(a, b) => Op::Add(f(*a), f(*b)),
+            Op::Sub(a, b) => Op::Sub(f(*a), f(*b)),
+            Op::AddConst(a, c) => Op::AddConst(f(*a), *c),
+            Op::AddPlain(a, p) => Op::AddPlain(f(*a), *p),
+            Op::MulConst { a, c, bits } => Op::MulConst { a: f(*a), c: *c, bits: *bits },
+            Op::MulPlain(a, p) => Op::MulPlain(f(*a), *p),
+            Op::Halve { a, bits } => Op::Halve { a: f(*a), bits: *bits },
+            Op::Dot(pairs) => Op::Dot(pairs.iter().map(|&(a, b)| (f(a), f(b))).collect()),
+            Op::Rotate { a, by } => Op::Rotate { a: f(*a), by: *by },
+            Op::Linear(a, m) => Op::Linear(f(*a), *m),
+            Op::Narrow(a) => Op::Narrow(f(*a)),
+            Op::Bootstrap(a) => Op::Bootstrap(f(*a)),
+        }
+    }
 }

@@ -324,8 +324,7 @@ pub fn agrees_alone(source: &str, log_n: u32) -> Compiled {
     let functions = Approximated::new(&program);
     let (_, start) = data(&program, plan, 7);
     let empty = Tensors::new();
-    let mut saved: Vec<std::sync::Arc<Slots>> =
-        plan.carried.iter().map(|c| std::sync::Arc::new(seal(plan, &c.contents, &start))).collect();
+    let mut saved: Vec<std::sync::Arc<Slots>> = plan.carried.iter().map(|c| std::sync::Arc::new(seal(plan, &c.contents, &start))).collect();
     let mut expected = start.clone();
     let mut wires = Wires::new(plan);
     for number in 0..2 * plan.updates() + 1 {

@@ -42,14 +42,7 @@ pub fn size(circuit: &Circuit, base2k: u32, bootstrap: Option<&Bootstrap>) -> Si
         wires: BTreeMap::new(),
         narrowed: BTreeMap::new(),
         inputs: BTreeMap::new(),
-        sized: Sized {
-            steps: Vec::new(),
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            rounds: Vec::new(),
-            carried: Vec::new(),
-            max_k: 0,
-        },
+        sized: Sized { steps: Vec::new(), inputs: Vec::new(), outputs: Vec::new(), rounds: Vec::new(), carried: Vec::new(), max_k: 0 },
     };
     sizer.carried();
     let last = circuit.nodes.iter().zip(&sizer.need).filter(|(_, n)| n.is_some()).map(|(n, _)| n.round).max().unwrap_or(0);

@@ -161,11 +161,8 @@ impl Lowering<'_> {
         {
             return Some(Value::PublicBias { name, dim, scale: 1.0 });
         }
-        let source = if self.carries() {
-            BiasSource::Carried(form.clone())
-        } else {
-            BiasSource::Client(self.client_form(form, &[dim], span)?)
-        };
+        let source =
+            if self.carries() { BiasSource::Carried(form.clone()) } else { BiasSource::Client(self.client_form(form, &[dim], span)?) };
         Some(Value::Bias { source, dim, scale: 1.0 })
     }
 

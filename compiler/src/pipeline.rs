@@ -45,8 +45,8 @@ pub fn compile_program(program: &Program, source: &str, options: &Options) -> Re
     placement(program).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?;
     let facts = facts(program);
     let mut last: Option<Built> = None;
-    let public = build::build(program, false).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?.public;
-    let lowered = ckks::lower(program, &public, options.insecure_log_n, |padded| {
+    let Built { public, periods, .. } = build::build(program, false).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?;
+    let lowered = ckks::lower(program, &public, &periods, options.insecure_log_n, |padded| {
         let built = build::build(program, padded)?;
         let graph = passes::run(&built.graph, &facts);
         last = Some(built);

@@ -52,3 +52,37 @@ secure ckks {{ refresh = bootstrap }}"#
         agrees_alone(&source, 10);
     }
 }
+
+#[test]
+fn learning_rates_that_change_and_targets_that_move_rarely() {
+    let source = |optimizer: &str| {
+        format!(
+            r#"env "Other-v0" {{ observe s: [2] in [-1, 1]  act a: one of 2  reward r in [-1, 1] }}
+net q(s) -> [2] {{ dense 4 square dense 2 }}
+algorithm fit(q) {{
+    parameter optimizer
+    state t = copy(q)
+    minimize mean((dot(q(s), a) - r - 0.1 * dot(t(s'), a))^2) over q with optimizer
+    every 3 {{ t <- q }}
+}}
+train fit(q) {{ batch = 16 updates = 12 optimizer = {optimizer} }}
+secure ckks {{ refresh = bootstrap }}"#
+        )
+    };
+    agrees_alone(&source("momentum(lr: linear(0.2, 0.01), beta: 0.5)"), 10);
+    agrees_alone(&source("sgd(lr: cosine(0.2, 0.05))"), 10);
+}
+
+#[test]
+fn a_network_used_below_its_own_minimize() {
+    let source = r#"env "Other-v0" { observe s: [2] in [-1, 1]  act a: [1] in [-1, 1]  reward r in [-1, 1] }
+net v(s) -> [1] { dense 1 }
+net w(s) -> [1] { dense 1 }
+algorithm chain(v, w) {
+    minimize mean((v(s) - r)^2) over v with sgd(lr: 0.1)
+    minimize mean((w(s) - v(s'))^2) over w with sgd(lr: 0.1)
+}
+train chain(v, w) { batch = 16 updates = 4 }
+secure ckks { refresh = bootstrap }"#;
+    agrees_alone(source, 10);
+}

@@ -327,7 +327,7 @@ fn tensors(plan: &Plan) -> Vec<PlanError> {
             PlainPattern::Public { name, layout: l, .. } => layout(name, l),
             PlainPattern::Lane { lane, .. } => layout("mask", &Layout::Vector { period: 1, lanes: Lanes::One(*lane) }),
             PlainPattern::Lanes { .. } => {}
-            PlainPattern::Parts(parts) => parts.iter().for_each(|part| layout("mask", &part.layout)),
+            PlainPattern::Parts { parts, .. } => parts.iter().for_each(|part| layout("mask", &part.layout)),
             PlainPattern::Neurons { values } => layout("constant", &Layout::Vector { period: values.len(), lanes: Lanes::All }),
         }
     }
@@ -373,13 +373,16 @@ fn tensors(plan: &Plan) -> Vec<PlanError> {
             PlainPattern::Lanes { values } if !values.len().is_power_of_two() || values.len() > plan.geometry.lanes => {
                 refuse("mask", "its period is not a power of two within the lanes");
             }
-            PlainPattern::Parts(parts) if parts.iter().any(|p| extent_of(&p.shape).is_none()) => {
+            PlainPattern::Parts { parts, .. } if parts.iter().any(|p| extent_of(&p.shape).is_none()) => {
                 refuse("mask", "a shape is empty or too large");
+            }
+            PlainPattern::Parts { by: Some(by), .. } if !plan.client.depends_on_update_alone(*by) => {
+                refuse("mask", "its factor is not a number of the update's");
             }
             PlainPattern::Lane { .. }
             | PlainPattern::Neurons { .. }
             | PlainPattern::Lanes { .. }
-            | PlainPattern::Parts(_)
+            | PlainPattern::Parts { .. }
             | PlainPattern::Public { .. } => {}
         }
     }

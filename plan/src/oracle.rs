@@ -26,14 +26,21 @@ impl<'a> Oracle<'a> {
     /// # Errors
     /// [`MissingPublic`].
     pub fn new(plan: &'a Plan, inputs: &'a std::collections::BTreeMap<u32, Slots>, public: &'a Tensors) -> Result<Self, MissingPublic> {
-        let plains = plan.plains.iter().map(|p| plain_slots(plan, p, public)).collect::<Result<_, _>>()?;
+        let plains = plan.plains.iter().map(|p| plain_slots(plan, p, public, 0)).collect::<Result<_, _>>()?;
         let matrices = plan.matrices.iter().map(|m| public_array(plan, &m.name, public)).collect::<Result<_, _>>()?;
         Ok(Self { plan, inputs, carried: &[], plains, matrices })
     }
 
-    /// The same, with the carried ciphertexts' slots, in the order of the plan.
+    /// The same, with the carried ciphertexts' slots, in the order of the plan, and at an update other than the first.
     #[must_use]
-    pub fn with_carried(self, carried: &'a [std::sync::Arc<Slots>]) -> Self {
+    pub fn with_carried(mut self, carried: &'a [std::sync::Arc<Slots>], update: u64) -> Self {
+        for (plain, slots) in self.plan.plains.iter().zip(&mut self.plains) {
+            if plain.changes()
+                && let Ok(now) = plain_slots(self.plan, plain, &Tensors::new(), update)
+            {
+                *slots = now;
+            }
+        }
         Self { carried, ..self }
     }
 }
@@ -114,11 +121,11 @@ pub fn public_array<'a>(plan: &Plan, name: &str, public: &'a Tensors) -> Result<
     public.get(name).filter(|t| t.shape == *shape && t.data.iter().all(|v| v.is_finite())).ok_or_else(missing)
 }
 
-/// Slots of a plaintext vector.
+/// Slots of a plaintext vector at an update, counted from 0.
 ///
 /// # Errors
 /// [`MissingPublic`].
-pub fn plain_slots(plan: &Plan, plain: &Plain, public: &Tensors) -> Result<Slots, MissingPublic> {
+pub fn plain_slots(plan: &Plan, plain: &Plain, public: &Tensors, update: u64) -> Result<Slots, MissingPublic> {
     let grid = &plan.geometry;
     let mut slots = vec![0.0; grid.slots()];
     match &plain.pattern {
@@ -133,10 +140,11 @@ pub fn plain_slots(plan: &Plan, plain: &Plain, public: &Tensors) -> Result<Slots
                 chunk.iter_mut().zip(values.iter().cycle()).for_each(|(slot, value)| *slot = *value);
             }
         }
-        PlainPattern::Parts(parts) => {
+        PlainPattern::Parts { parts, by } => {
+            let by = by.map_or(1.0, |by| plan.client.at_update(by, update));
             for PlainPart { layout, shape, value } in parts {
                 let ones = Tensor { shape: shape.clone(), data: vec![1.0; shape.iter().product()] };
-                layout.pack(grid, &ones, *value, &mut slots);
+                layout.pack(grid, &ones, by * value, &mut slots);
             }
         }
         PlainPattern::Public { name, layout, factor } => layout.pack(grid, public_array(plan, name, public)?, *factor, &mut slots),

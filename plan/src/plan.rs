@@ -186,6 +186,13 @@ pub struct Plain {
     pub scale: u32,
 }
 
+impl Plain {
+    /// Whether it changes from update to update.
+    pub fn changes(&self) -> bool {
+        matches!(self.pattern, PlainPattern::Parts { by: Some(_), .. })
+    }
+}
+
 /// Slots of a plaintext vector.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum PlainPattern {
@@ -207,7 +214,13 @@ pub enum PlainPattern {
         values: Vec<f64>,
     },
     /// Constants where tensors stand: each part's value in the slots of its layout, 0 elsewhere.
-    Parts(Vec<PlainPart>),
+    Parts {
+        /// The constants.
+        parts: Vec<PlainPart>,
+        /// A number that they are multiplied by and that changes from update to update: a node of the client's program
+        /// that depends on the number of the update alone, so that the server knows it too.
+        by: Option<ClearId>,
+    },
     /// `factor` times a public array, in a layout.
     Public {
         /// Its name.

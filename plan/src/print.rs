@@ -45,7 +45,10 @@ fn write_plan(plan: &Plan, out: &mut String) -> std::fmt::Result {
             PlainPattern::Lane { lane, value } => format!("{value} in lane {lane}"),
             PlainPattern::Neurons { values } => format!("neurons {values:?}"),
             PlainPattern::Lanes { values } => format!("lanes {values:?}"),
-            PlainPattern::Parts(parts) => join(parts.iter().map(|p| format!("{} {:?} {}", p.value, p.shape, layout(&p.layout)))),
+            PlainPattern::Parts { parts, by } => {
+                let by = by.map_or(String::new(), |by| format!("c{} * ", by.0));
+                join(parts.iter().map(|p| format!("{by}{} {:?} {}", p.value, p.shape, layout(&p.layout))))
+            }
             PlainPattern::Public { name, layout: l, factor } => format!("{}{name} {}", times(*factor), layout(l)),
         };
         writeln!(out, "plain p{index} scale={}: {pattern}", plain.scale)?;

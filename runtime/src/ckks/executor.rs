@@ -306,7 +306,7 @@ fn plaintexts(module: &Module, plan: &Plan, public: &Tensors) -> Result<Vec<Opti
         if let Some(known) = vectors.get(&(id.0, scale, budget)) {
             return Ok(Arc::clone(known));
         }
-        let slots = oracle::plain_slots(plan, &plan.plains[id.0 as usize], public)?;
+        let slots = oracle::plain_slots(plan, &plan.plains[id.0 as usize], public, 0)?;
         let what = format!("plaintext {}", id.0);
         let encoded = arena.with(|scratch| encode_slots(module, &plan.ckks, &what, &slots, (scale, budget), true, scratch))?;
         let encoded = Arc::new(encoded);

@@ -9,11 +9,11 @@
 
 use std::collections::BTreeMap;
 
-use hecc_plan::{CarriedId, Lanes, Layout, Op, Plain, PlainPart, PlainPattern, Span, WireId};
+use hecc_plan::{CarriedId, ClearId, ClearOp, Lanes, Layout, Op, Plain, PlainPart, PlainPattern, Span, WireId};
 
 use super::circuit::CarriedDraft;
 use super::lower::{Form, Lowering, Packing};
-use super::pack::in_lane;
+use super::pack::{Pieces, in_lane, one_rate};
 use crate::tensor::{Graph, Id, Op as TensorOp, Output, Shape};
 
 /// Largest magnitude of weights and momenta: what a slot of a carried ciphertext is a fraction of.
@@ -47,11 +47,30 @@ pub(super) struct Shelf {
 
 /// A state, or a parameter in the middle of an update, that is to stand in lanes.
 struct Item<'a> {
+    /// The state that it is the new value of, if it is one.
+    name: Option<&'a String>,
     home: &'a Home,
     /// The ciphertext and lane of its first piece.
     place: (usize, usize),
     form: Form,
+    /// It takes its new value at every `period`-th update only, and keeps the old one at others.
+    period: Option<u32>,
     span: Span,
+}
+
+/// Lanes to be moved, by ciphertext, target ciphertext, distance and factor: one mask and one rotation each.
+#[derive(Default)]
+struct Moves(BTreeMap<(WireId, usize, i64, Option<ClearId>), (Vec<PlainPart>, Span)>);
+
+impl Moves {
+    #[allow(clippy::too_many_arguments, reason = "a move has two ends and a factor")]
+    fn add(&mut self, wire: WireId, from: usize, item: &Item, piece: usize, lanes: usize, value: f64, by: Option<ClearId>) {
+        let position = item.place.1 + piece;
+        let distance = (position % lanes) as i64 - from as i64;
+        let key = (wire, item.place.0 + position / lanes, distance, by);
+        let part = PlainPart { layout: in_lane(item.home.layouts[piece], from), shape: item.home.shape.clone(), value };
+        self.0.entry(key).or_insert_with(|| (Vec::new(), item.span)).0.push(part);
+    }
 }
 
 /// What lanes are taken from: a ciphertext whose first `group` lanes are in use, the others zero.
@@ -178,7 +197,8 @@ fn role(name: &str) -> String {
 
 impl Lowering<'_> {
     /// Hands the states to the server.
-    pub(super) fn carry_states(&mut self, packing: Packing) {
+    pub(super) fn carry_states(&mut self, packing: Packing, periods: &[(String, u32)]) {
+        self.periods = periods.to_vec();
         self.shelf = Some(Shelf::new(self.graph, &self.public, self.grid.lanes, self.grid.batch));
         self.packing = packing;
     }
@@ -190,16 +210,12 @@ impl Lowering<'_> {
 
     /// A piece of a parameter in all lanes, times `factor`.
     pub(super) fn unpacked(&mut self, form: &Form, piece: usize, factor: f64, shape: &[usize], span: Span) -> Option<WireId> {
-        if !form.gradients.is_empty() {
+        if !form.gradients.is_empty() || form.states.keys().any(|(_, rate)| rate.is_some()) {
             let packed = self.updated(form, shape, span)?;
             return Some(self.unpack(&packed, piece, factor * STATE_RANGE, span));
         }
         let mut sum: Option<WireId> = None;
-        for ((name, rate), c) in form.states.clone() {
-            if rate.is_some() {
-                self.unsupported("a weight times a learning rate that changes, without the client", span);
-                return None;
-            }
+        for ((name, _), c) in form.states.clone() {
             let (packed, lane) = self.carried_lane(&name, piece, span);
             let part = self.unpack(&packed, lane, factor * c * STATE_RANGE, span);
             sum = Some(sum.map_or(part, |sum| self.circuit.push(Op::Add(sum, part), span)));
@@ -267,7 +283,7 @@ impl Lowering<'_> {
             return None;
         }
         let group = home.layouts.len().next_power_of_two();
-        let item = Item { home: &home, place: (0, 0), form: form.clone(), span };
+        let item = Item { name: None, home: &home, place: (0, 0), form: form.clone(), period: None, span };
         let wire = self.put(&[item])?.remove(&0)?;
         let packed = Packed { wire, group, radices: radices(&[group], self.packing.unpack) };
         self.updated.insert(key, packed.clone());
@@ -284,7 +300,8 @@ impl Lowering<'_> {
             .map(|(name, home)| {
                 let still = Form { states: [((name.clone(), None), 1.0)].into(), ..Form::default() };
                 let (form, span) = forms.get(name).map_or((still, Span::default()), |(form, span)| ((*form).clone(), *span));
-                Item { home, place: shelf.place(home), form, span }
+                let period = self.periods.iter().find(|(n, _)| n == name).map(|(_, period)| *period);
+                Item { name: Some(name), home, place: shelf.place(home), form, period, span }
             })
             .collect();
         let Some(wires) = self.put(&items) else { return };
@@ -311,77 +328,75 @@ impl Lowering<'_> {
     fn put(&mut self, items: &[Item]) -> Option<BTreeMap<usize, WireId>> {
         let lanes = self.grid.lanes;
         let shelf = self.shelf.clone()?;
-        // By source wire, target ciphertext and distance: one mask and one rotation each.
-        let mut moves: BTreeMap<(WireId, usize, i64), (Vec<PlainPart>, Span)> = BTreeMap::new();
-        let mut add = |wire: WireId, from: usize, to: (usize, usize), layout: Layout, shape: &[usize], value: f64, span: Span| {
-            let key = (wire, to.0, to.1 as i64 - from as i64);
-            let part = PlainPart { layout: in_lane(layout, from), shape: shape.to_vec(), value };
-            moves.entry(key).or_insert_with(|| (Vec::new(), span)).0.push(part);
-        };
-        let mut gradients: Vec<(usize, &Item, f64)> = Vec::new();
-        let mut directions: Vec<(String, Vec<(WireId, Layout)>, usize)> = Vec::new();
+        let mut moves = Moves::default();
+        let mut gradients: Vec<(usize, &Item, f64, Option<ClearId>)> = Vec::new();
+        let mut directions: Vec<(String, Pieces, usize)> = Vec::new();
         let mut offset = 0;
         for item in items {
-            let target = |piece: usize| ((item.place.0 + (item.place.1 + piece) / lanes), (item.place.1 + piece) % lanes);
+            let due = item.period.map(|period| self.client.due(period));
+            let mut terms: Vec<(String, f64, Option<ClearId>)> = Vec::new();
             for ((name, rate), &c) in &item.form.states {
-                if rate.is_some() {
-                    self.unsupported("a state times a learning rate that changes, without the client", item.span);
-                    return None;
-                }
-                let (first, lane) = shelf.place(&shelf.homes[name]);
-                for (piece, &layout) in item.home.layouts.iter().enumerate() {
+                terms.push((name.clone(), c, self.factor(*rate, due)));
+            }
+            if let (Some(due), Some(name)) = (due, item.name) {
+                let rest = self.client.push(ClearOp::Affine { x: due, factor: -1.0, offset: 1.0 });
+                terms.push((name.clone(), 1.0, Some(rest)));
+            }
+            for (name, c, by) in terms {
+                let (first, lane) = shelf.place(&shelf.homes[&name]);
+                for piece in 0..item.home.layouts.len() {
                     let position = lane + piece;
                     let wire = self.circuit.push(Op::Carried(CarriedId((first + position / lanes) as u32)), item.span);
-                    add(wire, position % lanes, target(piece), layout, &item.home.shape, c, item.span);
+                    moves.add(wire, position % lanes, item, piece, lanes, c, by);
                 }
             }
-            if item.form.gradients.is_empty() {
-                continue;
-            }
-            let lead = item.form.gradients.values().next().copied()?;
-            let mut ratios = BTreeMap::new();
-            for ((id, rate), c) in &item.form.gradients {
-                if rate.is_some() {
-                    self.unsupported("a learning rate that changes, without the client", item.span);
-                    return None;
-                }
-                ratios.insert(*id, c / lead);
-            }
+            let Some(lead) = item.form.gradients.values().next().copied() else { continue };
+            let Some((rate, gradient)) = one_rate(&item.form) else {
+                self.unsupported("gradients of one parameter at different learning rates", item.span);
+                return None;
+            };
+            let ratios: BTreeMap<Id, f64> = gradient.into_iter().map(|(id, c)| (id, c / lead)).collect();
             let key = format!("{:?}", ratios.iter().map(|(id, r)| (id, format!("{r:.12e}"))).collect::<Vec<_>>());
             let (pieces, factor) = self.combined(&ratios, item.span)?;
             let found = directions.iter().position(|(k, ..)| *k == key);
             let index = found.unwrap_or_else(|| {
-                directions.push((key, pieces.clone(), offset));
                 offset += pieces.len();
+                directions.push((key, pieces.clone(), offset - pieces.len()));
                 directions.len() - 1
             });
-            gradients.push((index, item, lead * factor));
+            gradients.push((index, item, lead * factor, self.factor(rate, due)));
         }
         if !directions.is_empty() {
-            let pieces: Vec<(WireId, usize)> = directions
-                .iter()
-                .flat_map(|(_, pieces, first)| pieces.iter().enumerate().map(move |(i, (wire, _))| (*wire, first + i)))
-                .collect();
-            let span = items[0].span;
-            let (sums, halved) = self.pack_lanes(&pieces, span);
-            for (index, item, coefficient) in gradients {
-                let first = directions[index].2;
-                for (piece, &layout) in item.home.layouts.iter().enumerate() {
-                    let (from, position) = (first + piece, item.place.1 + piece);
-                    let value = coefficient * f64::from(halved).exp2() / STATE_RANGE;
-                    let to = (item.place.0 + position / lanes, position % lanes);
-                    add(sums[from / lanes], from % lanes, to, layout, &item.home.shape, value, item.span);
+            let numbered = |(_, pieces, first): &(String, Pieces, usize)| -> Vec<(WireId, usize)> {
+                pieces.iter().enumerate().map(|(i, (wire, _))| (*wire, first + i)).collect()
+            };
+            let pieces: Vec<(WireId, usize)> = directions.iter().flat_map(numbered).collect();
+            let (sums, halved) = self.pack_lanes(&pieces, items[0].span);
+            for (index, item, coefficient, by) in gradients {
+                let value = coefficient * f64::from(halved).exp2() / STATE_RANGE;
+                for piece in 0..item.home.layouts.len() {
+                    let from = directions[index].2 + piece;
+                    moves.add(sums[from / lanes], from % lanes, item, piece, lanes, value, by);
                 }
             }
         }
         let mut sums: BTreeMap<usize, WireId> = BTreeMap::new();
-        for ((wire, target, distance), (parts, span)) in moves {
-            let masked = self.masked_lanes(wire, PlainPattern::Parts(parts), span);
+        for ((wire, target, distance, by), (parts, span)) in moves.0 {
+            let masked = self.masked_lanes(wire, PlainPattern::Parts { parts, by }, span);
             let moved = self.circuit.rotate(masked, -distance, span);
             let sum = sums.get(&target).map_or(moved, |&sum| self.circuit.push(Op::Add(sum, moved), span));
             sums.insert(target, sum);
         }
         Some(sums)
+    }
+
+    /// The product of a learning rate that changes and of whether the update counts.
+    fn factor(&mut self, rate: Option<usize>, due: Option<ClearId>) -> Option<ClearId> {
+        let rate = rate.map(|rate| self.client.rate(&self.rates[rate]));
+        match (rate, due) {
+            (Some(rate), Some(due)) => Some(self.client.push(ClearOp::Mul(rate, due))),
+            (one, other) => one.or(other),
+        }
     }
 
     /// Sums every piece over its lanes, each into the lane of its number; what other lanes hold is left to the masks that

@@ -108,6 +108,8 @@ pub(super) struct Lowering<'a> {
     pub updated: BTreeMap<String, Packed>,
     /// How lanes are packed and unpacked.
     pub packing: Packing,
+    /// States that take a new value at every so many updates only.
+    pub periods: Vec<(String, u32)>,
 }
 
 /// Choices of packing and unpacking lanes.
@@ -153,6 +155,7 @@ impl<'a> Lowering<'a> {
             shelf: None,
             updated: BTreeMap::new(),
             packing: Packing { unpack: 0, pack: 1, mask_bits: super::MASK_BITS },
+            periods: Vec::new(),
         };
         lowering.wishes();
         lowering

@@ -69,13 +69,14 @@ pub fn degree_cap() -> usize {
 }
 
 /// Lowers the graphs that `graph_for` builds (it is told whether some lanes hold no sample). `insecure_log_n` fixes a small
-/// ring without a security level, for tests.
+/// ring without a security level, for tests. `periods`: states that take a new value at every so many updates only.
 ///
 /// # Errors
 /// Everything that cannot be lowered, with spans.
 pub fn lower<E>(
     program: &Program,
     public: &[(String, Vec<usize>)],
+    periods: &[(String, u32)],
     insecure_log_n: Option<u32>,
     mut graph_for: impl FnMut(bool) -> Result<Graph, E>,
 ) -> Result<Lowered, LowerError<E>> {
@@ -84,7 +85,7 @@ pub fn lower<E>(
         Task::Serve(serve) => serve.batch,
     };
     if matches!(program.task, Task::Train(_)) && program.secure.refresh == Refresh::Bootstrap {
-        return alone(program, public, insecure_log_n, graph_for);
+        return alone(program, public, periods, insecure_log_n, graph_for);
     }
     let degrees = insecure_log_n.map_or(security::LOG_N, |n| n..=n);
     let mut best: Option<Lowered> = None;
@@ -134,6 +135,7 @@ pub fn lower<E>(
 fn alone<E>(
     program: &Program,
     public: &[(String, Vec<usize>)],
+    periods: &[(String, u32)],
     insecure_log_n: Option<u32>,
     mut graph_for: impl FnMut(bool) -> Result<Graph, E>,
 ) -> Result<Lowered, LowerError<E>> {
@@ -155,7 +157,7 @@ fn alone<E>(
         let Some(offer) = bootstrap::offer(&offer.name, scale) else { continue };
         for (unpack, pack) in [(0, 1), (1, 1), (0, 2), (1, 2), (2, 2)] {
             let packing = lower::Packing { unpack, pack, mask_bits: scale.min(MASK_BITS) };
-            let lowering = circuit_for(program, &graph, grid, scale, public, Some(packing)).map_err(LowerError::Ckks)?;
+            let lowering = circuit_for(program, &graph, grid, scale, public, Some((packing, periods))).map_err(LowerError::Ckks)?;
             for updates in 1..=train.settings.updates.min(MOST_UPDATES) {
                 let circuit = unroll::run(&lowering.circuit, updates as u32);
                 let parts = Parts { circuit, client: lowering.client.program.clone(), notes: lowering.notes.clone() };
@@ -274,11 +276,11 @@ fn circuit_for<'a>(
     grid: Geometry,
     scale: u32,
     public: &[(String, Vec<usize>)],
-    carried: Option<lower::Packing>,
+    carried: Option<(lower::Packing, &[(String, u32)])>,
 ) -> Result<lower::Lowering<'a>, Vec<CkksError>> {
     let mut lowering = lower::Lowering::new(program, graph, grid, scale, public);
-    if let Some(packing) = carried {
-        lowering.carry_states(packing);
+    if let Some((packing, periods)) = carried {
+        lowering.carry_states(packing, periods);
     }
     lowering.run();
     if lowering.errors.is_empty() {

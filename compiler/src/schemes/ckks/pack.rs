@@ -321,7 +321,7 @@ pub(super) fn in_lane(layout: Layout, lane: usize) -> Layout {
 }
 
 /// The gradients of a form and the learning rate that all of them have.
-fn one_rate(form: &Form) -> Option<(Option<usize>, BTreeMap<Id, f64>)> {
+pub(super) fn one_rate(form: &Form) -> Option<(Option<usize>, BTreeMap<Id, f64>)> {
     let (_, rate) = *form.gradients.keys().next()?;
     let same = form.gradients.keys().all(|(_, r)| *r == rate);
     same.then(|| (rate, form.gradients.iter().map(|((id, _), &c)| (*id, c)).collect()))

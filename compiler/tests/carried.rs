@@ -4,7 +4,7 @@ mod support;
 
 use support::agrees_alone;
 
-fn dqn(net: &str, batch: usize, optimizer: &str, more: &str) -> String {
+fn dqn(net: &str, batch: usize, optimizer: &str, more: &str, client: &str) -> String {
     format!(
         r#"use std.dqn
 env "CartPole-v1" {{
@@ -14,7 +14,7 @@ env "CartPole-v1" {{
 }}
 net q(s) -> [2] {{ {net} }}
 train dqn(q) {{ discount = 0.99 batch = {batch} updates = 9 {more} optimizer = {optimizer} tau = 0.01 }}
-secure ckks {{ refresh = bootstrap client = [max] }}"#
+secure ckks {{ refresh = bootstrap {client} }}"#
     )
 }
 
@@ -32,11 +32,27 @@ secure ckks { refresh = bootstrap }"#;
 #[test]
 fn the_clients_maximum_in_the_middle_of_an_update() {
     agrees_alone(
-        &dqn("dense 8 relu(degree: 2, range: [-2, 2]) dense 2 init small", 16, "momentum(lr: 1.0, beta: 0.9)", "average = 0.05"),
+        &dqn(
+            "dense 8 relu(degree: 2, range: [-2, 2]) dense 2 init small",
+            16,
+            "momentum(lr: 1.0, beta: 0.9)",
+            "average = 0.05",
+            "client = [max]",
+        ),
         10,
     );
-    let compiled = agrees_alone(&dqn("dense 8 relu(degree: 2) dense 2", 16, "nesterov(lr: 0.5, beta: 0.9)", "average = 0.05"), 10);
+    let compiled =
+        agrees_alone(&dqn("dense 8 relu(degree: 2) dense 2", 16, "nesterov(lr: 0.5, beta: 0.9)", "average = 0.05", "client = [max]"), 10);
     assert!(compiled.plan.rounds.len() > compiled.plan.updates() as usize);
+}
+
+#[test]
+fn bootstraps_inside_an_update() {
+    let net = "dense 4 relu(degree: 2, range: [-2, 2]) dense 2 init small";
+    let compiled = agrees_alone(&dqn(net, 16, "momentum(lr: 1.0, beta: 0.9)", "average = 0.05", ""), 10);
+    assert!(hecc_plan::counts::counts(&compiled.plan).bootstraps_per_update > 1);
+    let deep = "dense 5 silu(degree: 3, range: [-3, 3]) dense 7 tanh(degree: 3, range: [-3, 3]) dense 2";
+    agrees_alone(&dqn(deep, 16, "momentum(lr: 0.1, beta: 0.9)", "", ""), 10);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod body;
 mod error;
+pub(crate) mod flow;
 pub mod loops;
 mod maxplus;
 mod offer;

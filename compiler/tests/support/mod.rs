@@ -338,18 +338,27 @@ pub fn agrees_alone(source: &str, log_n: u32) -> Compiled {
         batch.insert("update".into(), Tensor::new(vec![plan.geometry.batch], vec![f64::from(number); plan.geometry.batch]));
         functions.update.set(f64::from(number));
         let carried = saved.clone();
+        let (mut known, mut decrypted, mut values) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for round in &plan.rounds[plan.rounds_of(update)] {
-            let mut known = BTreeMap::new();
             let mut slots = BTreeMap::new();
             for id in &round.inputs {
                 let input = &plan.inputs[id.0 as usize];
                 let wanted: Vec<_> = input.contents.iter().map(|c| c.tensor).collect();
-                let sources = Sources { batch: &batch, states: &empty, decrypted: &BTreeMap::new() };
+                let sources = Sources { batch: &batch, states: &empty, decrypted: &decrypted };
                 plan.client.eval(&wanted, sources, &mut known).expect("the client needs the batch alone");
                 slots.insert(id.0, pack(plan, &input.contents, |id| &known[id]));
             }
             let oracle = Oracle::new(plan, &slots, &empty).expect("nothing is public").with_carried(&carried, u64::from(number));
             drive(&Watched { oracle, tame: true }, plan, round.steps, &wires, 2).unwrap_or_else(|never| match never {});
+            for id in &round.outputs {
+                let output = &plan.outputs[id.0 as usize];
+                unpack(plan, &output.contents, &wires.get(output.wire.index()).expect("an output is held"), &mut values);
+            }
+            for (target, value) in &values {
+                if let Target::Value { id, .. } = target {
+                    decrypted.insert(*id, value.clone());
+                }
+            }
             for (id, wire) in &round.saves {
                 saved[id.0 as usize] = wires.get(wire.index()).expect("a saved wire is held");
             }

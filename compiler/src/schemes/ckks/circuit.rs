@@ -100,6 +100,11 @@ impl Circuit {
         }
     }
 
+    /// The same interface and constants without steps and inputs.
+    pub fn emptied(&self) -> Self {
+        Self { nodes: Vec::new(), inputs: Vec::new(), seen: BTreeMap::new(), ..self.clone() }
+    }
+
     /// The circuit as text.
     pub fn print(&self) -> String {
         let mut out = String::new();

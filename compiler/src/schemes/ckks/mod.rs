@@ -13,6 +13,7 @@ mod lower;
 mod pack;
 pub mod policy;
 mod polynomial;
+mod refresh;
 mod unroll;
 
 pub use error::CkksError;
@@ -160,6 +161,7 @@ fn alone<E>(
             let lowering = circuit_for(program, &graph, grid, scale, public, Some((packing, periods))).map_err(LowerError::Ckks)?;
             for updates in 1..=train.settings.updates.min(MOST_UPDATES) {
                 let circuit = unroll::run(&lowering.circuit, updates as u32);
+                let Some(circuit) = refresh::run(&circuit, &offer) else { break };
                 let parts = Parts { circuit, client: lowering.client.program.clone(), notes: lowering.notes.clone() };
                 match widths_for(program, &graph, grid, log_n, parts, Some(&offer), insecure_log_n.is_some()) {
                     Ok(lowered) => {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use hecc_plan::{Op, WireId};
 
-use super::circuit::{Circuit, OutputDraft};
+use super::circuit::{CarriedDraft, Circuit, OutputDraft};
 
 /// `updates` copies of the body, then a bootstrap of every carried ciphertext.
 pub fn run(body: &Circuit, updates: u32) -> Circuit {
@@ -43,9 +43,9 @@ pub fn run(body: &Circuit, updates: u32) -> Circuit {
             let span = whole.nodes[wire.index()].span;
             whole.push(Op::Bootstrap(wire), span)
         };
-        let refreshed = last.into_iter().map(refresh).collect();
+        let refreshed: Vec<WireId> = last.into_iter().map(refresh).collect();
+        whole.carried = body.carried.iter().zip(&refreshed).map(|(draft, &wire)| CarriedDraft { wire, ..draft.clone() }).collect();
         whole.saves.push(refreshed);
     }
-    whole.carried.clone_from(&body.carried);
     whole
 }

@@ -1,9 +1,9 @@
 //! Bootstraps inside an update, where its budget does not reach from end to end.
 //!
-//! Working back from the end: everything that a whole budget can finish is cut off from what comes before by as few
-//! ciphertexts as there are (a minimum vertex cut, the one that leaves the bootstrap most to do), those are refreshed, and
-//! what is left ends there. Values on paths that are short enough pass by. Each step is exact; all together they are the
-//! greedy placement of ReSBM (regions from the end, each closed by a cut), with its sweep replaced by a minimum cut.
+//! With as few layers of bootstraps as the longest path needs, the first layer is where the values so far fit one budget
+//! and what follows fits the layers that are left; among these places a minimum vertex cut refreshes the fewest
+//! ciphertexts. Values on paths that are short enough pass by. Then the same again from there. Each layer is exact; all
+//! together they are the regions of ReSBM (Liu et al. 2025), with its sweep replaced by a minimum cut.
 
 use petgraph::graph::DiGraph;
 
@@ -28,7 +28,14 @@ pub fn run(circuit: &Circuit, bootstrap: &Bootstrap) -> Option<Circuit> {
         if short.is_empty() {
             return Some(circuit);
         }
-        let cut = layer(&circuit, &need, &short, reach)?;
+        let spends = reach.checked_sub(bootstrap.input_k - circuit.scale).filter(|&bits| bits > 0)?;
+        let longest = short.iter().filter_map(|&i| need[i]).max()?;
+        let fewest = (longest - reach).div_ceil(spends);
+        // One layer more where the fewest have no room for a cut.
+        let cut = (fewest..=fewest + 1).find_map(|layers| {
+            let window = Window { before: spends, after: reach + (layers - 1) * spends };
+            layer(&circuit, &need, &short, reach, &window)
+        })?;
         circuit = refreshed(&circuit, &cut);
     }
     None
@@ -40,7 +47,13 @@ struct Cut {
     long: Vec<Vec<bool>>,
 }
 
-fn layer(circuit: &Circuit, need: &[Option<u32>], short: &[usize], reach: u32) -> Option<Cut> {
+/// Where a layer of bootstraps may stand: bits spent before it, and needed after.
+struct Window {
+    before: u32,
+    after: u32,
+}
+
+fn layer(circuit: &Circuit, need: &[Option<u32>], short: &[usize], reach: u32, window: &Window) -> Option<Cut> {
     let count = circuit.nodes.len();
     // Bits spent since the sources that do not reach.
     let mut spent: Vec<Option<u32>> = vec![None; count];
@@ -80,7 +93,8 @@ fn layer(circuit: &Circuit, need: &[Option<u32>], short: &[usize], reach: u32) -
         }
     }
     for index in (0..count).filter(|&i| spent[i].is_some()) {
-        let fits = need[index].is_some_and(|bits| bits <= reach) && !short.contains(&index);
+        let inside = |before: u32, after: u32| before > 0 && before <= window.before && after <= window.after;
+        let fits = spent[index].zip(need[index]).is_some_and(|(before, after)| inside(before, after));
         network.add_edge(doors[index].0, doors[index].1, if fits { 1 } else { FOREVER });
         if !used[index] {
             network.add_edge(doors[index].1, sink, FOREVER);

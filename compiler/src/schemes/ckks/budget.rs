@@ -50,7 +50,7 @@ pub fn size(circuit: &Circuit, base2k: u32) -> Sized {
 }
 
 /// Budget each node must have left; `None` where no output needs it.
-fn needs(circuit: &Circuit) -> Vec<Option<u32>> {
+pub(super) fn needs(circuit: &Circuit) -> Vec<Option<u32>> {
     let mut need: Vec<Option<u32>> = vec![None; circuit.nodes.len()];
     let raise = |slot: &mut Option<u32>, bits: u32| *slot = Some(slot.map_or(bits, |n| n.max(bits)));
     for output in &circuit.outputs {

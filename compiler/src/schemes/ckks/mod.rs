@@ -9,11 +9,13 @@ mod dense;
 mod error;
 pub mod known;
 mod lower;
+mod measure;
 mod pack;
 pub mod policy;
 mod polynomial;
 
 pub use error::CkksError;
+pub use measure::Measure;
 
 use hecc_plan::{Ckks, Geometry, Span, security};
 
@@ -64,7 +66,16 @@ pub fn degree_cap() -> usize {
     lower::DEGREE_CAP
 }
 
-/// Lowers the graphs that `graph_for` builds (it is told whether some lanes hold no sample). `insecure_log_n` fixes a small
+/// How rings are tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Ring {
+    /// A fixed small ring without a security level, for tests.
+    pub insecure_log_n: Option<u32>,
+    /// Whether a larger scale is taken where it costs no limb.
+    pub refine: bool,
+}
+
+/// Lowers the graphs that `graph_for` builds (it is told whether some lanes hold no sample). `ring` may fix a small
 /// ring without a security level, for tests.
 ///
 /// # Errors
@@ -72,9 +83,10 @@ pub fn degree_cap() -> usize {
 pub fn lower<E>(
     program: &Program,
     public: &[(String, Vec<usize>)],
-    insecure_log_n: Option<u32>,
+    ring: Ring,
     mut graph_for: impl FnMut(bool) -> Result<Graph, E>,
 ) -> Result<Lowered, LowerError<E>> {
+    let Ring { insecure_log_n, refine } = ring;
     let batch = match &program.task {
         Task::Train(train) => train.settings.batch,
         Task::Serve(serve) => serve.batch,
@@ -113,13 +125,33 @@ pub fn lower<E>(
             Err((needed, available, span)) => nearest = (needed, available, span),
         }
     }
-    if insecure_log_n.is_none()
+    if refine
+        && insecure_log_n.is_none()
         && let Some(lowered) = best.take()
     {
         return Ok(refined(program, lowered, public));
     }
     let (needed, available, span) = nearest;
     best.ok_or(LowerError::Ckks(vec![CkksError::Budget { needed, available, span }]))
+}
+
+/// Lowers another graph of the same program. The ring may change, unless lanes without a sample would be new to the graph.
+/// `None` where it cannot be lowered.
+pub fn lower_again(program: &Program, graph: &Graph, public: &[(String, Vec<usize>)], ring: Ring, like: &Lowered) -> Option<Lowered> {
+    let padding = like.geometry.groups() * like.geometry.lanes != like.geometry.batch;
+    let again = lower(program, public, ring, |padded| if padded && !padding { Err(()) } else { Ok(graph.clone()) });
+    let same = || {
+        let bits = scale(program, graph, like.ckks.log_n);
+        lower_for(program, graph, like.geometry, like.ckks.log_n, bits, public, ring.insecure_log_n.is_some()).ok()?.ok()
+    };
+    again.ok().or_else(same)
+}
+
+/// What a graph of the same program is lowered to, in the same ring; `None` where it cannot be lowered.
+pub fn measure(program: &Program, graph: &Graph, public: &[(String, Vec<usize>)], like: &Lowered) -> Option<Measure> {
+    let mut lowering = lower::Lowering::new(program, graph, like.geometry, like.circuit.scale, public);
+    lowering.run();
+    lowering.errors.is_empty().then(|| Measure::of(&lowering.circuit))
 }
 
 /// Why [`lower()`] failed.

@@ -279,7 +279,7 @@ pub fn run_graph(
 
 /// Compiles, runs the plan on clear slots and the unoptimised graph beside it, and compares everything that leaves.
 pub fn agrees(source: &str, log_n: u32) {
-    let options = Options { insecure_log_n: Some(log_n) };
+    let options = Options { insecure_log_n: Some(log_n), ..Options::default() };
     let compiled = compile(source, &options).unwrap_or_else(|e| panic!("{}", diagnostics::render(&e, source, "program.rl", false)));
     compiled_agrees(source, &compiled);
 }
@@ -318,7 +318,7 @@ pub fn compiled_agrees(source: &str, compiled: &Compiled) {
 /// Compiles a program whose server trains alone, runs more updates than a period has, each on a batch of its own, and
 /// compares the carried states after every one with the graph's.
 pub fn agrees_alone(source: &str, log_n: u32) -> Compiled {
-    let options = Options { insecure_log_n: Some(log_n) };
+    let options = Options { insecure_log_n: Some(log_n), ..Options::default() };
     let compiled = compile(source, &options).unwrap_or_else(|e| panic!("{}", diagnostics::render(&e, source, "program.rl", false)));
     let program = check(source).expect("it compiled");
     let plan = &compiled.plan;

@@ -65,7 +65,9 @@ pub(super) fn needs(circuit: &Circuit, bootstrap: Option<&Bootstrap>) -> Vec<Opt
     for output in &circuit.outputs {
         raise(&mut need[output.wire.index()], output.headroom);
     }
-    for wire in circuit.saves.iter().flatten() {
+    // One update alone has no saves yet.
+    let ends = circuit.carried.iter().map(|draft| &draft.wire).filter(|_| circuit.saves.is_empty());
+    for wire in circuit.saves.iter().flatten().chain(ends) {
         raise(&mut need[wire.index()], FETCH_BITS);
     }
     for index in (0..circuit.nodes.len()).rev() {

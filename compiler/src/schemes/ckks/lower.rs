@@ -123,6 +123,13 @@ pub(super) struct Packing {
     pub mask_bits: u32,
 }
 
+impl Packing {
+    /// One level of masks each way, for ciphertexts of that scale.
+    pub fn simple(scale: u32) -> Self {
+        Self { unpack: 0, pack: 1, mask_bits: scale.min(super::MASK_BITS) }
+    }
+}
+
 /// Highest degree chosen where the program pins none.
 pub(super) const DEGREE_CAP: usize = 16;
 /// Room for results and revealed values, in bits of magnitude.

@@ -10,6 +10,7 @@ mod dense;
 mod error;
 pub mod known;
 mod lower;
+mod measure;
 mod pack;
 pub mod policy;
 mod polynomial;
@@ -17,6 +18,7 @@ mod refresh;
 mod unroll;
 
 pub use error::CkksError;
+pub use measure::Measure;
 
 use hecc_plan::{Bootstrap, Ckks, Geometry, Span, bootstrap, security};
 
@@ -69,18 +71,29 @@ pub fn degree_cap() -> usize {
     lower::DEGREE_CAP
 }
 
-/// Lowers the graphs that `graph_for` builds (it is told whether some lanes hold no sample). `insecure_log_n` fixes a small
-/// ring without a security level, for tests. `periods`: states that take a new value at every so many updates only.
+/// How rings are tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Ring<'a> {
+    /// A fixed small ring without a security level, for tests.
+    pub insecure_log_n: Option<u32>,
+    /// Whether a larger scale is taken where it costs no limb.
+    pub refine: bool,
+    /// States that take a new value at every so many updates only.
+    pub periods: &'a [(String, u32)],
+}
+
+/// Lowers the graphs that `graph_for` builds (it is told whether some lanes hold no sample). `ring` may fix a small
+/// ring without a security level, for tests.
 ///
 /// # Errors
 /// Everything that cannot be lowered, with spans.
 pub fn lower<E>(
     program: &Program,
     public: &[(String, Vec<usize>)],
-    periods: &[(String, u32)],
-    insecure_log_n: Option<u32>,
+    ring: Ring<'_>,
     mut graph_for: impl FnMut(bool) -> Result<Graph, E>,
 ) -> Result<Lowered, LowerError<E>> {
+    let Ring { insecure_log_n, refine, periods } = ring;
     let batch = match &program.task {
         Task::Train(train) => train.settings.batch,
         Task::Serve(serve) => serve.batch,
@@ -122,7 +135,8 @@ pub fn lower<E>(
             Err((needed, available, span)) => nearest = (needed, available, span),
         }
     }
-    if insecure_log_n.is_none()
+    if refine
+        && insecure_log_n.is_none()
         && let Some(lowered) = best.take()
     {
         return Ok(refined(program, lowered, public));
@@ -157,7 +171,7 @@ fn alone<E>(
         let scale = scale(program, &graph, log_n).clamp(*bootstrap::SCALES.start(), *bootstrap::SCALES.end());
         let Some(offer) = bootstrap::offer(&offer.name, scale) else { continue };
         for (unpack, pack) in [(0, 1), (1, 1), (0, 2), (1, 2), (2, 2)] {
-            let packing = lower::Packing { unpack, pack, mask_bits: scale.min(MASK_BITS) };
+            let packing = lower::Packing { unpack, pack, ..lower::Packing::simple(scale) };
             let lowering = circuit_for(program, &graph, grid, scale, public, Some((packing, periods))).map_err(LowerError::Ckks)?;
             for updates in 1..=train.settings.updates.min(MOST_UPDATES) {
                 let circuit = unroll::run(&lowering.circuit, updates as u32);
@@ -185,6 +199,30 @@ fn alone<E>(
 
 /// Most updates between two bootstraps.
 const MOST_UPDATES: usize = 8;
+/// Lowers another graph of the same program. The ring may change, unless lanes without a sample would be new to the graph.
+/// `None` where it cannot be lowered.
+pub fn lower_again(program: &Program, graph: &Graph, public: &[(String, Vec<usize>)], ring: Ring<'_>, like: &Lowered) -> Option<Lowered> {
+    let padding = like.geometry.groups() * like.geometry.lanes != like.geometry.batch;
+    let again = lower(program, public, ring, |padded| if padded && !padding { Err(()) } else { Ok(graph.clone()) });
+    let same = || {
+        let bits = scale(program, graph, like.ckks.log_n);
+        lower_for(program, graph, like.geometry, like.ckks.log_n, bits, public, ring.insecure_log_n.is_some()).ok()?.ok()
+    };
+    again.ok().or_else(same)
+}
+
+/// What a graph of the same program is lowered to, in the same ring; `None` where it cannot be lowered.
+pub fn measure(
+    program: &Program,
+    graph: &Graph,
+    public: &[(String, Vec<usize>)],
+    periods: &[(String, u32)],
+    like: &Lowered,
+) -> Option<Measure> {
+    let carried = like.bootstrap.as_ref().map(|_| (lower::Packing::simple(like.ckks.scale), periods));
+    let lowering = circuit_for(program, graph, like.geometry, like.circuit.scale, public, carried).ok()?;
+    Some(Measure::of(&lowering.circuit))
+}
 
 /// Why [`lower()`] failed.
 #[derive(Clone, Debug)]

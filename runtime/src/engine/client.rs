@@ -149,6 +149,48 @@ impl Client {
         Ok(())
     }
 
+    /// The message with the carried ciphertexts of `states`, as a period begins.
+    ///
+    /// # Errors
+    /// [`EngineError`] for values that do not fit, or if the library fails.
+    pub fn plant(&self, states: &Tensors) -> Result<Vec<u8>, EngineError> {
+        let plan = &*self.plan;
+        let sealed = parallel(self.threads, plan.carried.len(), |i| {
+            let carried = &plan.carried[i];
+            self.cipher.seal(&carried.label, carried.wire, &oracle::pack_carried(plan, carried, states))
+        })?;
+        Ok(wire::encode(Kind::Plant, self.fingerprint, &wire::parts(&sealed)))
+    }
+
+    /// The message that asks for the carried ciphertexts.
+    pub fn ask(&self) -> Vec<u8> {
+        wire::encode(Kind::Fetch, self.fingerprint, &[])
+    }
+
+    /// Takes the carried ciphertexts, and unpacks them into `states`, which are untouched on an error.
+    ///
+    /// # Errors
+    /// A message that is not the server's answer; HE0609 or HE0613 for values that cannot be trusted.
+    pub fn gather(&self, message: &[u8], states: &mut Tensors) -> Result<(), EngineError> {
+        let plan = &*self.plan;
+        let mut reader = Reader(wire::decode(message, Kind::Carried, self.fingerprint)?);
+        let lengths = plan.carried.iter().map(|carried| self.cipher.opened_len(carried.fetch));
+        let parts = wire::read_parts(&mut reader, lengths)?;
+        reader.end()?;
+        let slots = parallel(self.threads, parts.len(), |i| self.cipher.open(plan.carried[i].fetch, parts[i]))?;
+        let mut values = BTreeMap::new();
+        for (carried, slots) in plan.carried.iter().zip(&slots) {
+            oracle::unpack(plan, &carried.contents, slots, &mut values);
+            let room = libm::exp2(f64::from(carried.fetch.budget()) - 2.0);
+            for content in &carried.contents {
+                in_room(&content.tensor, &values[&content.tensor], content.factor.abs() * room)?;
+            }
+        }
+        let (new, _) = self.finish(Progress { values, ..Progress::default() })?;
+        states.extend(new);
+        Ok(())
+    }
+
     /// The new states and the results, once all rounds are through.
     ///
     /// # Errors

@@ -25,6 +25,10 @@ pub(crate) trait ServerCipher: Send + Sync {
     fn accept_key(&self, index: usize, message: &[u8]) -> Result<(), EngineError>;
     /// Says that all keys are there.
     fn ready(&mut self) -> Result<(), EngineError>;
+    /// Keeps the client's carried ciphertexts, in the order of the plan.
+    fn plant(&mut self, carried: &[&[u8]]) -> Result<(), EngineError>;
+    /// The carried ciphertexts, narrowed for the client.
+    fn fetch(&self) -> Result<Vec<Vec<u8>>, EngineError>;
     /// Runs round `number` on the client's ciphertexts; round 0 starts afresh.
     fn run(&mut self, number: usize, inputs: Vec<(InputId, &[u8])>) -> Result<Vec<Vec<u8>>, EngineError>;
 }

@@ -38,7 +38,29 @@ impl Server {
         self.cipher.ready()
     }
 
-    /// Runs round `number` on the client's message, and answers. Round 0 starts an update afresh.
+    /// Takes the client's carried ciphertexts; a period begins.
+    ///
+    /// # Errors
+    /// A message that does not hold them, or a failure of the library.
+    pub fn plant(&mut self, message: &[u8]) -> Result<(), EngineError> {
+        let mut reader = Reader(wire::decode(message, Kind::Plant, self.fingerprint)?);
+        let lengths = self.plan.carried.iter().map(|carried| (self.sealed_len)(&self.plan, carried.wire));
+        let carried = wire::read_parts(&mut reader, lengths)?;
+        reader.end()?;
+        self.next = 0;
+        self.cipher.plant(&carried)
+    }
+
+    /// Answers the client's wish for the carried ciphertexts: those of the last update that was finished.
+    ///
+    /// # Errors
+    /// Another message, HE0611 if there are none yet, or a failure of the library.
+    pub fn fetch(&self, message: &[u8]) -> Result<Vec<u8>, EngineError> {
+        Reader(wire::decode(message, Kind::Fetch, self.fingerprint)?).end()?;
+        Ok(wire::encode(Kind::Carried, self.fingerprint, &wire::parts(&self.cipher.fetch()?)))
+    }
+
+    /// Runs round `number` on the client's message, and answers. Round 0 starts a period afresh.
     ///
     /// # Errors
     /// A message that is not this round's, or a failure of the library.

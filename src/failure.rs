@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::path::Path;
 
 use hecc_plan::PlanFileError;
+use hecc_plan::cost::TableError;
 use hecc_runtime::arrays::ArraysError;
 use hecc_runtime::engine::EngineError;
 use hecc_runtime::session::intake::IntakeError;
@@ -54,6 +55,12 @@ impl Failure {
     /// A file whose arrays cannot be used.
     pub fn arrays(path: &Path, error: &ArraysError) -> Self {
         Self::coded(Kind::Use, error.code(), format!("{}: {error}", path.display()))
+    }
+
+    /// A table of costs that cannot be used.
+    pub fn table(path: &Path, error: &TableError) -> Self {
+        let kind = if *error == TableError::NotATable { Kind::Use } else { Kind::Machine };
+        Self::coded(kind, error.code(), format!("{}: {error}", path.display()))
     }
 
     /// Several failures as one, with the status of the gravest.

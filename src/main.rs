@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod compile;
+mod costs;
 mod failure;
 mod files;
 mod output;

@@ -88,6 +88,7 @@ fn plan() -> Plan {
             release: vec![("q.0.weight".to_owned(), "q.0.weight".to_owned())],
         }),
         notes: Vec::new(),
+        decisions: Vec::new(),
     }
 }
 

@@ -15,7 +15,7 @@ const FRAME: u64 = 36 + 8;
 const SEED: u64 = 32;
 
 fn plan(source: &str, log_n: u32) -> Arc<Plan> {
-    let compiled = compile(source, &Options { insecure_log_n: Some(log_n) }).unwrap_or_else(|e| panic!("{e:?}"));
+    let compiled = compile(source, &Options { insecure_log_n: Some(log_n), ..Options::default() }).unwrap_or_else(|e| panic!("{e:?}"));
     Arc::new(compiled.plan)
 }
 

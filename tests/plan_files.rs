@@ -414,7 +414,7 @@ fn insecure_plans() {
     let error = changed("dqn_polynomial_max", |p| p.ckks.security_bits = 256);
     assert!(matches!(error, PlanError::Insecure { bits: 256, .. }), "{error}");
     assert_eq!(error.code(), "HE0502");
-    let test = compile(PROGRAMS[0].1, &Options { insecure_log_n: Some(10) }).expect("it compiles").plan;
+    let test = compile(PROGRAMS[0].1, &Options { insecure_log_n: Some(10), ..Options::default() }).expect("it compiles").plan;
     assert_eq!(refused(&test).code(), "HE0501");
     check::check_insecure(&test).expect("tests may use it");
 }

@@ -35,6 +35,7 @@ pub fn emit(program: &Program, source: &str, built: &Built, lowered: Lowered) ->
         keys: lowered.keys,
         training,
         notes: lowered.notes,
+        decisions: lowered.decisions,
     }
 }
 

@@ -1,6 +1,9 @@
 //! The pipeline on one screen: text, checked program, tensor graph, passes, circuit, plan.
 
+use std::sync::Arc;
+
 use hecc_plan::Plan;
+use hecc_plan::cost::CostTable;
 
 use crate::check::hir::{Action, ActionKind, Program, Refresh, Scheme, Task};
 use crate::diagnostics::Diagnostic;
@@ -10,11 +13,13 @@ use crate::tensor::build::{self, Built};
 use crate::tensor::{Graph, TensorError};
 
 /// How to compile.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// A fixed small ring without a security level. Such a plan is refused by every command and by [`hecc_plan::check::check`];
     /// tests run it.
     pub insecure_log_n: Option<u32>,
+    /// What operations take, to choose between rings; the built-in table where there is none.
+    pub costs: Option<Arc<CostTable>>,
 }
 
 /// A compiled program and its stages as text.
@@ -46,7 +51,8 @@ pub fn compile_program(program: &Program, source: &str, options: &Options) -> Re
     let facts = facts(program);
     let mut last: Option<Built> = None;
     let public = build::build(program, false).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?.public;
-    let lowered = ckks::lower(program, &public, options.insecure_log_n, |padded| {
+    let costs = options.costs.as_deref().unwrap_or_else(|| CostTable::built_in());
+    let lowered = ckks::lower(program, &public, options.insecure_log_n, costs, |padded| {
         let built = build::build(program, padded)?;
         let graph = passes::run(&built.graph, &facts);
         last = Some(built);

@@ -49,7 +49,7 @@ fn stages(path: &Path, small: bool) -> String {
     let ast = parse(&source).expect("the program parses");
     let program = check(&source).expect("the program checks");
     // Small programs take a small ring, so that plans stay short; examples are compiled as users compile them.
-    let options = Options { insecure_log_n: small.then_some(10) };
+    let options = Options { insecure_log_n: small.then_some(10), ..Options::default() };
     let compiled = compile(&source, &options).unwrap_or_else(|e| panic!("{}", diagnostics::render(&e, &source, "program.rl", false)));
     let mut out = String::new();
     section(&mut out, "syntax", &syntax::dump::run(&ast));

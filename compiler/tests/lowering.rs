@@ -142,11 +142,11 @@ algorithm hard(q) {
 train hard(q) { discount = 0.9 batch = 16 updates = 6 optimizer = momentum(lr: 0.1, beta: 0.5) }
 secure ckks { refresh = client }"#;
     agrees(source, 10);
-    let plan = compile(source, &Options { insecure_log_n: Some(10) }).expect("it compiled").plan;
+    let plan = compile(source, &Options { insecure_log_n: Some(10), ..Options::default() }).expect("it compiled").plan;
     let due = |state: &str| (0..6).filter(|&update| plan.is_due(state, update)).collect::<Vec<u64>>();
     assert_eq!(due("t.0.weight"), [2, 5]);
     assert_eq!(due("q.0.weight"), [0, 1, 2, 3, 4, 5]);
     let below = source.replace("every 3 { t <- q }", "every 3 { t <- q }\n    reveal mean(t(s)[0]) as \"value\"");
-    let errors = compile(&below, &Options { insecure_log_n: Some(10) }).expect_err("its value depends on the update");
+    let errors = compile(&below, &Options { insecure_log_n: Some(10), ..Options::default() }).expect_err("its value depends on the update");
     assert!(errors[0].message.contains("below an `every`"), "{errors:?}");
 }

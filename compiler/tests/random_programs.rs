@@ -8,7 +8,7 @@ use support::programs;
 
 /// Compiles and compares; a program may only fail for its depth.
 fn holds(source: &str, log_n: u32) {
-    match compile(source, &Options { insecure_log_n: Some(log_n) }) {
+    match compile(source, &Options { insecure_log_n: Some(log_n), ..Options::default() }) {
         Ok(compiled) => support::compiled_agrees(source, &compiled),
         Err(errors) if errors.iter().all(|e| e.code == "HE0402") => {}
         Err(errors) => panic!("{}{source}", diagnostics::render(&errors, source, "program.rl", false)),

@@ -6,15 +6,18 @@
 
 pub mod check;
 pub mod clear;
+pub mod cost;
 pub mod counts;
 pub mod drive;
 mod file;
 mod infer;
 pub mod init;
 mod layout;
+pub mod memory;
 pub mod oracle;
 mod plan;
 mod print;
+pub mod schedule;
 pub mod security;
 mod span;
 mod step;
@@ -26,7 +29,7 @@ pub use drive::{Machine, Wires, drive};
 pub use file::{PlanFileError, VERSION, fingerprint, read, write};
 pub use layout::{Geometry, Lanes, Layout};
 pub use plan::{
-    Ckks, Content, Input, InputId, KeyManifest, KeyShape, Matrix, MatrixId, Output, OutputId, Plain, PlainId, PlainPattern, Plan,
+    Ckks, Content, Decision, DecisionKind, Input, InputId, KeyManifest, KeyShape, Matrix, MatrixId, Output, OutputId, Plain, PlainId, PlainPattern, Plan,
     RotationKey, Round, State, StateInit, Target,
 };
 pub use print::print;

@@ -277,7 +277,7 @@ pub fn run_graph(
 
 /// Compiles, runs the plan on clear slots and the unoptimised graph beside it, and compares everything that leaves.
 pub fn agrees(source: &str, log_n: u32) {
-    let options = Options { insecure_log_n: Some(log_n) };
+    let options = Options { insecure_log_n: Some(log_n), ..Options::default() };
     let compiled = compile(source, &options).unwrap_or_else(|e| panic!("{}", diagnostics::render(&e, source, "program.rl", false)));
     compiled_agrees(source, &compiled);
 }

@@ -16,6 +16,15 @@ pub(crate) type Backend = poulpy_cpu_avx::NTT4x30Avx;
 #[cfg(not(any(target_feature = "avx512ifma", all(target_feature = "avx2", target_feature = "fma"))))]
 pub(crate) type Backend = poulpy_cpu_portable::NTT4x30Portable;
 
+/// Their name.
+pub(crate) const KERNELS: &str = if cfg!(target_feature = "avx512ifma") {
+    "AVX-512-IFMA"
+} else if cfg!(all(target_feature = "avx2", target_feature = "fma")) {
+    "AVX2"
+} else {
+    "portable"
+};
+
 pub(crate) type Module = poulpy_hal::layouts::Module<Backend>;
 pub(crate) type Ciphertext = poulpy_ckks::layouts::CKKSCiphertextOwned<Backend>;
 pub(crate) type Plaintext = poulpy_ckks::layouts::CKKSPlaintextOwned<Backend>;

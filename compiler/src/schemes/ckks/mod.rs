@@ -5,6 +5,7 @@ pub mod approximate;
 pub mod budget;
 pub mod circuit;
 mod cost;
+pub mod decide;
 mod dense;
 mod error;
 pub mod known;
@@ -15,7 +16,8 @@ mod polynomial;
 
 pub use error::CkksError;
 
-use hecc_plan::{Ckks, Geometry, Span, security};
+use hecc_plan::cost::CostTable;
+use hecc_plan::{Ckks, Decision, Geometry, Span, security};
 
 use crate::check::hir::{Program, Task};
 use crate::tensor::{Graph, Op, Shape};
@@ -44,6 +46,10 @@ pub struct Lowered {
     pub client: hecc_plan::ClearProgram,
     /// What was decided.
     pub notes: Vec<String>,
+    /// The same with reasons and runners-up.
+    pub decisions: Vec<Decision>,
+    /// Polynomials of activations.
+    pub fits: Vec<decide::Fit>,
     /// Estimated seconds of the server, one thread; ranks rings.
     pub seconds: f64,
     /// The tensor graph it came from.
@@ -73,6 +79,7 @@ pub fn lower<E>(
     program: &Program,
     public: &[(String, Vec<usize>)],
     insecure_log_n: Option<u32>,
+    costs: &CostTable,
     mut graph_for: impl FnMut(bool) -> Result<Graph, E>,
 ) -> Result<Lowered, LowerError<E>> {
     let batch = match &program.task {
@@ -81,6 +88,7 @@ pub fn lower<E>(
     };
     let degrees = insecure_log_n.map_or(security::LOG_N, |n| n..=n);
     let mut best: Option<Lowered> = None;
+    let mut tried = Vec::new();
     let mut nearest = (u32::MAX, 0, Span::default());
     for log_n in degrees {
         let slots = 1usize << (log_n - 1);
@@ -100,8 +108,9 @@ pub fn lower<E>(
         let padded = grid.groups() * grid.lanes != batch;
         let graph = if padded { graph_for(true).map_err(LowerError::Graph)? } else { first };
         let bits = scale(program, &graph, log_n);
-        match lower_for(program, &graph, grid, log_n, bits, public, insecure_log_n.is_some()).map_err(LowerError::Ckks)? {
+        match lower_for(program, &graph, grid, log_n, bits, public, costs, insecure_log_n.is_some()).map_err(LowerError::Ckks)? {
             Ok(lowered) => {
+                tried.push((log_n, Ok(lowered.seconds)));
                 let done = grid.groups() == 1;
                 if best.as_ref().is_none_or(|b| lowered.seconds < b.seconds) {
                     best = Some(lowered);
@@ -110,13 +119,16 @@ pub fn lower<E>(
                     break;
                 }
             }
-            Err((needed, available, span)) => nearest = (needed, available, span),
+            Err((needed, available, span)) => {
+                tried.push((log_n, Err((needed, available))));
+                nearest = (needed, available, span);
+            }
         }
     }
     if insecure_log_n.is_none()
         && let Some(lowered) = best.take()
     {
-        return Ok(refined(program, lowered, public));
+        return Ok(decide::run(program, refined(program, lowered, public, costs), &tried));
     }
     let (needed, available, span) = nearest;
     best.ok_or(LowerError::Ckks(vec![CkksError::Budget { needed, available, span }]))
@@ -169,11 +181,11 @@ fn scale(program: &Program, graph: &Graph, log_n: u32) -> u32 {
 }
 
 /// The same plan at a larger scale where that costs no limb: precision for free.
-fn refined(program: &Program, lowered: Lowered, public: &[(String, Vec<usize>)]) -> Lowered {
+fn refined(program: &Program, lowered: Lowered, public: &[(String, Vec<usize>)], costs: &CostTable) -> Lowered {
     let ckks = lowered.ckks;
     let limbs = |c: &Ckks| c.max_k.div_ceil(c.base2k);
     for extra in [6, 4, 2, 1] {
-        let finer = lower_for(program, &lowered.graph, lowered.geometry, ckks.log_n, ckks.scale + extra, public, false);
+        let finer = lower_for(program, &lowered.graph, lowered.geometry, ckks.log_n, ckks.scale + extra, public, costs, false);
         if let Ok(Ok(finer)) = finer
             && limbs(&finer.ckks) <= limbs(&ckks)
             && finer.seconds <= 1.02 * lowered.seconds
@@ -193,6 +205,7 @@ fn lower_for(
     log_n: u32,
     scale: u32,
     public: &[(String, Vec<usize>)],
+    costs: &CostTable,
     insecure: bool,
 ) -> Result<Result<Lowered, TooDeep>, Vec<CkksError>> {
     let mut lowering = lower::Lowering::new(program, graph, grid, scale, public);
@@ -229,7 +242,7 @@ fn lower_for(
         let log_modulus = shapes.map(hecc_plan::KeyShape::log_modulus).max().unwrap_or(0).max(sized.max_k);
         let security_bits = if insecure { 0 } else { bits };
         let ckks = Ckks { log_n, base2k, scale: lowering.circuit.scale, max_k: sized.max_k, log_modulus, security_bits };
-        let seconds = cost::seconds(&ckks, &sized, &lowering.circuit.matrices, &keys);
+        let seconds = cost::seconds(costs, &ckks, &sized, &lowering.circuit.matrices, &keys, grid.lanes);
         return Ok(Ok(Lowered {
             ckks,
             geometry: grid,
@@ -237,6 +250,8 @@ fn lower_for(
             keys,
             client: lowering.client.program,
             notes: lowering.notes,
+            decisions: Vec::new(),
+            fits: lowering.fits,
             seconds,
             graph: graph.clone(),
             circuit: lowering.circuit,

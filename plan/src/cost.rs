@@ -125,7 +125,9 @@ pub enum TableError {
     #[error("this is not a table of costs; `hecc calibrate --machine --out FILE` writes one")]
     NotATable,
     /// HE0522.
-    #[error("this table of costs has format version {0}, and this hecc reads version {TABLE_VERSION}; measure again with `hecc calibrate --machine`")]
+    #[error(
+        "this table of costs has format version {0}, and this hecc reads version {TABLE_VERSION}; measure again with `hecc calibrate --machine`"
+    )]
     Version(u32),
     /// HE0523.
     #[error("the table of costs is damaged: {0}")]
@@ -175,10 +177,11 @@ impl CostTable {
     /// [`TableError`].
     pub fn read(text: &[u8]) -> Result<CostTable, TableError> {
         let damaged = |error: serde_json::Error| TableError::Damaged(error.to_string());
-        let header: Header = serde_json::from_slice(text).map_err(|error| match text.windows(MAGIC.len()).any(|w| w == MAGIC.as_bytes()) {
-            true => damaged(error),
-            false => TableError::NotATable,
-        })?;
+        let header: Header =
+            serde_json::from_slice(text).map_err(|error| match text.windows(MAGIC.len()).any(|w| w == MAGIC.as_bytes()) {
+                true => damaged(error),
+                false => TableError::NotATable,
+            })?;
         match (header.magic.as_deref(), header.version) {
             (Some(MAGIC), Some(TABLE_VERSION)) => {}
             (Some(MAGIC), Some(version)) => return Err(TableError::Version(version)),

@@ -14,6 +14,7 @@ mod infer;
 pub mod init;
 mod layout;
 pub mod memory;
+pub mod noise;
 pub mod oracle;
 mod plan;
 mod print;
@@ -29,8 +30,8 @@ pub use drive::{Machine, Wires, drive};
 pub use file::{PlanFileError, VERSION, fingerprint, read, write};
 pub use layout::{Geometry, Lanes, Layout};
 pub use plan::{
-    Ckks, Content, Decision, DecisionKind, Input, InputId, KeyManifest, KeyShape, Matrix, MatrixId, Output, OutputId, Plain, PlainId, PlainPattern, Plan,
-    RotationKey, Round, State, StateInit, Target,
+    Ckks, Content, Decision, DecisionKind, Input, InputId, KeyManifest, KeyShape, Matrix, MatrixId, Output, OutputId, Plain, PlainId,
+    PlainPattern, Plan, RotationKey, Round, State, StateInit, Target,
 };
 pub use print::print;
 pub use span::Span;

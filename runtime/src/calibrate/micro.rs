@@ -26,6 +26,8 @@ pub const MATRICES: [(usize, usize); 4] = [(1, 1), (4, 4), (4, 1), (16, 4)];
 const WIDTH: usize = 16;
 /// Widest digits that every backend holds for sums of products.
 pub const BASE2K: u32 = 45;
+/// Most digits of a key that is measured.
+const DIGITS: u32 = 6;
 
 /// Where a micro plan measures.
 #[derive(Clone, Copy, Debug)]
@@ -50,9 +52,10 @@ impl Place {
         self.key.log_modulus().div_ceil(BASE2K)
     }
 
-    /// Most limbs that secure keys switch in this ring.
+    /// Most limbs that secure keys of reasonable size switch in this ring: the last bits of a modulus cost a digit each.
     pub fn widest(log_n: u32) -> u32 {
-        security::max_log_modulus(log_n, 128).map_or(0, |bound| security::max_k(log_n, BASE2K, bound) / BASE2K)
+        let fits = |limbs: &u32| Place::new(log_n, *limbs, *limbs).is_some_and(|place| place.key.dnum <= DIGITS);
+        (1..=64).take_while(fits).last().unwrap_or(1)
     }
 }
 

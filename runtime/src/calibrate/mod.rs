@@ -87,8 +87,8 @@ fn least(samples: &[Sample]) -> Vec<Sample> {
 /// Measures every operation at `place`.
 fn measure(place: &Place, threads: usize, quick: bool, costs: &mut RingCosts) -> Result<(), EngineError> {
     let repeats = if quick { 3 } else { 5 };
-    // Matrices are seldom and their keys many: at the widest key of each width only.
-    let linear = place.key.k / micro::BASE2K == Place::widest(place.log_n) || place.key.k / micro::BASE2K == place.limbs;
+    // Matrices are seldom and their keys many: at keys of their own width only.
+    let linear = place.key.k / micro::BASE2K == place.limbs;
     let (plan, probes) = micro::plan(place, repeats, linear);
     let plan = Arc::new(plan);
     let client = CkksClient::new(Arc::clone(&plan))?;

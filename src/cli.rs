@@ -53,11 +53,8 @@ enum Command {
     },
     /// Measure what operations take on this machine, for predictions
     Calibrate(calibrate::Args),
-    /// Explain an error code
-    Explain {
-        /// The code, such as `HE0203`
-        code: String,
-    },
+    /// Explain a plan (what was decided, where time goes, who learns what) or an error code
+    Explain(explain::Args),
 }
 
 /// What carries the values.
@@ -98,7 +95,7 @@ pub fn main() -> ExitCode {
         Command::Init(args) => init::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
         Command::Std { name } => library::run(name.as_deref()),
-        Command::Explain { code } => explain::run(&code),
+        Command::Explain(args) => explain::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use hecc_plan::PlanFileError;
 use hecc_plan::cost::TableError;
+use hecc_plan::memory::TooMuch;
 use hecc_runtime::arrays::ArraysError;
 use hecc_runtime::engine::EngineError;
 use hecc_runtime::session::intake::IntakeError;
@@ -101,6 +102,12 @@ impl From<PlanFileError> for Failure {
     fn from(error: PlanFileError) -> Self {
         let kind = if matches!(error, PlanFileError::NotAPlan) { Kind::Use } else { Kind::Machine };
         Self::coded(kind, error.code(), error)
+    }
+}
+
+impl From<TooMuch> for Failure {
+    fn from(error: TooMuch) -> Self {
+        Self::coded(Kind::Program, error.code(), error)
     }
 }
 

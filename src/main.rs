@@ -7,7 +7,9 @@ mod costs;
 mod failure;
 mod files;
 mod output;
+mod predicted;
 mod progress;
+mod report;
 
 fn main() -> std::process::ExitCode {
     cli::main()

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use hecc_compiler::{Options, compile};
 use hecc_plan::noise::{self, Data};
 use hecc_plan::{
-    Ckks, ClearOp, ClearProgram, Content, Geometry, Input, InputId, KeyManifest, KeyShape, Layout, Matrix, MatrixId, Op, Output,
-    OutputId, Plain, PlainId, PlainPattern, Plan, RotationKey, Round, Span, Step, Target, Tensors, Wire, WireId,
+    Ckks, ClearOp, ClearProgram, Content, Geometry, Input, InputId, KeyManifest, KeyShape, Layout, Matrix, MatrixId, Op, Output, OutputId,
+    Plain, PlainId, PlainPattern, Plan, RotationKey, Round, Span, Step, Target, Tensors, Wire, WireId,
 };
 use hecc_runtime::engine::{Backend, Engine};
 

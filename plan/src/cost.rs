@@ -388,11 +388,17 @@ pub struct Prediction {
     pub bytes_down: u64,
 }
 
+/// Seconds of each step of `plan` on one thread alone.
+pub fn step_seconds(plan: &Plan, table: &CostTable) -> Vec<f64> {
+    let costs = StepCosts::new(table, &plan.ckks, &plan.keys, &plan.matrices, &plan.steps);
+    (0..plan.steps.len()).map(|index| costs.step(&plan.steps, index, plan.geometry.lanes)).collect()
+}
+
 /// Predicts an update of `plan` on `threads` threads (0 for all of the table's machine).
 pub fn predict(plan: &Plan, table: &CostTable, threads: usize) -> Prediction {
     let threads = if threads == 0 { table.machine.threads } else { threads };
     let costs = StepCosts::new(table, &plan.ckks, &plan.keys, &plan.matrices, &plan.steps);
-    let seconds: Vec<f64> = (0..plan.steps.len()).map(|index| costs.step(&plan.steps, index, plan.geometry.lanes)).collect();
+    let seconds = step_seconds(plan, table);
     let crowded = costs.ring.crowded;
     let slowdown = |busy: usize| 1.0 + (crowded - 1.0) * (busy - 1) as f64 / (table.machine.threads.max(2) - 1) as f64;
     let together = |work: Vec<f64>| {

@@ -46,6 +46,40 @@ impl Memory {
     }
 }
 
+/// A plan takes more memory than it may.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an update would take {} MiB of memory, more than the {} MiB allowed: {}", .need >> 20, .limit >> 20, .parts.join(", "))]
+pub struct TooMuch {
+    /// Predicted bytes.
+    pub need: u64,
+    /// Allowed bytes.
+    pub limit: u64,
+    /// What takes them, in words, largest first.
+    pub parts: Vec<String>,
+}
+
+impl TooMuch {
+    /// Its code.
+    pub fn code(&self) -> &'static str {
+        "HE0531"
+    }
+}
+
+impl Memory {
+    /// Checks the peak against a limit.
+    ///
+    /// # Errors
+    /// HE0531, with what takes the memory.
+    pub fn within(&self, limit: u64) -> Result<(), TooMuch> {
+        let need = self.peak();
+        if need <= limit {
+            return Ok(());
+        }
+        let parts = self.parts().into_iter().map(|(name, bytes)| format!("{} MiB of {name}", bytes >> 20)).collect();
+        Err(TooMuch { need, limit, parts })
+    }
+}
+
 /// The process before it has seen a plan: code, stacks, and what compiling leaves with the allocator.
 const PROCESS: u64 = 14 << 20;
 

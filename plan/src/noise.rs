@@ -205,8 +205,9 @@ impl Noisy<'_> {
     fn disturb(&self, step: &Step, operands: &[&Slots], slots: &mut Slots, rng: &mut ChaCha20Rng) {
         let n = libm::exp2(f64::from(self.plan.ckks.log_n));
         let unit = libm::exp2(-f64::from(step.wire.scale));
-        // Of a coefficient's error, a slot's real part sees √(N/2) times as much.
-        let rounding = unit * libm::sqrt((1.0 + 2.0 * n / 3.0) / 12.0 * n / 2.0);
+        // Both halves of a ciphertext are rounded twice (the product or the key switch, then the result). Of a
+        // coefficient's error, a slot's real part sees √(N/2) times as much.
+        let rounding = unit * libm::sqrt(2.0 * (1.0 + 2.0 * n / 3.0) / 12.0 * n / 2.0);
         let mut white = |slots: &mut Slots, deviation: f64| slots.iter_mut().for_each(|v| *v += deviation * bell(rng));
         match &step.op {
             Op::Input(_) => white(slots, unit * FRESH * libm::sqrt(n / 2.0)),
@@ -254,11 +255,11 @@ impl Noisy<'_> {
     }
 }
 
-/// A number of mean 0 and deviation 1, nearly normal: four uniform ones of 16 bits, where there are many to draw.
+/// A number of mean 0 and deviation 1, nearly normal: the sum of eight bytes, where there are many to draw.
 fn bell(rng: &mut ChaCha20Rng) -> f64 {
-    let bits = rng.next_u64();
-    let sum: u64 = [0, 16, 32, 48].iter().map(|shift| (bits >> shift) & 0xffff).sum();
-    (sum as f64 / 65535.0 - 2.0) * 3f64.sqrt()
+    let sum: u32 = rng.next_u64().to_le_bytes().iter().map(|&byte| u32::from(byte)).sum();
+    // Eight uniform numbers on 0..=255: mean 1020, variance 8 (256² - 1) / 12.
+    (f64::from(sum) - 1020.0) / 209.021_529_9
 }
 
 /// A constant as it is encoded.

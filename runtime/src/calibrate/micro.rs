@@ -3,7 +3,7 @@
 use hecc_plan::cost::Kind;
 use hecc_plan::{
     Ckks, ClearProgram, Geometry, Input, InputId, KeyManifest, KeyShape, Matrix, MatrixId, Op, Output, OutputId, Plain, PlainId,
-    PlainPattern, Plan, Round, RotationKey, Span, Step, Tensor, Tensors, Wire, WireId, security,
+    PlainPattern, Plan, RotationKey, Round, Span, Step, Tensor, Tensors, Wire, WireId, security,
 };
 
 /// What a step of a micro plan measures.
@@ -113,14 +113,7 @@ pub fn plan(place: &Place, repeats: usize, linear: bool) -> (Plan, Vec<Probe>) {
     let plan = Plan {
         name: "calibration".to_owned(),
         source: String::new(),
-        ckks: Ckks {
-            log_n: place.log_n,
-            base2k: BASE2K,
-            scale,
-            max_k: k,
-            log_modulus: place.key.log_modulus().max(k),
-            security_bits: 128,
-        },
+        ckks: Ckks { log_n: place.log_n, base2k: BASE2K, scale, max_k: k, log_modulus: place.key.log_modulus().max(k), security_bits: 128 },
         geometry: Geometry { width: WIDTH, lanes, batch: lanes },
         client: ClearProgram::default(),
         inputs: (0..4).map(|_| Input { label: "x".to_owned(), contents: Vec::new(), wire: full }).collect(),

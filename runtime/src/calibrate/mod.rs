@@ -123,16 +123,7 @@ fn measure(place: &Place, threads: usize, quick: bool, costs: &mut RingCosts) ->
     drive(&timer, &plan, (0, plan.steps.len() as u32), &wires, 1)?;
     let alone = timer.take();
     let of = |probe: Probe| probes.iter().zip(&alone).filter(|(p, _)| **p == probe).map(|(_, s)| *s).fold(f64::INFINITY, f64::min);
-    for kind in [
-        Kind::Input,
-        Kind::Add,
-        Kind::AddConst,
-        Kind::AddPlain,
-        Kind::MulConst,
-        Kind::MulPlain,
-        Kind::Halve,
-        Kind::Narrow,
-    ] {
+    for kind in [Kind::Input, Kind::Add, Kind::AddConst, Kind::AddPlain, Kind::MulConst, Kind::MulPlain, Kind::Halve, Kind::Narrow] {
         note(&mut costs.operations, kind, place.limbs, 0, of(Probe::Of(kind)));
     }
     for kind in [Kind::Square, Kind::Product, Kind::Dot2, Kind::Rotate] {

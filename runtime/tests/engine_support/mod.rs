@@ -34,7 +34,7 @@ impl Builder {
             periods: Vec::new(),
             training: None,
             notes: Vec::new(),
-        decisions: Vec::new(),
+            decisions: Vec::new(),
         };
         Self { plan, begun: (0, 0, 0) }
     }

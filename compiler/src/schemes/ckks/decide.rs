@@ -52,9 +52,10 @@ fn ring(lowered: &Lowered, tried: &[Tried]) -> Decision {
         (None, None) => "fixed".to_owned(),
     };
     let others = tried.iter().filter(|(n, _)| *n != log_n).filter_map(|(n, outcome)| outcome.as_ref().ok().map(|s| (*n, *s)));
-    let runner_up = others.min_by(|a, b| a.1.total_cmp(&b.1)).zip(seconds(log_n)).map(|((n, other), own)| {
-        format!("2^{n}: {:.2} times the server's work", other / own)
-    });
+    let runner_up = others
+        .min_by(|a, b| a.1.total_cmp(&b.1))
+        .zip(seconds(log_n))
+        .map(|((n, other), own)| format!("2^{n}: {:.2} times the server's work", other / own));
     let choice = format!("degree 2^{log_n}, {} slots, ciphertexts of up to {} bits", lowered.geometry.slots(), lowered.ckks.max_k);
     decision(DecisionKind::Ring, "the plan", choice, why, runner_up, None)
 }
@@ -110,7 +111,13 @@ fn activation(program: &Program, fit: &Fit, total: f64) -> Decision {
     };
     let alternative = approximate(function, &Pins { degree: Some(other), range: pins.range }, tolerance, usize::MAX);
     let runner_up = matches!(function, Elementwise::Named(_)).then(|| {
-        format!("degree {}: error {:.1e}, {} products deep instead of {}", other, alternative.error, depth(other), depth(polynomial.degree()))
+        format!(
+            "degree {}: error {:.1e}, {} products deep instead of {}",
+            other,
+            alternative.error,
+            depth(other),
+            depth(polynomial.degree())
+        )
     });
     decision(DecisionKind::Activation, name, choice, why, runner_up, Some(*span))
 }

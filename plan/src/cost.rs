@@ -438,3 +438,41 @@ pub fn predict(plan: &Plan, table: &CostTable, threads: usize) -> Prediction {
     total.peak_bytes = total.memory.peak();
     total
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_table_is_read_and_written_alike() {
+        let table = CostTable::built_in();
+        assert_eq!(CostTable::read(table.write().as_bytes()).expect("its own text"), *table);
+        for ring in &table.rings {
+            for kind in [Kind::Rotate, Kind::Product, Kind::MulPlain, Kind::Add, Kind::Input, Kind::Encrypt, Kind::Decrypt, Kind::Key] {
+                assert!(ring.seconds(kind, 1, 3) > 0.0, "{kind:?} at 2^{}", ring.log_n);
+            }
+        }
+    }
+
+    #[test]
+    fn points_are_met_and_joined_by_lines() {
+        let sample = |limbs, key_limbs, value| Sample { limbs, key_limbs, value };
+        let samples = [sample(2, 4, 4.0), sample(2, 8, 8.0), sample(4, 8, 16.0)];
+        assert_eq!(interpolate(&samples, 2, 4), 4.0);
+        assert_eq!(interpolate(&samples, 2, 6), 6.0);
+        assert_eq!(interpolate(&samples, 3, 8), 12.0);
+        assert_eq!(interpolate(&samples, 6, 8), 24.0);
+        assert!(interpolate(&samples, 1, 1) >= 0.0);
+    }
+
+    #[test]
+    fn damaged_tables_are_told_apart() {
+        let text = CostTable::built_in().write();
+        let read = |text: &str| CostTable::read(text.as_bytes()).expect_err("it is refused").code();
+        assert_eq!(read("{}"), "HE0521");
+        assert_eq!(read("[1, 2]"), "HE0521");
+        assert_eq!(read(&text.replacen("\"version\":1", "\"version\":2", 1)), "HE0522");
+        assert_eq!(read(&text[..text.len() - 9]), "HE0523");
+        assert_eq!(read(&text.replacen("\"threads\":", "\"threads\":0,\"was\":", 1)), "HE0523");
+    }
+}

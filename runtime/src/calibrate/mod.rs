@@ -37,9 +37,12 @@ pub fn machine(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Cost
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
+    // First, while all that is taken is new to the process, and kept until all are measured.
+    let (held, tables): (Vec<u64>, Vec<_>) = (options.log_n.0..=options.log_n.1).map(library_bytes).unzip();
+    drop(tables);
     let mut rings = Vec::new();
-    for log_n in options.log_n.0..=options.log_n.1 {
-        rings.push(ring(log_n, threads, options.quick, progress)?);
+    for (log_n, held) in (options.log_n.0..=options.log_n.1).zip(held) {
+        rings.push(RingCosts { library_bytes: held, ..ring(log_n, threads, options.quick, progress)? });
     }
     let machine = Host { cpu: processor(), threads, kernels: ckks::KERNELS.to_owned() };
     Ok(CostTable { machine, rings, bootstraps: BTreeMap::new() })
@@ -56,7 +59,6 @@ fn widths(widest: u32, quick: bool) -> Vec<u32> {
 fn ring(log_n: u32, threads: usize, quick: bool, progress: &mut dyn FnMut(&str)) -> Result<RingCosts, EngineError> {
     let widest = Place::widest(log_n);
     let mut costs = RingCosts { log_n, crowded: 1.0, limb_bytes: ckks::limb_bytes(log_n), ..RingCosts::default() };
-    costs.library_bytes = library_bytes(log_n);
     costs.operations.insert(Kind::Pack, vec![Sample { limbs: 1, key_limbs: 0, value: packing(log_n) }]);
     for limbs in widths(widest, quick) {
         let mut keys: Vec<u32> = if quick { vec![limbs, widest] } else { vec![limbs, limbs.midpoint(widest), widest] };
@@ -231,8 +233,8 @@ fn packing(log_n: u32) -> f64 {
     (0..5).map(|_| pack()).fold(f64::INFINITY, f64::min)
 }
 
-/// What the two parties' tables of transforms hold; 0 where the system does not tell.
-fn library_bytes(log_n: u32) -> u64 {
+/// What the two parties' tables of transforms hold (0 where the system does not tell), and one of the tables.
+fn library_bytes(log_n: u32) -> (u64, impl Sized) {
     let held = || {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -241,8 +243,7 @@ fn library_bytes(log_n: u32) -> u64 {
     let before = held();
     let tables = ckks::tables(log_n);
     let after = held();
-    drop(tables);
-    2 * after.saturating_sub(before)
+    (2 * after.saturating_sub(before), tables)
 }
 
 fn processor() -> String {

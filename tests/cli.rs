@@ -365,7 +365,9 @@ fn plans_are_explained_and_drawn() {
     let leaks = ["fit.rl", "fit.plan"].map(|file| folder.hecc(&["explain", "--leakage", file]).code(0).get_output().stdout.clone());
     assert_eq!(leaks[0], leaks[1]);
     let leaks = String::from_utf8(leaks[0].clone()).expect("text");
-    for words in ["The server learns", "16 samples", "3 updates", "q.0.weight [8, 4]", "The client learns", "`loss<i>`, one number per update"] {
+    for words in
+        ["The server learns", "16 samples", "3 updates", "q.0.weight [8, 4]", "The client learns", "`loss<i>`, one number per update"]
+    {
         assert!(leaks.contains(words), "{words} in {leaks}");
     }
     let dot = folder.hecc(&["compile", "fit.rl", "--emit", "dot"]).code(0);

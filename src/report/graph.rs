@@ -1,5 +1,5 @@
-//! The plan as a layered graph: steps of one kind, line and level are one node; nodes stand by depth, in an order with few
-//! crossings (barycentres; Sugiyama et al., 1981).
+//! The plan as a layered graph: a column for each depth (the bits spent so far), in it the steps of one kind and line as one
+//! node, in the order in which they run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ pub struct Node {
     pub label: String,
     /// Source line.
     pub line: Option<usize>,
-    /// Column.
+    /// Column, by exchange and depth.
     pub level: usize,
     /// Place in the column.
     pub place: usize,
@@ -48,39 +48,37 @@ pub struct Graph {
     pub levels: Vec<Vec<usize>>,
 }
 
-/// Sweeps of the ordering.
-const SWEEPS: usize = 6;
-
 /// Groups and lays out the steps.
 pub fn of(report: &Report<'_>) -> Graph {
     let plan = report.plan;
-    let mut level: Vec<usize> = Vec::with_capacity(plan.steps.len());
-    let mut groups: BTreeMap<(usize, &str, Option<usize>, Span), usize> = BTreeMap::new();
+    let round_of = |index: usize| plan.rounds.iter().position(|r| (r.steps.0..r.steps.1).contains(&(index as u32))).unwrap_or(0);
+    let places: Vec<(usize, u32)> = (0..plan.steps.len()).map(|index| (round_of(index), report.depth[index])).collect();
+    let columns: BTreeSet<(usize, u32)> = places.iter().copied().collect();
+    let column: BTreeMap<(usize, u32), usize> = columns.into_iter().enumerate().map(|(at, place)| (place, at)).collect();
+    let mut groups: BTreeMap<(usize, String, Option<usize>, Span), usize> = BTreeMap::new();
     let mut nodes: Vec<Node> = Vec::new();
     let mut of_step: Vec<usize> = Vec::with_capacity(plan.steps.len());
     let mut edges: BTreeMap<(usize, usize), usize> = BTreeMap::new();
     for (index, step) in plan.steps.iter().enumerate() {
-        let operands = step.op.operands();
-        let at = operands.iter().map(|w| level[w.index()] + 1).max().unwrap_or(0);
-        level.push(at);
         let line = report.line(step.span);
         // Without a source, spans tell lines apart as well.
         let span = if line.is_some() { Span::default() } else { step.span };
-        let round = plan.rounds.iter().position(|r| (r.steps.0..r.steps.1).contains(&(index as u32))).unwrap_or(0);
-        let node = *groups.entry((at, step.op.name(), line, span)).or_insert_with(|| {
+        let level = column[&places[index]];
+        let label = label(report, &step.op);
+        let node = *groups.entry((level, format!("{} {label}", step.op.name()), line, span)).or_insert_with(|| {
             nodes.push(Node {
                 op: step.op.name(),
-                label: label(report, &step.op),
+                label,
                 line,
-                level: at,
+                level,
                 place: 0,
                 count: 0,
                 first: index,
                 seconds: 0.0,
                 budget: u32::MAX,
                 k: 0,
-                depth: 0,
-                round,
+                depth: report.depth[index],
+                round: places[index].0,
                 secrecy: secrecy(&step.op),
             });
             nodes.len() - 1
@@ -91,10 +89,9 @@ pub fn of(report: &Report<'_>) -> Graph {
         entry.seconds += report.seconds[index];
         entry.budget = entry.budget.min(step.wire.budget());
         entry.k = entry.k.max(step.wire.k);
-        entry.depth = entry.depth.max(report.depth[index]);
-        for operand in operands.into_iter().map(|w| of_step[w.index()]).collect::<BTreeSet<_>>() {
-            *edges.entry((operand, node)).or_insert(0) += 1;
-        }
+        let operands: BTreeSet<usize> = step.op.operands().iter().map(|w| of_step[w.index()]).collect();
+        // Like steps in a row (rotate and add) point forwards once.
+        operands.into_iter().filter(|&operand| operand < node).for_each(|operand| *edges.entry((operand, node)).or_insert(0) += 1);
     }
     for output in &plan.outputs {
         let from = of_step[output.wire.index()];
@@ -113,8 +110,10 @@ pub fn of(report: &Report<'_>) -> Graph {
         edges.insert((from, index), 1);
     }
     let mut levels: Vec<Vec<usize>> = vec![Vec::new(); nodes.iter().map(|n| n.level + 1).max().unwrap_or(0)];
-    nodes.iter().enumerate().for_each(|(index, node)| levels[node.level].push(index));
-    order(&mut nodes, &edges, &mut levels);
+    for (index, node) in nodes.iter_mut().enumerate() {
+        node.place = levels[node.level].len();
+        levels[node.level].push(index);
+    }
     Graph { nodes, edges, levels }
 }
 
@@ -132,29 +131,5 @@ fn secrecy(op: &Op) -> &'static str {
         Op::AddConst(..) | Op::MulConst { .. } | Op::Halve { .. } => "ciphertext, combined with a constant of the plan",
         Op::Input(_) => "ciphertext of the client's",
         _ => "ciphertext",
-    }
-}
-
-fn order(nodes: &mut [Node], edges: &BTreeMap<(usize, usize), usize>, levels: &mut [Vec<usize>]) {
-    let (mut before, mut after) = (vec![Vec::new(); nodes.len()], vec![Vec::new(); nodes.len()]);
-    for &(from, to) in edges.keys() {
-        before[to].push(from);
-        after[from].push(to);
-    }
-    let number = |nodes: &mut [Node], level: &[usize]| level.iter().enumerate().for_each(|(place, &index)| nodes[index].place = place);
-    levels.iter().for_each(|level| number(nodes, level));
-    for sweep in 0..SWEEPS {
-        let neighbours = if sweep % 2 == 0 { &before } else { &after };
-        for at in 0..levels.len() {
-            let at = if sweep % 2 == 0 { at } else { levels.len() - 1 - at };
-            let centre = |index: usize| match neighbours[index].as_slice() {
-                [] => nodes[index].place as f64,
-                near => near.iter().map(|&n| nodes[n].place as f64).sum::<f64>() / near.len() as f64,
-            };
-            let mut keyed: Vec<(f64, usize)> = levels[at].iter().map(|&index| (centre(index), index)).collect();
-            keyed.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-            levels[at] = keyed.into_iter().map(|(_, index)| index).collect();
-            number(nodes, &levels[at]);
-        }
     }
 }

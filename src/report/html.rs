@@ -10,7 +10,7 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// Width of a column, in pixels.
-const COLUMN: usize = 176;
+const COLUMN: usize = 196;
 /// Height of a place in a column.
 const ROW: usize = 46;
 /// Width of a node.
@@ -71,9 +71,9 @@ fn figures(report: &Report<'_>, out: &mut String) {
 
 fn picture(report: &Report<'_>, graph: &Graph, out: &mut String) {
     let tallest = graph.levels.iter().map(Vec::len).max().unwrap_or(1);
-    let (width, height) = (graph.levels.len() * COLUMN + 40, tallest * ROW + BAR + 30);
+    let (width, height) = (graph.levels.len() * COLUMN + 20, tallest * ROW + BAR + 30);
     let x = |node: &Node| 20 + node.level * COLUMN;
-    let y = |node: &Node| BAR + 15 + (tallest - graph.levels[node.level].len()) * ROW / 2 + node.place * ROW;
+    let y = |node: &Node| BAR + 15 + node.place * ROW;
     let slowest = graph.nodes.iter().map(|node| node.seconds).fold(1e-9, f64::max);
     let _ = writeln!(
         out,
@@ -84,10 +84,17 @@ fn picture(report: &Report<'_>, graph: &Graph, out: &mut String) {
     for (&(from, to), wires) in &graph.edges {
         let (a, b) = (&graph.nodes[from], &graph.nodes[to]);
         let (x0, y0, x1, y1) = (x(a) + WIDE, y(a) + HIGH / 2, x(b), y(b) + HIGH / 2);
-        let middle = usize::midpoint(x0, x1);
+        // Within a column around the right side, to others from side to side.
+        let curve = if a.level == b.level {
+            let (end, out) = (x1 + WIDE, x0 + 12 + 4 * b.place.abs_diff(a.place));
+            format!("M{x0} {y0}C{out} {y0} {out} {y1} {end} {y1}")
+        } else {
+            let middle = usize::midpoint(x0, x1);
+            format!("M{x0} {y0}C{middle} {y0} {middle} {y1} {x1} {y1}")
+        };
         let _ = writeln!(
             out,
-            "<path data-from=\"{from}\" data-to=\"{to}\" d=\"M{x0} {y0}C{middle} {y0} {middle} {y1} {x1} {y1}\" stroke-width=\"{:.1}\"/>",
+            "<path data-from=\"{from}\" data-to=\"{to}\" d=\"{curve}\" stroke-width=\"{:.1}\"/>",
             1.0 + (*wires as f64).ln() / 2.0
         );
     }

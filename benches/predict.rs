@@ -52,8 +52,15 @@ fn one(name: &str, updates: usize) {
         Err(errors) => return println!("{name:<20} does not compile: {}", errors[0].message),
     };
     let data = Data::sample(&plan, 1);
+    let trace = |what: &str| {
+        if std::env::var_os("HECC_TRACE").is_some() {
+            println!("  {what}: {} MiB held, {} at most", status("VmRSS:") >> 20, status("VmHWM:") >> 20);
+        }
+    };
+    trace("compiled");
     let threads = std::env::var("HECC_THREADS").map_or(0, |n| n.parse().expect("HECC_THREADS is a number"));
     let mut engine = Engine::new(Arc::clone(&plan), Backend::Ckks, data.public.clone(), threads, &mut |_, _| ()).expect("keys");
+    trace("keys");
     let (mut seconds, mut last, mut busy) = (Vec::new(), Tensors::new(), f64::INFINITY);
     for _ in 0..updates {
         let mut states = data.states.clone();
@@ -63,10 +70,14 @@ fn one(name: &str, updates: usize) {
         seconds.push(update.seconds);
         last = states.into_iter().chain(update.results).collect();
     }
+    trace("updates");
     seconds.sort_by(f64::total_cmp);
-    let (median, peak) = (seconds[seconds.len() / 2], peak_bytes() as f64);
+    let (median, peak) = (seconds[seconds.len() / 2], status("VmHWM:") as f64);
     drop(engine);
     let expected = predict(&plan, &table(), threads);
+    if std::env::var_os("HECC_TRACE").is_some() {
+        println!("  {:?}", expected.memory);
+    }
     let alone = predict(&plan, &table(), 1);
     let exact = {
         let mut engine = Engine::new(Arc::clone(&plan), Backend::Clear, data.public.clone(), 0, &mut |_, _| ()).expect("an engine");
@@ -101,9 +112,9 @@ fn processor_seconds() -> f64 {
     time.tv_sec as f64 + 1e-9 * time.tv_nsec as f64
 }
 
-/// Most memory that this process has held.
-fn peak_bytes() -> u64 {
+/// Memory of this process in bytes: `VmRSS:` held, `VmHWM:` held at most.
+fn status(what: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(what));
     line.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) << 10
 }

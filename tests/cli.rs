@@ -49,7 +49,13 @@ fn plan() -> Plan {
             output("weights", 0, Target::State("q.0.weight".to_owned()), matrix),
             output("states", 1, Target::Result { name: "output".to_owned(), dim: 4 }, samples),
         ],
-        rounds: vec![Round { inputs: vec![InputId(0), InputId(1)], steps: (0, 2), outputs: vec![OutputId(0), OutputId(1)] }],
+        rounds: vec![Round {
+            inputs: vec![InputId(0), InputId(1)],
+            steps: (0, 2),
+            outputs: vec![OutputId(0), OutputId(1)],
+            update: 0,
+            saves: Vec::new(),
+        }],
         states: vec![State {
             name: "q.0.weight".to_owned(),
             shape: vec![2, 4],
@@ -57,6 +63,8 @@ fn plan() -> Plan {
             span: Span::default(),
         }],
         public: Vec::new(),
+        carried: Vec::new(),
+        bootstrap: None,
         keys: KeyManifest::default(),
         periods: Vec::new(),
         training: Some(Training {
@@ -361,6 +369,9 @@ fn plans_are_explained_and_drawn() {
     }
     // A plan has no source, but the same decisions.
     folder.hecc(&["explain", "fit.plan"]).code(0).stdout(predicate::str::contains("Activation of relu"));
+    folder.hecc(&["compile", "fit.rl", "-O0", "--without", "hoist", "--without", "fold"]).code(0);
+    folder.hecc(&["compile", "fit.rl", "--without", "magic"]).code(2).stderr(predicate::str::contains("saturate"));
+    folder.hecc(&["compile", "fit.rl", "-O4"]).code(2);
     folder.hecc(&["explain", "no.rl"]).code(3).stderr(predicate::str::contains("no.rl"));
     let leaks = ["fit.rl", "fit.plan"].map(|file| folder.hecc(&["explain", "--leakage", file]).code(0).get_output().stdout.clone());
     assert_eq!(leaks[0], leaks[1]);

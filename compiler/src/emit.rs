@@ -17,6 +17,7 @@ pub fn emit(program: &Program, source: &str, built: &Built, lowered: Lowered) ->
         Task::Train(train) => Some(training(program, train, built)),
         Task::Serve(_) => None,
     };
+    let decisions = crate::schemes::ckks::decide::run(program, &lowered);
     Plan {
         name,
         source: format!("{:016x}", hash(source)),
@@ -32,10 +33,12 @@ pub fn emit(program: &Program, source: &str, built: &Built, lowered: Lowered) ->
         states: built.states.iter().filter(|s| training.is_some() || !is_public(s)).cloned().collect(),
         periods: built.periods.clone(),
         public: built.public.clone(),
+        carried: lowered.sized.carried,
+        bootstrap: lowered.bootstrap,
         keys: lowered.keys,
         training,
         notes: lowered.notes,
-        decisions: lowered.decisions,
+        decisions,
     }
 }
 

@@ -7,6 +7,7 @@ pub mod front;
 pub mod library;
 pub mod passes;
 pub mod pipeline;
+pub mod planner;
 pub mod schemes;
 pub mod syntax;
 pub mod tensor;

@@ -7,8 +7,8 @@ use hecc_plan::cost::CostTable;
 
 use crate::check::hir::{Action, ActionKind, Program, Refresh, Scheme, Task};
 use crate::diagnostics::Diagnostic;
-use crate::passes::{self, Facts};
-use crate::schemes::ckks::{self, LowerError};
+use crate::passes::{self, Facts, Level, PassName, Selection, saturate};
+use crate::schemes::ckks::{self, LowerError, Lowered, Measure};
 use crate::tensor::build::{self, Built};
 use crate::tensor::{Graph, TensorError};
 
@@ -20,6 +20,10 @@ pub struct Options {
     pub insecure_log_n: Option<u32>,
     /// What operations take, to choose between rings; the built-in table where there is none.
     pub costs: Option<Arc<CostTable>>,
+    /// How hard to try; the most by default.
+    pub level: Level,
+    /// Passes to leave out, to see what each is worth.
+    pub without: Vec<PassName>,
 }
 
 /// A compiled program and its stages as text.
@@ -31,6 +35,8 @@ pub struct Compiled {
     pub graph: Graph,
     /// The circuit before widths, as text.
     pub circuit: String,
+    /// What the circuit spends.
+    pub measure: Measure,
 }
 
 /// Compiles a program.
@@ -49,33 +55,66 @@ pub fn compile(source: &str, options: &Options) -> Result<Compiled, Vec<Diagnost
 pub fn compile_program(program: &Program, source: &str, options: &Options) -> Result<Compiled, Vec<Diagnostic>> {
     placement(program).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?;
     let facts = facts(program);
+    let selection = Selection::new(options.level, &options.without);
     let mut last: Option<Built> = None;
-    let public = build::build(program, false).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?.public;
-    let costs = options.costs.as_deref().unwrap_or_else(|| CostTable::built_in());
-    let lowered = ckks::lower(program, &public, options.insecure_log_n, costs, |padded| {
+    let Built { public, periods, .. } = build::build(program, false).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?;
+    let ring = ckks::Ring {
+        insecure_log_n: options.insecure_log_n,
+        refine: selection.contains(PassName::Refine),
+        periods: &periods,
+        costs: options.costs.as_deref().unwrap_or_else(|| CostTable::built_in()),
+    };
+    let lowered = ckks::lower(program, &public, ring, |padded| {
         let built = build::build(program, padded)?;
-        let graph = passes::run(&built.graph, &facts);
+        let graph = passes::run_some(&built.graph, &facts, &selection);
         last = Some(built);
         Ok::<_, Vec<TensorError>>(graph)
     });
-    let lowered = lowered.map_err(|error| match error {
+    let mut lowered = lowered.map_err(|error| match error {
         LowerError::Graph(errors) => errors.iter().map(Diagnostic::from).collect::<Vec<_>>(),
         LowerError::Ckks(errors) => errors.iter().map(Diagnostic::from).collect(),
     })?;
+    if selection.contains(PassName::Saturate) {
+        lowered = saturated(program, &public, ring, &facts, lowered);
+    }
     let built = last.expect("lowering builds at least one graph");
-    let (graph, circuit) = (lowered.graph.clone(), lowered.circuit.print());
+    let (graph, circuit, measure) = (lowered.graph.clone(), lowered.circuit.print(), Measure::of(&lowered.circuit));
     let plan = crate::emit::emit(program, source, &built, lowered);
     if let Err(faults) =
         if options.insecure_log_n.is_some() { hecc_plan::check::check_insecure(&plan) } else { hecc_plan::check::check(&plan) }
     {
         panic!("the compiler made a plan that does not check, which is a bug of hecc: {faults:?}");
     }
-    Ok(Compiled { plan, graph, circuit })
+    Ok(Compiled { plan, graph, circuit, measure })
+}
+
+/// The plan of the best graph that equality saturation finds, or `lowered` where none is better: no deeper, and with no more
+/// rotations and products, each as lowered.
+fn saturated(program: &Program, public: &[(String, Vec<usize>)], ring: ckks::Ring, facts: &Facts, lowered: Lowered) -> Lowered {
+    let selection = Selection::new(Level::new(1), &[]);
+    let Some(before) = ckks::measure(program, &lowered.graph, public, ring.periods, &lowered) else { return lowered };
+    let candidates = saturate::front(&lowered.graph, facts).into_iter().filter_map(|graph| {
+        let graph = passes::run_some(&graph, facts, &selection);
+        let measure = ckks::measure(program, &graph, public, ring.periods, &lowered)?;
+        measure.beats(&before).then_some((measure, graph))
+    });
+    let Some((_, graph)) = candidates.min_by_key(|(measure, _)| *measure) else { return lowered };
+    match ckks::lower_again(program, &graph, public, ring, &lowered) {
+        // A plan with bootstraps has more than one update in its circuit: what counts is what an update takes.
+        Some(better) if lowered.bootstrap.is_some() && better.seconds < lowered.seconds => better,
+        Some(better) if lowered.bootstrap.is_none() && Measure::of(&better.circuit).beats(&before) => better,
+        _ => lowered,
+    }
 }
 
 /// What the passes may assume of a program.
 pub fn facts(program: &Program) -> Facts {
-    Facts { client: program.secure.client.clone(), one_hot: matches!(program.env.action, Action { kind: ActionKind::Discrete { .. }, .. }) }
+    Facts {
+        client: program.secure.client.clone(),
+        one_hot: matches!(program.env.action, Action { kind: ActionKind::Discrete { .. }, .. }),
+        tolerance: ckks::tolerance(program),
+        degree_cap: ckks::degree_cap(),
+    }
 }
 
 /// Settings of `secure` that this version has no plan for.
@@ -88,11 +127,9 @@ fn placement(program: &Program) -> Result<(), Vec<TensorError>> {
     if program.secure.scheme == Scheme::Tfhe {
         return refuse("the scheme `tfhe`", "use `secure ckks { ... }`");
     }
-    match (&program.task, program.secure.refresh) {
-        (Task::Train(_), Refresh::Bootstrap) => refuse(
-            "`refresh = bootstrap` (the default): training without the client",
-            "write `refresh = client` in `secure ckks { ... }`: the key owner refreshes the weights once per update",
-        ),
-        _ => Ok(()),
+    if let (Task::Train(_), Refresh::Bootstrap, bits @ 129..) = (&program.task, program.secure.refresh, program.secure.bits) {
+        let what = format!("`refresh = bootstrap` at {bits} bits of security");
+        return refuse(&what, "write `bits = 128`, or `refresh = client`: the key owner refreshes the weights once per update");
     }
+    Ok(())
 }

@@ -208,7 +208,7 @@ proptest! {
     ) {
         let graph = grown(&genes);
         prop_assert!(graph.verify().is_empty(), "{:?}", graph.verify());
-        let facts = Facts { client, one_hot };
+        let facts = Facts { client, one_hot, ..Facts::default() };
         for (name, pass) in PASSES {
             let once = pass(&graph, &facts);
             same(name, &graph, &once, seed)?;

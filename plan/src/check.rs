@@ -1,7 +1,7 @@
 //! The checker: a plan that passes runs. What can still fail afterwards is a missing key, a resource, a peer.
 
 use crate::infer::{extent_of, infer};
-use crate::{Input, KeyShape, Lanes, Layout, Machine, Op, PlainPattern, Plan, Step, Target, Wire, Wires, drive, security};
+use crate::{Bootstrap, Input, KeyShape, Lanes, Layout, Machine, Op, PlainPattern, Plan, Step, Target, Wire, Wires, drive, security};
 
 /// What is wrong with a plan.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -95,7 +95,7 @@ pub fn check(plan: &Plan) -> Result<(), Vec<PlanError>> {
 /// # Errors
 /// All violations of the first failing part.
 pub fn check_insecure(plan: &Plan) -> Result<(), Vec<PlanError>> {
-    for part in [parameters, structure, tensors] {
+    for part in [parameters, bootstrap, structure, tensors] {
         let errors = part(plan);
         if !errors.is_empty() {
             return Err(errors);
@@ -141,7 +141,7 @@ fn parameters(plan: &Plan) -> Vec<PlanError> {
         }
     };
     let keys = plan.keys.relinearisation.iter().chain(plan.keys.rotations.iter().map(|r| &r.shape));
-    let widest = keys.map(widest_key).max().unwrap_or(0).max(ckks.max_k);
+    let widest = keys.map(widest_key).max().unwrap_or(0).max(ckks.max_k).max(plan.bootstrap.as_ref().map_or(0, |b| b.log_modulus));
     if widest != ckks.log_modulus {
         refuse("the stated modulus is not the widest of keys and ciphertexts");
     }
@@ -159,6 +159,27 @@ fn parameters(plan: &Plan) -> Vec<PlanError> {
     errors
 }
 
+/// A bootstrap is one that is offered, for the plan's ring and limbs; its secrets are sparser than the tables of dense ones
+/// assume.
+fn bootstrap(plan: &Plan) -> Vec<PlanError> {
+    let Some(bootstrap) = &plan.bootstrap else { return Vec::new() };
+    let ckks = &plan.ckks;
+    let refuse = |reason: String| vec![PlanError::Parameters(reason)];
+    if crate::bootstrap::offer(&bootstrap.name, bootstrap.scale).as_ref() != Some(bootstrap) {
+        return refuse(format!("no bootstrap of name `{}` with these parameters is offered", bootstrap.name));
+    }
+    if (bootstrap.log_n, bootstrap.base2k) != (ckks.log_n, ckks.base2k) || bootstrap.output_k > ckks.max_k {
+        return refuse(format!("the bootstrap `{}` is for another ring, other limbs or wider ciphertexts", bootstrap.name));
+    }
+    if ckks.security_bits == 0 {
+        return Vec::new();
+    }
+    let secrets = [(ckks.log_modulus, bootstrap.hamming_weight), (bootstrap.sparse_log_modulus, bootstrap.sparse_hamming_weight)];
+    let bound = |weight| security::max_log_modulus_of_weight(ckks.log_n, weight).filter(|_| ckks.security_bits == 128).unwrap_or(0);
+    let insecure = secrets.into_iter().map(|(have, weight)| (have, bound(weight))).filter(|(have, bound)| have > bound);
+    insecure.map(|(have, bound)| PlanError::Insecure { have, bound, log_n: ckks.log_n, bits: ckks.security_bits }).collect()
+}
+
 fn structure(plan: &Plan) -> Vec<PlanError> {
     let mut errors = Vec::new();
     let mut dangling = |what, index, target: String| errors.push(PlanError::Dangling { what, index, target });
@@ -174,6 +195,7 @@ fn structure(plan: &Plan) -> Vec<PlanError> {
                 dangling("step", index, format!("plaintext {}", id.0));
             }
             Op::Linear(_, id) if id.0 as usize >= plan.matrices.len() => dangling("step", index, format!("matrix {}", id.0)),
+            Op::Carried(id) if id.0 as usize >= plan.carried.len() => dangling("step", index, format!("carried ciphertext {}", id.0)),
             _ => {}
         }
     }
@@ -187,6 +209,16 @@ fn structure(plan: &Plan) -> Vec<PlanError> {
         }
         if output.wire.index() >= plan.steps.len() {
             dangling("output", index, format!("wire {}", output.wire.0));
+        }
+    }
+    for (index, round) in plan.rounds.iter().enumerate() {
+        for (id, wire) in &round.saves {
+            if id.0 as usize >= plan.carried.len() {
+                dangling("round", index, format!("carried ciphertext {}", id.0));
+            }
+            if wire.index() >= plan.steps.len() || wire.0 >= round.steps.1 {
+                dangling("round", index, format!("wire {}", wire.0));
+            }
         }
     }
     let training = plan.training.iter();
@@ -227,7 +259,17 @@ fn rounds_are_whole(plan: &Plan) -> bool {
     let mut next = 0;
     let mut sent = vec![false; plan.inputs.len()];
     let mut brought = vec![false; plan.outputs.len()];
-    for round in &plan.rounds {
+    let mut saved = vec![false; plan.carried.len()];
+    for (number, round) in plan.rounds.iter().enumerate() {
+        let before = number.checked_sub(1).map_or(0, |before| plan.rounds[before].update);
+        let after = plan.rounds.get(number + 1).map(|next| next.update);
+        if round.update < before || round.update - before > 1 || (number == 0 && round.update != 0) {
+            return false;
+        }
+        // What is saved must survive an update that fails in a later round.
+        if !round.saves.is_empty() && after == Some(round.update) {
+            return false;
+        }
         let (first, last) = round.steps;
         if first != next || last < first || last as usize > plan.steps.len() {
             return false;
@@ -241,10 +283,18 @@ fn rounds_are_whole(plan: &Plan) -> bool {
         }
         let arrived = |step: &Step| match step.op {
             Op::Input(id) => sent[id.0 as usize],
+            // A step that read it after it was saved would have to say which of the two it means.
+            Op::Carried(id) => !saved[id.0 as usize],
             _ => true,
         };
         if !plan.steps[first as usize..last as usize].iter().all(arrived) {
             return false;
+        }
+        for (position, (id, _)) in round.saves.iter().enumerate() {
+            if round.saves[..position].iter().any(|(earlier, _)| earlier == id) {
+                return false;
+            }
+            saved[id.0 as usize] = true;
         }
         for id in &round.outputs {
             let ready = plan.outputs.get(id.0 as usize).is_some_and(|o| o.wire.0 < last);
@@ -269,10 +319,15 @@ fn tensors(plan: &Plan) -> Vec<PlanError> {
     for output in &plan.outputs {
         output.contents.iter().for_each(|c| layout(&output.label, &c.layout));
     }
+    for carried in &plan.carried {
+        carried.contents.iter().for_each(|c| layout(&carried.label, &c.layout));
+    }
     for plain in &plan.plains {
         match &plain.pattern {
             PlainPattern::Public { name, layout: l, .. } => layout(name, l),
             PlainPattern::Lane { lane, .. } => layout("mask", &Layout::Vector { period: 1, lanes: Lanes::One(*lane) }),
+            PlainPattern::Lanes { .. } => {}
+            PlainPattern::Parts { parts, .. } => parts.iter().for_each(|part| layout("mask", &part.layout)),
             PlainPattern::Neurons { values } => layout("constant", &Layout::Vector { period: values.len(), lanes: Lanes::All }),
         }
     }
@@ -280,14 +335,55 @@ fn tensors(plan: &Plan) -> Vec<PlanError> {
     for input in plan.inputs.iter().filter(|i| i.wire.scale > i.wire.k || i.wire.k > plan.ckks.max_k) {
         refuse(&input.label, "its scale or width is out of range");
     }
+    for carried in &plan.carried {
+        let (wire, fetch) = (carried.wire, carried.fetch);
+        if wire.scale > fetch.k || wire.k > plan.ckks.max_k || fetch.scale != wire.scale || fetch.k > wire.k {
+            refuse(&carried.label, "its scales or widths are out of range");
+        }
+    }
+    for (number, round) in plan.rounds.iter().enumerate() {
+        for (id, wire) in &round.saves {
+            let (carried, wire) = (&plan.carried[id.0 as usize], plan.steps[wire.index()].wire);
+            let last = !plan.rounds[number + 1..].iter().any(|later| later.saves.iter().any(|(other, _)| other == id));
+            if wire.scale != carried.fetch.scale || wire.k < carried.fetch.k || (last && wire != carried.wire) {
+                refuse(&carried.label, "what is saved has another scale or width");
+            }
+        }
+    }
+    for content in plan.carried.iter().flat_map(|c| &c.contents) {
+        match &content.tensor {
+            Target::State(name) if plan.states.iter().any(|s| s.name == *name) => {}
+            Target::State(name) => refuse(name, "no state of that name"),
+            Target::Rated { .. } | Target::Value { .. } | Target::Result { .. } => {
+                refuse("carried ciphertext", "it holds more than states")
+            }
+        }
+        if !content.factor.is_normal() || !(1.0 / content.factor).is_finite() {
+            refuse("carried ciphertext", "its factor has no inverse");
+        }
+    }
     for plain in &plan.plains {
         if !(8..=50).contains(&plain.scale) {
             refuse("plaintext", "its scale is not 8 to 50 bits");
         }
-        if let PlainPattern::Public { name, .. } = &plain.pattern
-            && !plan.public.iter().any(|(n, _)| n == name)
-        {
-            refuse(name, "no public array of that name");
+        match &plain.pattern {
+            PlainPattern::Public { name, .. } if !plan.public.iter().any(|(n, _)| n == name) => {
+                refuse(name, "no public array of that name");
+            }
+            PlainPattern::Lanes { values } if !values.len().is_power_of_two() || values.len() > plan.geometry.lanes => {
+                refuse("mask", "its period is not a power of two within the lanes");
+            }
+            PlainPattern::Parts { parts, .. } if parts.iter().any(|p| extent_of(&p.shape).is_none()) => {
+                refuse("mask", "a shape is empty or too large");
+            }
+            PlainPattern::Parts { by: Some(by), .. } if !plan.client.depends_on_update_alone(*by) => {
+                refuse("mask", "its factor is not a number of the update's");
+            }
+            PlainPattern::Lane { .. }
+            | PlainPattern::Neurons { .. }
+            | PlainPattern::Lanes { .. }
+            | PlainPattern::Parts { .. }
+            | PlainPattern::Public { .. } => {}
         }
     }
     for m in &plan.matrices {
@@ -385,6 +481,21 @@ impl Machine for Checker<'_> {
             Op::Input(id) => {
                 let input = &self.plan.inputs[id.0 as usize];
                 return if input.wire == out { Ok(out) } else { Err(refuse("differs from its input".to_owned())) };
+            }
+            Op::Carried(id) => {
+                let carried = &self.plan.carried[id.0 as usize];
+                return if carried.wire == out { Ok(out) } else { Err(refuse("differs from what is carried".to_owned())) };
+            }
+            Op::Bootstrap(a) => {
+                let Some(bootstrap) = &self.plan.bootstrap else { return Err(refuse("the plan has no bootstrap".to_owned())) };
+                let (operand, Bootstrap { scale, input_k, output_k, .. }) = (self.plan.steps[a.index()].wire, bootstrap);
+                let takes = operand.scale == *scale && operand.k >= *input_k;
+                let gives = out == Wire { scale: *scale, k: *output_k };
+                return if takes && gives {
+                    Ok(out)
+                } else {
+                    Err(refuse(format!("the bootstrap takes {input_k} bits at scale {scale} and gives {output_k}")))
+                };
             }
             Op::Add(..) | Op::Sub(..) | Op::AddConst(..) | Op::AddPlain(..) | Op::Narrow(_) => (0, 0),
             Op::MulConst { bits, .. } => (*bits, 0),

@@ -115,6 +115,13 @@ pub enum ClearOp {
     Concat(Vec<ClearId>),
     /// Mean over the batch: one row.
     MeanBatch(ClearId),
+    /// 1 at every `period`-th update, 0 at the others.
+    Due {
+        /// The number of the update, from 0.
+        update: ClearId,
+        /// The period.
+        period: u32,
+    },
     /// `x Wᵀ + b` with states as weights.
     Dense {
         /// The argument `[B, in]`.
@@ -366,6 +373,40 @@ impl ClearProgram {
         Ok(())
     }
 
+    /// Whether a node is a number that depends on nothing but the number of the update.
+    pub fn depends_on_update_alone(&self, id: ClearId) -> bool {
+        let mut stack = vec![id];
+        while let Some(id) = stack.pop() {
+            let Some(node) = self.nodes.get(id.0 as usize) else { return false };
+            match &node.op {
+                ClearOp::Number(_) => {}
+                ClearOp::Batch { name, dim: 1 } if name == UPDATE => {}
+                ClearOp::Add(..)
+                | ClearOp::Sub(..)
+                | ClearOp::Mul(..)
+                | ClearOp::Div(..)
+                | ClearOp::Affine { .. }
+                | ClearOp::Clip { .. }
+                | ClearOp::Map(..)
+                | ClearOp::MeanBatch(_)
+                | ClearOp::Due { .. } => stack.extend(node.op.operands()),
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// The value of such a node at an update, counted from 0; 0 for any other node.
+    pub fn at_update(&self, id: ClearId, update: u64) -> f64 {
+        let batch = Tensors::from([(UPDATE.to_owned(), Tensor::new(vec![1], vec![update as f64]))]);
+        let (states, decrypted, mut known) = Default::default();
+        let sources = Sources { batch: &batch, states: &states, decrypted: &decrypted };
+        match self.eval(&[id], sources, &mut known) {
+            Ok(()) => known.get(&id).and_then(|value| value.data.first()).copied().unwrap_or(0.0),
+            Err(_) => 0.0,
+        }
+    }
+
     fn eval_node(
         &self,
         id: ClearId,
@@ -406,6 +447,10 @@ impl ClearProgram {
             ClearOp::Max(a, b) => zip(a, b, f64::max)?,
             ClearOp::Affine { x, factor, offset } => map(get(x)?, |v| factor * v + offset),
             ClearOp::Clip { x, low, high } => map(get(x)?, |v| v.clamp(*low, *high)),
+            ClearOp::Due { update, period } => {
+                let period = f64::from((*period).max(1));
+                map(get(update)?, |v| f64::from(u8::from((v + 1.0) % period == 0.0)))
+            }
             ClearOp::Select(c, a, b) => {
                 let chosen = zip(c, a, |c, a| if c != 0.0 { a } else { f64::NAN })?;
                 broadcast(id, &chosen, get(b)?, |a, b| if a.is_nan() { b } else { a })?
@@ -517,6 +562,7 @@ impl ClearOp {
             ClearOp::Normalise { x, .. }
             | ClearOp::Affine { x, .. }
             | ClearOp::Clip { x, .. }
+            | ClearOp::Due { update: x, .. }
             | ClearOp::Map(_, x)
             | ClearOp::Derivative(_, x)
             | ClearOp::Chebyshev { x, .. }

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Serialize};
 
 use crate::schedule::{self, Job};
-use crate::{Ckks, InputId, KeyManifest, Matrix, Op, Plan, Step, WireId};
+use crate::{Bootstrap, Ckks, InputId, KeyManifest, Matrix, Op, Plan, Step, WireId};
 
 /// Version of the table's format; a reader accepts its own.
 pub const TABLE_VERSION: u32 = 1;
@@ -255,6 +255,9 @@ fn along(points: &[(f64, f64)], at: f64) -> f64 {
     if at < first.0 { value.clamp(low * at / first.0, high) } else { value.max(low) }
 }
 
+/// About as many rotations take as long as a bootstrap.
+const ROTATIONS: f64 = 110.0;
+
 /// Seconds of single steps on one thread.
 pub struct StepCosts<'a> {
     ring: &'a RingCosts,
@@ -263,25 +266,46 @@ pub struct StepCosts<'a> {
     keys: &'a KeyManifest,
     matrices: &'a [Matrix],
     normalised: Vec<bool>,
+    bootstrap: f64,
 }
 
 impl<'a> StepCosts<'a> {
     /// For the steps of a plan, or of one that is being made.
-    pub fn new(table: &'a CostTable, ckks: &Ckks, keys: &'a KeyManifest, matrices: &'a [Matrix], steps: &[Step]) -> Self {
+    pub fn new(
+        table: &'a CostTable,
+        ckks: &Ckks,
+        keys: &'a KeyManifest,
+        matrices: &'a [Matrix],
+        steps: &[Step],
+        bootstrap: Option<&Bootstrap>,
+    ) -> Self {
         let (ring, slower) = table.ring(ckks.log_n);
         // A sum is normalised once before a transform reads it, at once or by its reader.
         let mut normalised = vec![false; steps.len()];
         for step in steps {
             let transforms = match &step.op {
-                Op::Input(_) | Op::Add(..) | Op::Sub(..) | Op::AddConst(..) | Op::AddPlain(..) | Op::Halve { .. } | Op::Narrow(_) => false,
-                Op::MulConst { .. } | Op::MulPlain(..) | Op::Dot(_) | Op::Rotate { .. } | Op::Linear(..) => true,
+                Op::Input(_)
+                | Op::Carried(_)
+                | Op::Add(..)
+                | Op::Sub(..)
+                | Op::AddConst(..)
+                | Op::AddPlain(..)
+                | Op::Halve { .. }
+                | Op::Narrow(_) => false,
+                Op::MulConst { .. } | Op::MulPlain(..) | Op::Dot(_) | Op::Rotate { .. } | Op::Linear(..) | Op::Bootstrap(_) => true,
             };
             for operand in step.op.operands().into_iter().filter(|_| transforms) {
                 let sum = matches!(steps[operand.index()].op, Op::Add(..) | Op::Sub(..) | Op::AddConst(..) | Op::AddPlain(..));
                 normalised[operand.index()] |= sum;
             }
         }
-        Self { ring, slower, base2k: ckks.base2k, keys, matrices, normalised }
+        // Where an offer was not measured: what its rotations take, at the width that it brings.
+        let limbs = |k: u32| k.div_ceil(ckks.base2k);
+        let bootstrap = bootstrap.map_or(0.0, |offer| {
+            let measured = table.bootstraps.get(&offer.name).copied();
+            measured.unwrap_or_else(|| ROTATIONS * slower * ring.seconds(Kind::Rotate, limbs(offer.output_k), limbs(offer.log_modulus)))
+        });
+        Self { ring, slower, base2k: ckks.base2k, keys, matrices, normalised, bootstrap }
     }
 
     fn limbs(&self, bits: u32) -> u32 {
@@ -306,6 +330,9 @@ impl<'a> StepCosts<'a> {
         let of = |kind, limbs, key| self.ring.seconds(kind, limbs, key);
         let seconds = match &step.op {
             Op::Input(_) => of(Kind::Input, to, 0),
+            Op::Carried(_) => 0.0,
+            // Measured in its own ring, and not interpolated.
+            Op::Bootstrap(_) => return self.bootstrap,
             Op::Add(..) | Op::Sub(..) => of(Kind::Add, to, 0),
             Op::AddConst(..) => of(Kind::AddConst, to, 0),
             Op::AddPlain(..) => of(Kind::AddPlain, to, 0),
@@ -390,14 +417,14 @@ pub struct Prediction {
 
 /// Seconds of each step of `plan` on one thread alone.
 pub fn step_seconds(plan: &Plan, table: &CostTable) -> Vec<f64> {
-    let costs = StepCosts::new(table, &plan.ckks, &plan.keys, &plan.matrices, &plan.steps);
+    let costs = StepCosts::new(table, &plan.ckks, &plan.keys, &plan.matrices, &plan.steps, plan.bootstrap.as_ref());
     (0..plan.steps.len()).map(|index| costs.step(&plan.steps, index, plan.geometry.lanes)).collect()
 }
 
 /// Predicts an update of `plan` on `threads` threads (0 for all of the table's machine).
 pub fn predict(plan: &Plan, table: &CostTable, threads: usize) -> Prediction {
     let threads = if threads == 0 { table.machine.threads } else { threads };
-    let costs = StepCosts::new(table, &plan.ckks, &plan.keys, &plan.matrices, &plan.steps);
+    let costs = StepCosts::new(table, &plan.ckks, &plan.keys, &plan.matrices, &plan.steps, plan.bootstrap.as_ref());
     let seconds = step_seconds(plan, table);
     let crowded = costs.ring.crowded;
     let slowdown = |busy: usize| 1.0 + (crowded - 1.0) * (busy - 1) as f64 / (table.machine.threads.max(2) - 1) as f64;
@@ -433,6 +460,10 @@ pub fn predict(plan: &Plan, table: &CostTable, threads: usize) -> Prediction {
     let shapes = plan.keys.relinearisation.iter().chain(plan.keys.rotations.iter().map(|key| &key.shape));
     let key = |shape: &crate::KeyShape| costs.slower * costs.ring.seconds(Kind::Key, shape.dnum * costs.limbs(shape.log_modulus()), 0);
     total.key_seconds = together(shapes.map(key).collect());
+    let updates = f64::from(plan.updates());
+    for seconds in [&mut total.server_seconds, &mut total.client_seconds, &mut total.work_seconds] {
+        *seconds /= updates;
+    }
     total.seconds_per_update = total.server_seconds + total.client_seconds;
     total.memory = memory.finish();
     total.peak_bytes = total.memory.peak();

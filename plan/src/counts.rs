@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{KeyShape, Machine, Op, Plan, Step, Wires, drive};
 
-/// Counts of one update. Bytes are those of ciphertext and key data as they cross: a fresh ciphertext or key is sent
+/// Counts of one update; where a plan makes several, their average, rounded up. Bytes are those of ciphertext and key data as they cross: a fresh ciphertext or key is sent
 /// with the seed of its uniform half instead of the half itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
@@ -45,16 +45,19 @@ pub fn counts(plan: &Plan) -> Counts {
         Err(never) => match never {},
     }
     let seen = counter.total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    total.multiplications = seen.multiplications;
-    total.plaintext_multiplications = seen.plaintext_multiplications;
-    total.rotations = seen.rotations;
-    total.relinearisations = seen.relinearisations;
+    let per_update = |total: u64| total.div_ceil(u64::from(plan.updates()));
+    total.multiplications = per_update(seen.multiplications);
+    total.plaintext_multiplications = per_update(seen.plaintext_multiplications);
+    total.rotations = per_update(seen.rotations);
+    total.relinearisations = per_update(seen.relinearisations);
+    total.bootstraps_per_update = per_update(seen.bootstraps_per_update);
     total.rotation_keys = plan.keys.rotations.len() as u64;
     let shapes = plan.keys.relinearisation.iter().chain(plan.keys.rotations.iter().map(|r| &r.shape));
-    total.key_bytes = shapes.map(|shape| key_bytes(plan, shape)).sum();
-    total.bytes_to_server_per_update = plan.inputs.iter().map(|i| half_bytes(plan, i.wire.k)).sum();
-    total.bytes_to_client_per_update = plan.outputs.iter().map(|o| 2 * half_bytes(plan, plan.steps[o.wire.index()].wire.k)).sum();
-    total.refreshes_per_update = plan.outputs.len() as u64;
+    total.key_bytes = shapes.map(|shape| key_bytes(plan, shape)).sum::<u64>() + plan.bootstrap.as_ref().map_or(0, |b| b.key_bytes);
+    total.bytes_to_server_per_update = per_update(plan.inputs.iter().map(|i| half_bytes(plan, i.wire.k)).sum());
+    let brought = plan.outputs.iter().map(|o| 2 * half_bytes(plan, plan.steps[o.wire.index()].wire.k));
+    total.bytes_to_client_per_update = per_update(brought.sum());
+    total.refreshes_per_update = per_update(plan.outputs.len() as u64);
     if plan.training.is_none() {
         total.refreshes_per_update =
             plan.outputs.iter().filter(|o| o.contents.iter().any(|c| matches!(c.tensor, crate::Target::Value { .. }))).count() as u64;
@@ -87,7 +90,15 @@ impl Machine for Counter<'_> {
     fn step(&self, _index: usize, step: &Step, _operands: &[&()]) -> Result<(), Self::Error> {
         let mut total = self.total.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match &step.op {
-            Op::Input(_) | Op::Add(..) | Op::Sub(..) | Op::AddConst(..) | Op::AddPlain(..) | Op::Halve { .. } | Op::Narrow(_) => {}
+            Op::Input(_)
+            | Op::Carried(_)
+            | Op::Add(..)
+            | Op::Sub(..)
+            | Op::AddConst(..)
+            | Op::AddPlain(..)
+            | Op::Halve { .. }
+            | Op::Narrow(_) => {}
+            Op::Bootstrap(_) => total.bootstraps_per_update += 1,
             Op::MulConst { .. } | Op::MulPlain(..) => total.plaintext_multiplications += 1,
             Op::Dot(pairs) => {
                 total.multiplications += pairs.len() as u64;

@@ -41,6 +41,9 @@ impl<W> Wires<W> {
         for output in &plan.outputs {
             uses[output.wire.index()] += 1;
         }
+        for (_, wire) in plan.rounds.iter().flat_map(|round| &round.saves) {
+            uses[wire.index()] += 1;
+        }
         let slots = uses.into_iter().map(|n| Slot { value: Mutex::new(None), uses: n.into() });
         Self { slots: slots.collect() }
     }
@@ -50,7 +53,7 @@ impl<W> Wires<W> {
         self.slots[index].value.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    /// Says that one use of a wire is over (a step that ran, an output that left).
+    /// Says that one use of a wire is over (a step that ran, an output that left, a ciphertext that was saved).
     pub fn release(&self, index: usize) {
         let slot = &self.slots[index];
         if slot.uses.fetch_sub(1, std::sync::atomic::Ordering::AcqRel) == 1 {

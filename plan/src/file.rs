@@ -86,9 +86,10 @@ pub fn read(text: &[u8]) -> Result<Plan, PlanFileError> {
     Ok(file.plan)
 }
 
-/// A short hash of what keys and ciphertexts depend on: parameters, grid and key manifest. Data of another fingerprint is refused.
+/// A short hash of what keys and ciphertexts depend on: parameters, grid, key manifest, bootstrap and carried ciphertexts. Data of another fingerprint is refused.
 pub fn fingerprint(plan: &Plan) -> u64 {
-    let text = serde_json::to_string(&(&plan.ckks, &plan.geometry, &plan.keys)).expect("parameters have only string keys");
+    let text = serde_json::to_string(&(&plan.ckks, &plan.geometry, &plan.keys, &plan.bootstrap, &plan.carried))
+        .expect("parameters have only string keys");
     // FNV-1a: the fingerprint tells plans apart, it is no protection against a forger.
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -78,6 +78,7 @@ fn node_extent(plan: &Plan, op: &ClearOp, batch: usize, exchanged: bool, of: &dy
         ClearOp::Select(c, a, b) => broadcast(broadcast(of(c), of(a))?, of(b))?,
         ClearOp::Affine { x, factor, offset } if factor.is_finite() && offset.is_finite() => of(x),
         ClearOp::Clip { x, low, high } if low <= high => of(x),
+        ClearOp::Due { update, .. } => of(update),
         ClearOp::Affine { .. } | ClearOp::Clip { .. } => return refuse("its constants"),
         ClearOp::Map(_, x) | ClearOp::Derivative(_, x) | ClearOp::ArgMax(x) => of(x),
         ClearOp::Chebyshev { x, centre, half, coefficients } => {

@@ -4,6 +4,7 @@
 //! The checker ([`check`]), the counts ([`counts`]), the clear-text oracle ([`oracle`]) and the encrypted executors are
 //! all a [`Machine`] under the one loop of [`drive()`].
 
+pub mod bootstrap;
 pub mod check;
 pub mod clear;
 pub mod cost;
@@ -25,13 +26,14 @@ mod step;
 mod tensor;
 mod train;
 
+pub use bootstrap::Bootstrap;
 pub use clear::{ClearId, ClearNode, ClearOp, ClearProgram, Function, UPDATE};
 pub use drive::{Machine, Wires, drive};
 pub use file::{PlanFileError, VERSION, fingerprint, read, write};
 pub use layout::{Geometry, Lanes, Layout};
 pub use plan::{
-    Ckks, Content, Decision, DecisionKind, Input, InputId, KeyManifest, KeyShape, Matrix, MatrixId, Output, OutputId, Plain, PlainId,
-    PlainPattern, Plan, RotationKey, Round, State, StateInit, Target,
+    Carried, CarriedId, Ckks, Content, Decision, DecisionKind, Input, InputId, KeyManifest, KeyShape, Matrix, MatrixId, Output, OutputId,
+    Plain, PlainId, PlainPart, PlainPattern, Plan, RotationKey, Round, State, StateInit, Target,
 };
 pub use print::print;
 pub use span::Span;

@@ -107,7 +107,9 @@ impl<'a> Model<'a> {
         for plain in &plan.plains {
             let period = match &plain.pattern {
                 PlainPattern::Lane { .. } | PlainPattern::Public { .. } => plan.geometry.slots(),
+                PlainPattern::Parts { .. } => plan.geometry.slots(),
                 PlainPattern::Neurons { values } => values.len() * plan.geometry.lanes,
+                PlainPattern::Lanes { values } => values.len(),
             };
             plaintexts += u64::from(limbs(plain.scale + 2)) * 16 * period as u64;
         }
@@ -189,7 +191,15 @@ fn scratch(plan: &Plan, ring: &RingCosts) -> u64 {
     let by_step = plan.steps.iter().map(|step| {
         let k = step.op.operands().iter().map(|w| plan.steps[w.index()].wire.k).max().unwrap_or(0).max(step.wire.k);
         match &step.op {
-            Op::Input(_) | Op::Add(..) | Op::Sub(..) | Op::AddConst(..) | Op::AddPlain(..) | Op::Halve { .. } | Op::Narrow(_) => 0.0,
+            Op::Input(_)
+            | Op::Carried(_)
+            | Op::Bootstrap(_)
+            | Op::Add(..)
+            | Op::Sub(..)
+            | Op::AddConst(..)
+            | Op::AddPlain(..)
+            | Op::Halve { .. }
+            | Op::Narrow(_) => 0.0,
             Op::MulConst { .. } => of(Kind::MulConst, k, 0),
             Op::MulPlain(..) => of(Kind::MulPlain, k, 0),
             Op::Dot(pairs) => {

@@ -6,6 +6,7 @@
 //! Approximate Numbers" (ASIACRYPT 2017), sections 3.4 and 4, for a ternary secret of density 2/3 and a modulus of bits.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -14,10 +15,12 @@ use serde::Serialize;
 use crate::clear::{ClearError, Sources};
 use crate::init::{normal, uniform};
 use crate::oracle::{self, MissingPublic, Oracle, Slots};
-use crate::{ActionSpec, ClearId, ClearOp, Machine, Op, Plan, Step, Target, Tensor, Tensors, UPDATE, Wires, drive};
+use crate::{ActionSpec, Carried, ClearId, ClearOp, Machine, Op, Plan, Step, Target, Tensor, Tensors, UPDATE, Wires, drive};
 
 /// Standard deviation of the error of a fresh ciphertext, per coefficient.
 const FRESH: f64 = 3.2;
+/// Deviations that the largest error of a whole ciphertext of slots is away from zero.
+const PROMISED: f64 = 4.5;
 /// Draws of the noise whose largest error counts: a single draw of one number may be small by chance.
 const DRAWS: u64 = 4;
 /// Slots of all steps beyond which two draws must do.
@@ -141,6 +144,7 @@ fn update(plan: &Plan, data: &Data, seed: Option<u64>, threads: usize) -> Result
     let mut values: BTreeMap<Target, Tensor> = BTreeMap::new();
     let mut inputs: BTreeMap<u32, Slots> = BTreeMap::new();
     let wires = Wires::new(plan);
+    let mut carried: Vec<Arc<Slots>> = plan.carried.iter().map(|carried| Arc::new(resting(plan, carried, &data.states))).collect();
     for round in &plan.rounds {
         let contents = |id: &crate::InputId| &plan.inputs[id.0 as usize].contents;
         let wanted: Vec<ClearId> = round.inputs.iter().flat_map(|id| contents(id).iter().map(|c| c.tensor)).collect();
@@ -148,21 +152,27 @@ fn update(plan: &Plan, data: &Data, seed: Option<u64>, threads: usize) -> Result
         for id in &round.inputs {
             inputs.insert(id.0, oracle::pack(plan, contents(id), |tensor| &known[tensor]));
         }
-        let noisy = Noisy { plan, oracle: Oracle::new(plan, &inputs, &data.public)?, public: &data.public, seed };
+        let oracle = Oracle::new(plan, &inputs, &data.public)?.with_carried(&carried, u64::from(round.update));
+        let noisy = Noisy { plan, oracle, public: &data.public, seed, update: u64::from(round.update) };
         match drive(&noisy, plan, round.steps, &wires, threads) {
             Ok(()) => {}
             Err(never) => match never {},
         }
+        let held = |wire: crate::WireId| wires.get(wire.index()).expect("what leaves the plan is held until it is released");
+        let saved: Vec<_> = round.saves.iter().map(|(id, wire)| (id.0 as usize, held(*wire))).collect();
+        saved.into_iter().for_each(|(index, slots)| carried[index] = slots);
         for id in &round.outputs {
             let output = &plan.outputs[id.0 as usize];
-            let slots = wires.get(output.wire.index()).expect("an output's wire is held until it is released");
-            oracle::unpack(plan, &output.contents, &slots, &mut values);
+            oracle::unpack(plan, &output.contents, &held(output.wire), &mut values);
         }
         for (target, value) in &values {
             if let Target::Value { id, .. } = target {
                 decrypted.insert(*id, value.clone());
             }
         }
+    }
+    for (carried, slots) in plan.carried.iter().zip(&carried) {
+        oracle::unpack(plan, &carried.contents, slots, &mut values);
     }
     let mut named = Tensors::new();
     for (target, mut value) in values {
@@ -179,12 +189,26 @@ fn update(plan: &Plan, data: &Data, seed: Option<u64>, threads: usize) -> Result
     Ok(named)
 }
 
+/// A carried ciphertext's slots as a run starts them.
+fn resting(plan: &Plan, carried: &Carried, states: &Tensors) -> Slots {
+    let mut slots = vec![0.0; plan.geometry.slots()];
+    for content in &carried.contents {
+        if let Target::State(name) | Target::Rated { name, .. } = &content.tensor
+            && let Some(value) = states.get(name)
+        {
+            content.layout.pack(&plan.geometry, value, 1.0 / content.factor, &mut slots);
+        }
+    }
+    slots
+}
+
 /// The oracle, with noise.
 struct Noisy<'a> {
     plan: &'a Plan,
     oracle: Oracle<'a>,
     public: &'a Tensors,
     seed: Option<u64>,
+    update: u64,
 }
 
 impl Machine for Noisy<'_> {
@@ -211,7 +235,12 @@ impl Noisy<'_> {
         let mut white = |slots: &mut Slots, deviation: f64| slots.iter_mut().for_each(|v| *v += deviation * bell(rng));
         match &step.op {
             Op::Input(_) => white(slots, unit * FRESH * libm::sqrt(n / 2.0)),
-            Op::Add(..) | Op::Sub(..) | Op::Halve { .. } | Op::Narrow(_) => {}
+            // The error of an approximate modular reduction, at the bits that the offer promises for every slot.
+            Op::Bootstrap(_) => {
+                let bits = self.plan.bootstrap.as_ref().map_or(0, |offer| offer.precision);
+                white(slots, libm::exp2(-f64::from(bits)) / PROMISED);
+            }
+            Op::Carried(_) | Op::Add(..) | Op::Sub(..) | Op::Halve { .. } | Op::Narrow(_) => {}
             Op::AddConst(_, c) => {
                 let error = rounded(*c, step.wire.scale) - c;
                 slots.iter_mut().for_each(|v| *v += error);
@@ -245,7 +274,7 @@ impl Noisy<'_> {
 
     /// What encoding a plaintext at `2^scale` changes, over one period: it has no more coefficients than it needs.
     fn encoding(&self, id: u32, scale: u32, rng: &mut ChaCha20Rng) -> Slots {
-        let Ok(slots) = oracle::plain_slots(self.plan, &self.plan.plains[id as usize], self.public) else { return vec![0.0] };
+        let Ok(slots) = oracle::plain_slots(self.plan, &self.plan.plains[id as usize], self.public, self.update) else { return vec![0.0] };
         let mut period = slots.as_slice();
         while period.len() > 8 && period[..period.len() / 2] == period[period.len() / 2..] {
             period = &period[..period.len() / 2];

@@ -1,6 +1,6 @@
 //! The clear-text oracle: the plan executed on plain slots, through the same loop as the encrypted executors.
 
-use crate::{Content, Geometry, Machine, Matrix, Op, Plain, PlainPattern, Plan, Step, Target, Tensor, Tensors};
+use crate::{Content, Geometry, Machine, Matrix, Op, Plain, PlainPart, PlainPattern, Plan, Step, Target, Tensor, Tensors};
 
 /// Slots of a clear-text wire.
 pub type Slots = Vec<f64>;
@@ -10,6 +10,7 @@ pub type Slots = Vec<f64>;
 pub struct Oracle<'a> {
     plan: &'a Plan,
     inputs: &'a std::collections::BTreeMap<u32, Slots>,
+    carried: &'a [std::sync::Arc<Slots>],
     plains: Vec<Slots>,
     matrices: Vec<&'a Tensor>,
 }
@@ -25,9 +26,22 @@ impl<'a> Oracle<'a> {
     /// # Errors
     /// [`MissingPublic`].
     pub fn new(plan: &'a Plan, inputs: &'a std::collections::BTreeMap<u32, Slots>, public: &'a Tensors) -> Result<Self, MissingPublic> {
-        let plains = plan.plains.iter().map(|p| plain_slots(plan, p, public)).collect::<Result<_, _>>()?;
+        let plains = plan.plains.iter().map(|p| plain_slots(plan, p, public, 0)).collect::<Result<_, _>>()?;
         let matrices = plan.matrices.iter().map(|m| public_array(plan, &m.name, public)).collect::<Result<_, _>>()?;
-        Ok(Self { plan, inputs, plains, matrices })
+        Ok(Self { plan, inputs, carried: &[], plains, matrices })
+    }
+
+    /// The same, with the carried ciphertexts' slots, in the order of the plan, and at an update other than the first.
+    #[must_use]
+    pub fn with_carried(mut self, carried: &'a [std::sync::Arc<Slots>], update: u64) -> Self {
+        for (plain, slots) in self.plan.plains.iter().zip(&mut self.plains) {
+            if plain.changes()
+                && let Ok(now) = plain_slots(self.plan, plain, &Tensors::new(), update)
+            {
+                *slots = now;
+            }
+        }
+        Self { carried, ..self }
     }
 }
 
@@ -64,7 +78,8 @@ impl Machine for Oracle<'_> {
                 let index = m.0 as usize;
                 apply(&self.plan.geometry, &self.plan.matrices[index], self.matrices[index], operands[0])
             }
-            Op::Narrow(_) => operands[0].clone(),
+            Op::Narrow(_) | Op::Bootstrap(_) => operands[0].clone(),
+            Op::Carried(id) => self.carried.get(id.0 as usize).map_or_else(|| vec![0.0; slots], |slots| (**slots).clone()),
         })
     }
 }
@@ -106,11 +121,11 @@ pub fn public_array<'a>(plan: &Plan, name: &str, public: &'a Tensors) -> Result<
     public.get(name).filter(|t| t.shape == *shape && t.data.iter().all(|v| v.is_finite())).ok_or_else(missing)
 }
 
-/// Slots of a plaintext vector.
+/// Slots of a plaintext vector at an update, counted from 0.
 ///
 /// # Errors
 /// [`MissingPublic`].
-pub fn plain_slots(plan: &Plan, plain: &Plain, public: &Tensors) -> Result<Slots, MissingPublic> {
+pub fn plain_slots(plan: &Plan, plain: &Plain, public: &Tensors, update: u64) -> Result<Slots, MissingPublic> {
     let grid = &plan.geometry;
     let mut slots = vec![0.0; grid.slots()];
     match &plain.pattern {
@@ -118,6 +133,18 @@ pub fn plain_slots(plan: &Plan, plain: &Plain, public: &Tensors) -> Result<Slots
         PlainPattern::Neurons { values } => {
             for (i, chunk) in slots.chunks_mut(grid.lanes).enumerate() {
                 chunk.fill(values[i % values.len()]);
+            }
+        }
+        PlainPattern::Lanes { values } => {
+            for chunk in slots.chunks_mut(grid.lanes) {
+                chunk.iter_mut().zip(values.iter().cycle()).for_each(|(slot, value)| *slot = *value);
+            }
+        }
+        PlainPattern::Parts { parts, by } => {
+            let by = by.map_or(1.0, |by| plan.client.at_update(by, update));
+            for PlainPart { layout, shape, value } in parts {
+                let ones = Tensor { shape: shape.clone(), data: vec![1.0; shape.iter().product()] };
+                layout.pack(grid, &ones, by * value, &mut slots);
             }
         }
         PlainPattern::Public { name, layout, factor } => layout.pack(grid, public_array(plan, name, public)?, *factor, &mut slots),

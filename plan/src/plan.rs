@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClearId, ClearProgram, Geometry, Layout, Span, Step, Training, Wire, WireId};
+use crate::{Bootstrap, ClearId, ClearProgram, Geometry, Layout, Span, Step, Training, Wire, WireId};
 
 /// Index of an [`Input`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -17,7 +17,11 @@ pub struct PlainId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MatrixId(pub u32);
 
-/// One update (or one evaluation), and how it is repeated.
+/// Index of a [`Carried`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CarriedId(pub u32);
+
+/// One update (or one evaluation), or a period of several updates, and how it is repeated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// What the program calls itself: the algorithm, or `serve`.
@@ -48,7 +52,13 @@ pub struct Plan {
     pub periods: Vec<(String, u32)>,
     /// Public arrays that the server needs (weights of a public policy), with their shapes.
     pub public: Vec<(String, Vec<usize>)>,
-    /// Keys that the server needs.
+    /// Ciphertexts of states that the server keeps from update to update.
+    #[serde(default)]
+    pub carried: Vec<Carried>,
+    /// How the server refreshes ciphertexts, where it does.
+    #[serde(default)]
+    pub bootstrap: Option<Bootstrap>,
+    /// Keys that the server needs, besides those of the bootstrap.
     pub keys: KeyManifest,
     /// The training run, where there is one.
     pub training: Option<Training>,
@@ -108,6 +118,17 @@ impl DecisionKind {
 }
 
 impl Plan {
+    /// How many updates the rounds make before they start over.
+    pub fn updates(&self) -> u32 {
+        self.rounds.last().map_or(1, |round| round.update + 1)
+    }
+
+    /// The rounds of an update of the period.
+    pub fn rounds_of(&self, update: u32) -> std::ops::Range<usize> {
+        let before = |limit: u32| self.rounds.partition_point(|round| round.update < limit);
+        before(update)..before(update.saturating_add(1))
+    }
+
     /// Whether a state takes its new value at `update`, counted from 0.
     pub fn is_due(&self, state: &str, update: u64) -> bool {
         let period = self.periods.iter().find(|(name, _)| name == state).map_or(1, |(_, period)| *period);
@@ -152,6 +173,20 @@ pub struct Output {
     pub wire: WireId,
     /// What it holds.
     pub contents: Vec<Content<Target>>,
+}
+
+/// A ciphertext of states that stays with the server: the client makes it once, at `wire`, and may fetch it after any
+/// update, narrowed to `fetch`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Carried {
+    /// For people.
+    pub label: String,
+    /// The states it holds, each `factor` times its slots; the parts do not overlap.
+    pub contents: Vec<Content<Target>>,
+    /// Scale and width as a period begins.
+    pub wire: Wire,
+    /// Scale and width as the client gets it.
+    pub fetch: Wire,
 }
 
 /// A tensor in a ciphertext: the slots hold `factor` times an input, and an output is `factor` times the slots.
@@ -202,6 +237,13 @@ pub struct Plain {
     pub scale: u32,
 }
 
+impl Plain {
+    /// Whether it changes from update to update.
+    pub fn changes(&self) -> bool {
+        matches!(self.pattern, PlainPattern::Parts { by: Some(_), .. })
+    }
+}
+
 /// Slots of a plaintext vector.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum PlainPattern {
@@ -217,6 +259,19 @@ pub enum PlainPattern {
         /// One value per neuron of a period.
         values: Vec<f64>,
     },
+    /// `values[b mod values.len()]` in lane b, every neuron.
+    Lanes {
+        /// One value per lane of a period.
+        values: Vec<f64>,
+    },
+    /// Constants where tensors stand: each part's value in the slots of its layout, 0 elsewhere.
+    Parts {
+        /// The constants.
+        parts: Vec<PlainPart>,
+        /// A number that they are multiplied by and that changes from update to update: a node of the client's program
+        /// that depends on the number of the update alone, so that the server knows it too.
+        by: Option<ClearId>,
+    },
     /// `factor` times a public array, in a layout.
     Public {
         /// Its name.
@@ -226,6 +281,17 @@ pub enum PlainPattern {
         /// The factor.
         factor: f64,
     },
+}
+
+/// A constant where a tensor stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlainPart {
+    /// Where the tensor stands.
+    pub layout: Layout,
+    /// The tensor's shape; its padding stays zero.
+    pub shape: Vec<usize>,
+    /// The constant.
+    pub value: f64,
 }
 
 /// A public matrix applied along the neuron axis. With `rows < cols` (padded) what comes out are partial sums, and
@@ -268,6 +334,12 @@ pub struct Round {
     pub steps: (u32, u32),
     /// What the server sends back.
     pub outputs: Vec<OutputId>,
+    /// Which update of the period it belongs to, from 0.
+    #[serde(default)]
+    pub update: u32,
+    /// Wires that the server then keeps as its carried ciphertexts, in the last round of an update.
+    #[serde(default)]
+    pub saves: Vec<(CarriedId, WireId)>,
 }
 
 /// A carried value.

@@ -44,12 +44,25 @@ fn write_plan(plan: &Plan, out: &mut String) -> std::fmt::Result {
         let pattern = match &plain.pattern {
             PlainPattern::Lane { lane, value } => format!("{value} in lane {lane}"),
             PlainPattern::Neurons { values } => format!("neurons {values:?}"),
+            PlainPattern::Lanes { values } => format!("lanes {values:?}"),
+            PlainPattern::Parts { parts, by } => {
+                let by = by.map_or(String::new(), |by| format!("c{} * ", by.0));
+                join(parts.iter().map(|p| format!("{by}{} {:?} {}", p.value, p.shape, layout(&p.layout))))
+            }
             PlainPattern::Public { name, layout: l, factor } => format!("{}{name} {}", times(*factor), layout(l)),
         };
         writeln!(out, "plain p{index} scale={}: {pattern}", plain.scale)?;
     }
     for (index, m) in plan.matrices.iter().enumerate() {
         writeln!(out, "matrix m{index} = {}{} {}x{} baby={} scale={}", times(m.factor), m.name, m.rows, m.cols, m.baby, m.scale)?;
+    }
+    for (index, carried) in plan.carried.iter().enumerate() {
+        let parts = carried.contents.iter().map(|c| format!("{} = {}{}", target(&c.tensor), times(c.factor), layout(&c.layout)));
+        let (wire, fetch) = (carried.wire, carried.fetch);
+        writeln!(out, "carried s{index} \"{}\" k={} scale={} fetch k={}: {}", carried.label, wire.k, wire.scale, fetch.k, join(parts))?;
+    }
+    if let Some(b) = &plan.bootstrap {
+        writeln!(out, "bootstrap {} scale={} k={} to k={}", b.name, b.scale, b.input_k, b.output_k)?;
     }
     for key in &plan.keys.relinearisation {
         writeln!(out, "key relinearisation k={} digits={}x{} aux={}", key.k, key.dnum, key.digit, key.aux)?;
@@ -59,7 +72,8 @@ fn write_plan(plan: &Plan, out: &mut String) -> std::fmt::Result {
     }
     for (number, round) in plan.rounds.iter().enumerate() {
         let up: u64 = round.inputs.iter().map(|i| half_bytes(plan, plan.inputs[i.0 as usize].wire.k)).sum();
-        writeln!(out, "round {number}: client sends {up} bytes: {}", join(round.inputs.iter().map(|i| format!("i{}", i.0))))?;
+        let update = if plan.updates() > 1 { format!(" of update {}", round.update) } else { String::new() };
+        writeln!(out, "round {number}{update}: client sends {up} bytes: {}", join(round.inputs.iter().map(|i| format!("i{}", i.0))))?;
         for (index, step) in plan.steps.iter().enumerate().take(round.steps.1 as usize).skip(round.steps.0 as usize) {
             writeln!(out, "  w{index} = {} : k={} scale={}", operation(step), step.wire.k, step.wire.scale)?;
         }
@@ -68,6 +82,9 @@ fn write_plan(plan: &Plan, out: &mut String) -> std::fmt::Result {
             let parts = output.contents.iter().map(|c| format!("{} = {}{}", target(&c.tensor), times(c.factor), layout(&c.layout)));
             let down = 2 * half_bytes(plan, plan.steps[output.wire.index()].wire.k);
             writeln!(out, "  client receives w{} \"{}\", {down} bytes: {}", output.wire.0, output.label, join(parts))?;
+        }
+        for (id, wire) in &round.saves {
+            writeln!(out, "  server keeps w{} as s{}", wire.0, id.0)?;
         }
     }
     if let Some(training) = &plan.training {
@@ -95,6 +112,8 @@ fn operation(step: &Step) -> String {
         Op::Rotate { a, by } => format!("rotate w{} {by}", a.0),
         Op::Linear(a, m) => format!("linear w{} m{}", a.0, m.0),
         Op::Narrow(a) => format!("narrow w{}", a.0),
+        Op::Carried(id) => format!("carried s{}", id.0),
+        Op::Bootstrap(a) => format!("bootstrap w{}", a.0),
     }
 }
 

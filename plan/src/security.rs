@@ -29,6 +29,19 @@ pub fn max_log_modulus(log_n: u32, bits: u32) -> Option<u32> {
     (bound > 0).then_some(bound)
 }
 
+/// Largest log2 of the modulus for a ternary secret of that Hamming weight at 128 bits: estimates of the primal hybrid attack
+/// of eprint 2026/279, from the tables of `sparse-key-estimate` (github.com/jdumezy/sparse-key-estimate, aa2c40d), or `None`
+/// outside them.
+pub fn max_log_modulus_of_weight(log_n: u32, hamming_weight: u32) -> Option<u32> {
+    match (log_n, hamming_weight) {
+        (15, 1024) => Some(851),
+        (15, 32) => Some(162),
+        (16, 1024) => Some(1707),
+        (16, 32) => Some(345),
+        _ => None,
+    }
+}
+
 /// The key with the fewest digits that switches ciphertexts of `k` bits under a modulus of at most `bound` bits, in limbs
 /// of `base2k` bits. The guard bits exceed a digit, so that what the switch adds stays below the rounding of its result.
 /// `None` if no key fits.

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{InputId, MatrixId, PlainId, Span};
+use crate::{CarriedId, InputId, MatrixId, PlainId, Span};
 
 /// Index of a step and of the ciphertext it makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -87,6 +87,10 @@ pub enum Op {
     Linear(WireId, MatrixId),
     /// The same value at a narrower modulus, so that what follows costs less.
     Narrow(WireId),
+    /// A carried ciphertext, as the server saved it last.
+    Carried(CarriedId),
+    /// The same value at the width that the plan's bootstrap gives; the operand has at least the width that it takes.
+    Bootstrap(WireId),
 }
 
 impl Op {
@@ -105,13 +109,15 @@ impl Op {
             Op::Rotate { .. } => "rotate",
             Op::Linear(..) => "linear",
             Op::Narrow(_) => "narrow",
+            Op::Carried(_) => "carried",
+            Op::Bootstrap(_) => "bootstrap",
         }
     }
 
     /// The operands, in order.
     pub fn operands(&self) -> Vec<WireId> {
         match self {
-            Op::Input(_) => Vec::new(),
+            Op::Input(_) | Op::Carried(_) => Vec::new(),
             Op::Add(a, b) | Op::Sub(a, b) => vec![*a, *b],
             Op::AddConst(a, _)
             | Op::AddPlain(a, _)
@@ -120,8 +126,29 @@ impl Op {
             | Op::Halve { a, .. }
             | Op::Rotate { a, .. }
             | Op::Linear(a, _)
-            | Op::Narrow(a) => vec![*a],
+            | Op::Narrow(a)
+            | Op::Bootstrap(a) => vec![*a],
             Op::Dot(pairs) => pairs.iter().flat_map(|&(a, b)| [a, b]).collect(),
+        }
+    }
+
+    /// The same operation on other operands.
+    #[must_use]
+    pub fn map_operands(&self, mut f: impl FnMut(WireId) -> WireId) -> Op {
+        match self {
+            Op::Input(_) | Op::Carried(_) => self.clone(),
+            Op::Add(a, b) => Op::Add(f(*a), f(*b)),
+            Op::Sub(a, b) => Op::Sub(f(*a), f(*b)),
+            Op::AddConst(a, c) => Op::AddConst(f(*a), *c),
+            Op::AddPlain(a, p) => Op::AddPlain(f(*a), *p),
+            Op::MulConst { a, c, bits } => Op::MulConst { a: f(*a), c: *c, bits: *bits },
+            Op::MulPlain(a, p) => Op::MulPlain(f(*a), *p),
+            Op::Halve { a, bits } => Op::Halve { a: f(*a), bits: *bits },
+            Op::Dot(pairs) => Op::Dot(pairs.iter().map(|&(a, b)| (f(a), f(b))).collect()),
+            Op::Rotate { a, by } => Op::Rotate { a: f(*a), by: *by },
+            Op::Linear(a, m) => Op::Linear(f(*a), *m),
+            Op::Narrow(a) => Op::Narrow(f(*a)),
+            Op::Bootstrap(a) => Op::Bootstrap(f(*a)),
         }
     }
 }

@@ -45,6 +45,8 @@ fn plan(collect: Collect) -> Plan {
         .map(|(name, init)| State { name: name.to_owned(), shape: vec![2, 4], init, span: Span::default() })
         .to_vec(),
         public: Vec::new(),
+        carried: Vec::new(),
+        bootstrap: None,
         keys: KeyManifest::default(),
         periods: Vec::new(),
         training: Some(Training {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::ValueEnum;
+use hecc_compiler::passes::{Level, PassName};
 use hecc_plan::cost::{self, Prediction};
 use hecc_plan::counts::{Counts, counts};
 use serde::Serialize;
@@ -34,6 +35,12 @@ pub struct Args {
     /// Threads to predict for; 0 for all of the table's machine
     #[arg(long, default_value_t = 0)]
     threads: usize,
+    /// How hard to try, from 0 to 3
+    #[arg(short = 'O', value_name = "LEVEL", default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=3))]
+    level: u8,
+    /// Leave a pass out, to see what it is worth; may be given more than once
+    #[arg(long, value_name = "PASS")]
+    without: Vec<PassName>,
     /// Refuse a plan that is predicted to take more memory at its peak, both parties
     #[arg(long, value_name = "GIB")]
     memory: Option<f64>,
@@ -137,7 +144,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let table = costs::table(args.costs.as_deref())?;
     // A plan is the same on every machine, unless it is asked for by name that it suit one.
     let own = args.costs.is_some().then(|| Arc::new(table.clone().into_owned()));
-    let compiled = compile::compile_with(&args.file, &source, &Options { costs: own, ..Options::default() })?;
+    let options = Options { costs: own, level: Level::new(args.level), without: args.without.clone(), ..Options::default() };
+    let compiled = compile::compile_with(&args.file, &source, &options)?;
     if let Some(gib) = args.memory {
         let limit = (gib * f64::from(1 << 30)).max(0.0) as u64;
         cost::predict(&compiled.plan, &table, args.threads).memory.within(limit)?;

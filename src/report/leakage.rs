@@ -96,6 +96,19 @@ fn client(plan: &Plan) -> Vec<String> {
         .collect();
     values.dedup();
     points.extend(values);
+    for carried in &plan.carried {
+        let names = carried.contents.iter().filter_map(|content| match &content.tensor {
+            Target::State(name) | Target::Rated { name, .. } => Some(name.as_str()),
+            Target::Value { .. } | Target::Result { .. } => None,
+        });
+        let mut names: Vec<&str> = names.collect();
+        names.sort_unstable();
+        names.dedup();
+        points.push(format!(
+            "whenever it fetches them, the values of {}, which the server keeps encrypted between updates",
+            names.join(", ")
+        ));
+    }
     if let Some(training) = &plan.training {
         let released: Vec<&str> = training.release.iter().map(|(state, _)| state.as_str()).collect();
         if !released.is_empty() {

@@ -125,7 +125,15 @@ impl<'a> Report<'a> {
 /// Bits that a step spends.
 fn spent(plan: &Plan, op: &Op) -> u32 {
     match op {
-        Op::Input(_) | Op::Add(..) | Op::Sub(..) | Op::AddConst(..) | Op::AddPlain(..) | Op::Rotate { .. } | Op::Narrow(_) => 0,
+        Op::Input(_)
+        | Op::Carried(_)
+        | Op::Bootstrap(_)
+        | Op::Add(..)
+        | Op::Sub(..)
+        | Op::AddConst(..)
+        | Op::AddPlain(..)
+        | Op::Rotate { .. }
+        | Op::Narrow(_) => 0,
         Op::MulConst { bits, .. } | Op::Halve { bits, .. } => *bits,
         Op::MulPlain(_, plain) => plan.plains[plain.0 as usize].scale,
         Op::Linear(_, matrix) => plan.matrices[matrix.0 as usize].scale,

@@ -1,12 +1,15 @@
-//! Passes over the tensor graph. Each is one file with one `run`; [`run`] is the pipeline.
-//!
-//! Equality saturation has its place between `hoist` and the second `fold`.
+//! Passes over the tensor graph. Each is one file with one `run`; [`run`] is the pipeline. [`saturate`] comes after them, in
+//! `pipeline.rs`: which of its graphs is best is seen when they are lowered.
 
 pub mod fold;
 pub mod hoist;
+mod name;
 pub mod prune;
 mod rebuild;
+pub mod saturate;
 pub mod share;
+
+pub use name::{Level, NAMES, PassName, Selection, UnknownPass};
 
 use crate::tensor::Graph;
 
@@ -17,31 +20,50 @@ pub struct Facts {
     pub client: Vec<crate::check::hir::ClientOp>,
     /// Whether the action is one-hot.
     pub one_hot: bool,
+    /// Largest error of an approximation.
+    pub tolerance: f64,
+    /// Cap on degrees that no program pins.
+    pub degree_cap: usize,
 }
 
-/// Runs all passes; every graph in between is verified.
+/// Runs all passes.
+///
+/// # Panics
+/// As [`run_some`].
+pub fn run(graph: &Graph, facts: &Facts) -> Graph {
+    run_some(graph, facts, &Selection::default())
+}
+
+/// Runs the passes of a selection; every graph in between is verified.
 ///
 /// # Panics
 /// If a pass made an invalid graph: a bug of the compiler, never of a program.
-pub fn run(graph: &Graph, facts: &Facts) -> Graph {
+pub fn run_some(graph: &Graph, facts: &Facts, selection: &Selection) -> Graph {
     type Pass = fn(&Graph, &Facts) -> Graph;
-    let passes: [(&str, Pass); 9] = [
-        ("fold", fold::run),
-        ("share", share::run),
-        ("fold", fold::run),
+    let passes: [(PassName, Pass); 9] = [
+        (PassName::Share, share::run),
+        (PassName::Fold, fold::run),
         // What no output needs would count as a use, and keep sums together that could be taken apart.
-        ("prune", prune::run),
-        ("hoist", hoist::run),
-        ("fold", fold::run),
-        ("share", share::run),
-        ("fold", fold::run),
-        ("prune", prune::run),
+        (PassName::Prune, prune::run),
+        (PassName::Hoist, hoist::run),
+        (PassName::Fold, fold::run),
+        (PassName::Share, share::run),
+        (PassName::Fold, fold::run),
+        (PassName::Prune, prune::run),
+        (PassName::Share, share::run),
     ];
-    let mut graph = graph.clone();
+    // `stop` and vectors of constants cannot be lowered, and this takes them out.
+    let mut graph = verified(PassName::Fold, fold::run(graph, facts));
     for (name, pass) in passes {
-        graph = pass(&graph, facts);
-        let faults = graph.verify();
-        assert!(faults.is_empty(), "pass {name} broke the graph: {faults:?}");
+        if selection.contains(name) {
+            graph = verified(name, pass(&graph, facts));
+        }
     }
-    share::run(&graph, facts)
+    graph
+}
+
+fn verified(name: PassName, graph: Graph) -> Graph {
+    let faults = graph.verify();
+    assert!(faults.is_empty(), "pass {} broke the graph: {faults:?}", name.as_str());
+    graph
 }

@@ -159,6 +159,8 @@ pub fn run_plan(plan: &Plan, batch: &Tensors, states: &Tensors, tame: bool) -> B
 pub struct Approximated<'a> {
     program: &'a Program,
     fitted: Fitted,
+    /// The number of the update.
+    update: std::cell::Cell<f64>,
 }
 
 /// Polynomials by what they approximate: a fit takes longer than all its evaluations.
@@ -179,7 +181,7 @@ impl Fitted {
 
 impl<'a> Approximated<'a> {
     pub fn new(program: &'a Program) -> Self {
-        Self { program, fitted: Fitted::default() }
+        Self { program, fitted: Fitted::default(), update: UPDATE.into() }
     }
 }
 
@@ -193,7 +195,7 @@ impl Functions for Approximated<'_> {
     }
 
     fn update(&self) -> f64 {
-        UPDATE
+        self.update.get()
     }
 
     fn abs(&self, pins: &Pins, x: f64) -> f64 {
@@ -311,4 +313,83 @@ pub fn compiled_agrees(source: &str, compiled: &Compiled) {
             }
         }
     }
+}
+
+/// Compiles a program whose server trains alone, runs more updates than a period has, each on a batch of its own, and
+/// compares the carried states after every one with the graph's.
+pub fn agrees_alone(source: &str, log_n: u32) -> Compiled {
+    let options = Options { insecure_log_n: Some(log_n), ..Options::default() };
+    let compiled = compile(source, &options).unwrap_or_else(|e| panic!("{}", diagnostics::render(&e, source, "program.rl", false)));
+    let program = check(source).expect("it compiled");
+    let plan = &compiled.plan;
+    let built = build::build(&program, false).expect("it compiled");
+    let functions = Approximated::new(&program);
+    let (_, start) = data(&program, plan, 7);
+    let empty = Tensors::new();
+    let mut saved: Vec<std::sync::Arc<Slots>> = plan.carried.iter().map(|c| std::sync::Arc::new(seal(plan, &c.contents, &start))).collect();
+    let mut expected = start.clone();
+    let mut wires = Wires::new(plan);
+    for number in 0..2 * plan.updates() + 1 {
+        let update = number % plan.updates();
+        if update == 0 {
+            wires = Wires::new(plan);
+        }
+        let (mut batch, _) = data(&program, plan, 100 + u64::from(number));
+        batch.insert("update".into(), Tensor::new(vec![plan.geometry.batch], vec![f64::from(number); plan.geometry.batch]));
+        functions.update.set(f64::from(number));
+        let carried = saved.clone();
+        let (mut known, mut decrypted, mut values) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        for round in &plan.rounds[plan.rounds_of(update)] {
+            let mut slots = BTreeMap::new();
+            for id in &round.inputs {
+                let input = &plan.inputs[id.0 as usize];
+                let wanted: Vec<_> = input.contents.iter().map(|c| c.tensor).collect();
+                let sources = Sources { batch: &batch, states: &empty, decrypted: &decrypted };
+                plan.client.eval(&wanted, sources, &mut known).expect("the client needs the batch alone");
+                slots.insert(id.0, pack(plan, &input.contents, |id| &known[id]));
+            }
+            let oracle = Oracle::new(plan, &slots, &empty).expect("nothing is public").with_carried(&carried, u64::from(number));
+            drive(&Watched { oracle, tame: true }, plan, round.steps, &wires, 2).unwrap_or_else(|never| match never {});
+            for id in &round.outputs {
+                let output = &plan.outputs[id.0 as usize];
+                unpack(plan, &output.contents, &wires.get(output.wire.index()).expect("an output is held"), &mut values);
+            }
+            for (target, value) in &values {
+                if let Target::Value { id, .. } = target {
+                    decrypted.insert(*id, value.clone());
+                }
+            }
+            for (id, wire) in &round.saves {
+                saved[id.0 as usize] = wires.get(wire.index()).expect("a saved wire is held");
+            }
+        }
+        for (output, values) in run_graph(&program, &built.graph, &batch, &expected.clone(), &functions) {
+            if let Output::State(name) = output
+                && plan.is_due(&name, u64::from(number))
+            {
+                expected.get_mut(&name).expect("a state").data = values;
+            }
+        }
+        let mut values = BTreeMap::new();
+        for (carried, slots) in plan.carried.iter().zip(&saved) {
+            unpack(plan, &carried.contents, slots, &mut values);
+        }
+        for state in &plan.states {
+            let got = &values[&Target::State(state.name.clone())].data;
+            for (i, (g, w)) in got.iter().zip(&expected[&state.name].data).enumerate() {
+                assert!((g - w).abs() < 1e-8 * (1.0 + w.abs()), "update {number}: {}[{i}]: plan {g}, graph {w}\n{source}", state.name);
+            }
+        }
+    }
+    compiled
+}
+
+/// The slots of a carried ciphertext as training starts.
+fn seal(plan: &Plan, contents: &[hecc_plan::Content<Target>], states: &Tensors) -> Slots {
+    let mut slots = vec![0.0; plan.geometry.slots()];
+    for content in contents {
+        let Target::State(name) = &content.tensor else { panic!("only states are carried") };
+        content.layout.pack(&plan.geometry, &states[name], 1.0 / content.factor, &mut slots);
+    }
+    slots
 }

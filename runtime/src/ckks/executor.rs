@@ -122,6 +122,7 @@ impl Executor {
         let a = &operands[0].body;
         match &step.op {
             Op::Input(_) | Op::Dot(_) => {}
+            Op::Carried(_) | Op::Bootstrap(_) => return Err(EngineError::Turn("the server cannot bootstrap yet")),
             Op::Add(..) => module.ckks_add_into(&mut dst, a, &operands[1].body, scratch).map_err(failed())?,
             Op::Sub(..) => module.ckks_sub_into(&mut dst, a, &operands[1].body, scratch).map_err(failed())?,
             Op::AddConst(..) => module.ckks_add_pt_const_into(&mut dst, 0, a, plaintext()?, 0, scratch).map_err(failed())?,
@@ -256,8 +257,15 @@ fn where_to_normalise(plan: &Plan) -> Vec<bool> {
     let mut read = |id: &WireId, times| reads[id.index()] += times;
     for step in &plan.steps {
         match &step.op {
-            Op::Input(_) | Op::Add(..) | Op::Sub(..) | Op::AddConst(..) | Op::AddPlain(..) | Op::Halve { .. } | Op::Narrow(_) => {}
-            Op::MulConst { a, .. } | Op::MulPlain(a, _) | Op::Rotate { a, .. } => read(a, 1),
+            Op::Input(_)
+            | Op::Carried(_)
+            | Op::Add(..)
+            | Op::Sub(..)
+            | Op::AddConst(..)
+            | Op::AddPlain(..)
+            | Op::Halve { .. }
+            | Op::Narrow(_) => {}
+            Op::MulConst { a, .. } | Op::MulPlain(a, _) | Op::Rotate { a, .. } | Op::Bootstrap(a) => read(a, 1),
             Op::Linear(a, _) => read(a, 2),
             Op::Dot(pairs) => pairs.iter().for_each(|(a, b)| [a, b].into_iter().for_each(|id| read(id, 1))),
         }
@@ -272,7 +280,13 @@ fn where_to_normalise(plan: &Plan) -> Vec<bool> {
                 Op::AddConst(a, _) | Op::AddPlain(a, _) => terms[a.index()] + 1,
                 Op::Narrow(a) | Op::Halve { a, .. } => terms[a.index()],
                 Op::Dot(pairs) => pairs.len() as u64,
-                Op::Input(_) | Op::MulConst { .. } | Op::MulPlain(..) | Op::Rotate { .. } | Op::Linear(..) => 1,
+                Op::Input(_)
+                | Op::Carried(_)
+                | Op::Bootstrap(_)
+                | Op::MulConst { .. }
+                | Op::MulPlain(..)
+                | Op::Rotate { .. }
+                | Op::Linear(..) => 1,
             };
             let now = reads[index] > 1 || terms[index] > most / 2;
             if now {
@@ -297,7 +311,7 @@ fn plaintexts(module: &Module, plan: &Plan, public: &Tensors) -> Result<Vec<Opti
         if let Some(known) = vectors.get(&(id.0, scale, budget)) {
             return Ok(Arc::clone(known));
         }
-        let slots = oracle::plain_slots(plan, &plan.plains[id.0 as usize], public)?;
+        let slots = oracle::plain_slots(plan, &plan.plains[id.0 as usize], public, 0)?;
         let what = format!("plaintext {}", id.0);
         let encoded = arena.with(|scratch| encode_slots(module, &plan.ckks, &what, &slots, (scale, budget), true, scratch))?;
         let encoded = Arc::new(encoded);
@@ -321,6 +335,8 @@ fn plaintexts(module: &Module, plan: &Plan, public: &Tensors) -> Result<Vec<Opti
             }
             Op::MulPlain(_, id) => Some(vector(*id, plan.plains[id.0 as usize].scale, FACTOR_BUDGET)?),
             Op::Input(_)
+            | Op::Carried(_)
+            | Op::Bootstrap(_)
             | Op::Add(..)
             | Op::Sub(..)
             | Op::Halve { .. }

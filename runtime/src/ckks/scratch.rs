@@ -35,7 +35,15 @@ pub(crate) fn step_bytes(module: &Module, plan: &Plan, matrices: &[PreparedMatri
         // The width counts; a plaintext factor takes at most two limbs more than its scale.
         let wide = layout(ckks, Wire { scale: step.wire.scale, k });
         match &step.op {
-            Op::Input(_) | Op::Add(..) | Op::Sub(..) | Op::AddConst(..) | Op::AddPlain(..) | Op::Halve { .. } | Op::Narrow(_) => 0,
+            Op::Input(_)
+            | Op::Carried(_)
+            | Op::Bootstrap(_)
+            | Op::Add(..)
+            | Op::Sub(..)
+            | Op::AddConst(..)
+            | Op::AddPlain(..)
+            | Op::Halve { .. }
+            | Op::Narrow(_) => 0,
             Op::MulConst { bits, .. } => {
                 let factor = layout(ckks, Wire { scale: *bits, k: *bits + 42 });
                 module.ckks_mul_pt_const_tmp_bytes(&wide, &wide, &factor)

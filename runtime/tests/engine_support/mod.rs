@@ -30,6 +30,8 @@ impl Builder {
             rounds: Vec::new(),
             states: Vec::new(),
             public: Vec::new(),
+            carried: Vec::new(),
+            bootstrap: None,
             keys: KeyManifest::default(),
             periods: Vec::new(),
             training: None,
@@ -75,6 +77,8 @@ impl Builder {
     pub fn end_round(&mut self) {
         let now = (self.plan.inputs.len(), self.plan.steps.len(), self.plan.outputs.len());
         self.plan.rounds.push(Round {
+            update: 0,
+            saves: Vec::new(),
             inputs: (self.begun.0..now.0).map(|i| InputId(i as u32)).collect(),
             steps: (self.begun.1 as u32, now.1 as u32),
             outputs: (self.begun.2..now.2).map(|i| OutputId(i as u32)).collect(),

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use hecc_plan::{Input, InputId, KeyManifest, KeyShape, Op, Output, RotationKey, Round, Step, Wire, WireId, security};
+use hecc_plan::{
+    Bootstrap, Carried, CarriedId, Input, InputId, KeyManifest, KeyShape, Op, Output, RotationKey, Round, Step, Wire, WireId, security,
+};
 
-use super::circuit::Circuit;
+use super::circuit::{Circuit, Node};
 
 /// A circuit with widths.
 #[derive(Clone, Debug)]
@@ -18,24 +20,31 @@ pub struct Sized {
     pub outputs: Vec<Output>,
     /// Exchanges.
     pub rounds: Vec<Round>,
+    /// What the server keeps.
+    pub carried: Vec<Carried>,
     /// Widest wire.
     pub max_k: u32,
 }
 
+/// Room for the magnitude of what the key owner fetches, in bits.
+const FETCH_BITS: u32 = 8;
+
 /// Gives widths to what outputs need of `circuit`; `base2k` is the size of a limb.
-pub fn size(circuit: &Circuit, base2k: u32) -> Sized {
-    let need = needs(circuit);
+pub fn size(circuit: &Circuit, base2k: u32, bootstrap: Option<&Bootstrap>) -> Sized {
+    let need = needs(circuit, bootstrap);
     let mut order: Vec<usize> = (0..circuit.nodes.len()).filter(|&i| need[i].is_some()).collect();
     order.sort_by_key(|&i| (circuit.nodes[i].round, i));
     let mut sizer = Sizer {
         circuit,
         base2k,
+        bootstrap,
         need,
         wires: BTreeMap::new(),
         narrowed: BTreeMap::new(),
         inputs: BTreeMap::new(),
-        sized: Sized { steps: Vec::new(), inputs: Vec::new(), outputs: Vec::new(), rounds: Vec::new(), max_k: 0 },
+        sized: Sized { steps: Vec::new(), inputs: Vec::new(), outputs: Vec::new(), rounds: Vec::new(), carried: Vec::new(), max_k: 0 },
     };
+    sizer.carried();
     let last = circuit.nodes.iter().zip(&sizer.need).filter(|(_, n)| n.is_some()).map(|(n, _)| n.round).max().unwrap_or(0);
     let mut at = 0;
     for round in 0..=last {
@@ -50,25 +59,43 @@ pub fn size(circuit: &Circuit, base2k: u32) -> Sized {
 }
 
 /// Budget each node must have left; `None` where no output needs it.
-fn needs(circuit: &Circuit) -> Vec<Option<u32>> {
+pub(super) fn needs(circuit: &Circuit, bootstrap: Option<&Bootstrap>) -> Vec<Option<u32>> {
     let mut need: Vec<Option<u32>> = vec![None; circuit.nodes.len()];
     let raise = |slot: &mut Option<u32>, bits: u32| *slot = Some(slot.map_or(bits, |n| n.max(bits)));
     for output in &circuit.outputs {
         raise(&mut need[output.wire.index()], output.headroom);
     }
+    // One update alone has no saves yet.
+    let ends = circuit.carried.iter().map(|draft| &draft.wire).filter(|_| circuit.saves.is_empty());
+    for wire in circuit.saves.iter().flatten().chain(ends) {
+        raise(&mut need[wire.index()], FETCH_BITS);
+    }
     for index in (0..circuit.nodes.len()).rev() {
         let Some(bits) = need[index] else { continue };
         let op = &circuit.nodes[index].op;
+        let bits = match (op, bootstrap) {
+            // What comes out is as wide as ever.
+            (Op::Bootstrap(_), Some(bootstrap)) => bootstrap.input_k - circuit.scale,
+            _ => bits + spent(circuit, op),
+        };
         for operand in op.operands() {
-            raise(&mut need[operand.index()], bits + spent(circuit, op));
+            raise(&mut need[operand.index()], bits);
         }
     }
     need
 }
 
-fn spent(circuit: &Circuit, op: &Op) -> u32 {
+pub(super) fn spent(circuit: &Circuit, op: &Op) -> u32 {
     match op {
-        Op::Input(_) | Op::Add(..) | Op::Sub(..) | Op::AddConst(..) | Op::AddPlain(..) | Op::Rotate { .. } | Op::Narrow(_) => 0,
+        Op::Input(_)
+        | Op::Carried(_)
+        | Op::Add(..)
+        | Op::Sub(..)
+        | Op::AddConst(..)
+        | Op::AddPlain(..)
+        | Op::Rotate { .. }
+        | Op::Narrow(_)
+        | Op::Bootstrap(_) => 0,
         Op::MulConst { bits, .. } | Op::Halve { bits, .. } => *bits,
         Op::MulPlain(_, plain) => circuit.plains[plain.0 as usize].scale,
         Op::Linear(_, matrix) => circuit.matrices[matrix.0 as usize].scale,
@@ -79,6 +106,7 @@ fn spent(circuit: &Circuit, op: &Op) -> u32 {
 struct Sizer<'a> {
     circuit: &'a Circuit,
     base2k: u32,
+    bootstrap: Option<&'a Bootstrap>,
     need: Vec<Option<u32>>,
     wires: BTreeMap<usize, WireId>,
     narrowed: BTreeMap<(WireId, u32), WireId>,
@@ -87,6 +115,22 @@ struct Sizer<'a> {
 }
 
 impl Sizer<'_> {
+    /// The carried ciphertexts, each as wide as the updates of a period need it.
+    fn carried(&mut self) {
+        let scale = self.circuit.scale;
+        for (id, draft) in self.circuit.carried.iter().enumerate() {
+            let reads = |node: &Node| node.op == Op::Carried(CarriedId(id as u32));
+            let read = self.circuit.nodes.iter().position(reads);
+            let need = read.and_then(|index| self.need[index]).unwrap_or(0).max(FETCH_BITS);
+            self.sized.carried.push(Carried {
+                label: draft.label.clone(),
+                contents: draft.contents.clone(),
+                wire: Wire { scale, k: scale + need },
+                fetch: Wire { scale, k: scale + FETCH_BITS },
+            });
+        }
+    }
+
     fn push(&mut self, step: Step) -> WireId {
         self.sized.max_k = self.sized.max_k.max(step.wire.k);
         self.sized.steps.push(step);
@@ -98,6 +142,11 @@ impl Sizer<'_> {
         let scale = self.circuit.scale;
         let budget = self.need[index].unwrap_or(0);
         let wire = Wire { scale, k: scale + budget };
+        let wire = match (&node.op, self.bootstrap) {
+            (Op::Carried(id), _) => self.sized.carried[id.0 as usize].wire,
+            (Op::Bootstrap(_), Some(bootstrap)) => Wire { scale, k: bootstrap.output_k },
+            _ => wire,
+        };
         let asked = scale + budget + spent(self.circuit, &node.op);
         let map = |s: &Self, w: WireId| s.wires[&w.index()];
         let op = match &node.op {
@@ -123,6 +172,8 @@ impl Sizer<'_> {
             Op::Rotate { a, by } => Op::Rotate { a: self.narrow(*a, asked, false), by: *by },
             Op::Linear(a, m) => Op::Linear(self.narrow(*a, asked, false), *m),
             Op::Narrow(a) => Op::Narrow(map(self, *a)),
+            Op::Carried(id) => Op::Carried(*id),
+            Op::Bootstrap(a) => Op::Bootstrap(self.narrow(*a, self.bootstrap.map_or(asked, |b| b.input_k), true)),
         };
         let wire = self.push(Step { op, wire, span: node.span });
         self.wires.insert(index, wire);
@@ -161,8 +212,18 @@ impl Sizer<'_> {
                 self.sized.outputs.push(Output { label: draft.label.clone(), wire, contents: draft.contents.clone() });
             }
         }
+        let per = self.circuit.rounds_per_update;
+        let update = round.checked_div(per).unwrap_or(0);
+        let mut saves = Vec::new();
+        if per > 0 && (round + 1).is_multiple_of(per) {
+            let ends = update as usize + 1 == self.circuit.saves.len();
+            for (id, wire) in self.circuit.saves[update as usize].clone().into_iter().enumerate() {
+                let wire = if ends { self.narrow(wire, self.sized.carried[id].wire.k, true) } else { self.wires[&wire.index()] };
+                saves.push((CarriedId(id as u32), wire));
+            }
+        }
         let last = last.max(self.sized.steps.len() as u32);
-        self.sized.rounds.push(Round { inputs, steps: (first, last), outputs });
+        self.sized.rounds.push(Round { inputs, steps: (first, last), outputs, update, saves });
     }
 }
 

@@ -29,6 +29,17 @@ pub struct InputDraft {
     pub round: u32,
 }
 
+/// A ciphertext that the server keeps from update to update, before its width is known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CarriedDraft {
+    /// For people.
+    pub label: String,
+    /// What it holds.
+    pub contents: Vec<Content<Target>>,
+    /// The step that makes its new value.
+    pub wire: WireId,
+}
+
 /// An output before its width is known.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutputDraft {
@@ -59,6 +70,14 @@ pub struct Circuit {
     pub matrices: Vec<Matrix>,
     /// Outputs.
     pub outputs: Vec<OutputDraft>,
+    /// What the server carries, by [`hecc_plan::CarriedId`].
+    pub carried: Vec<CarriedDraft>,
+    /// What the server keeps after each update, by [`hecc_plan::CarriedId`].
+    pub saves: Vec<Vec<WireId>>,
+    /// Exchanges of an update; 0 where all exchanges are of one update.
+    pub rounds_per_update: u32,
+    /// The exchange before which no step that is added now shall run.
+    pub floor: u32,
     seen: BTreeMap<String, u32>,
 }
 
@@ -73,8 +92,17 @@ impl Circuit {
             plains: Vec::new(),
             matrices: Vec::new(),
             outputs: Vec::new(),
+            carried: Vec::new(),
+            saves: Vec::new(),
+            rounds_per_update: 0,
+            floor: 0,
             seen: BTreeMap::new(),
         }
+    }
+
+    /// The same interface and constants without steps and inputs.
+    pub fn emptied(&self) -> Self {
+        Self { nodes: Vec::new(), inputs: Vec::new(), seen: BTreeMap::new(), ..self.clone() }
     }
 
     /// The circuit as text.
@@ -103,7 +131,15 @@ impl Circuit {
         let operands = op.operands();
         let deepest = operands.iter().map(|&w| self.depth(w)).max().unwrap_or(0);
         let spent = match &op {
-            Op::Input(_) | Op::Add(..) | Op::Sub(..) | Op::AddConst(..) | Op::AddPlain(..) | Op::Rotate { .. } | Op::Narrow(_) => 0,
+            Op::Input(_)
+            | Op::Carried(_)
+            | Op::Add(..)
+            | Op::Sub(..)
+            | Op::AddConst(..)
+            | Op::AddPlain(..)
+            | Op::Rotate { .. }
+            | Op::Narrow(_)
+            | Op::Bootstrap(_) => 0,
             Op::MulConst { bits, .. } | Op::Halve { bits, .. } => *bits,
             Op::MulPlain(_, plain) => self.plains[plain.0 as usize].scale,
             Op::Linear(_, matrix) => self.matrices[matrix.0 as usize].scale,
@@ -113,7 +149,7 @@ impl Circuit {
             Op::Input(id) => self.inputs[id.0 as usize].round,
             _ => 0,
         };
-        let round = operands.iter().map(|w| self.nodes[w.index()].round).max().unwrap_or(0).max(own);
+        let round = operands.iter().map(|w| self.nodes[w.index()].round).max().unwrap_or(0).max(own).max(self.floor);
         let wire = WireId(self.nodes.len() as u32);
         self.nodes.push(Node { op, span, depth: deepest + spent, round });
         self.seen.insert(key, wire.0);
@@ -122,7 +158,7 @@ impl Circuit {
 
     /// A ciphertext of the client's.
     pub fn input(&mut self, label: &str, contents: Vec<Content<ClearId>>, round: u32, span: Span) -> WireId {
-        let found = self.inputs.iter().position(|i| i.contents == contents);
+        let found = self.inputs.iter().position(|i| i.contents == contents && i.round == round);
         let id = found.unwrap_or_else(|| {
             self.inputs.push(InputDraft { label: label.to_owned(), contents, round });
             self.inputs.len() - 1

@@ -1,6 +1,6 @@
 //! What was decided for a plan, why, and what came second.
 
-use hecc_plan::{Decision, DecisionKind, Span};
+use hecc_plan::{Decision, DecisionKind, Op, Span};
 
 use super::Lowered;
 use super::approximate::{Polynomial, approximate};
@@ -25,13 +25,13 @@ pub struct Fit {
 /// What a ring brought: seconds of the server, or the bits needed and available.
 pub type Tried = (u32, Result<f64, (u32, u32)>);
 
-/// Adds the decisions to what was lowered.
-pub fn run(program: &Program, mut lowered: Lowered, tried: &[Tried]) -> Lowered {
-    let mut decisions = vec![ring(&lowered, tried), scale(program, &lowered), layout(&lowered)];
+/// The decisions behind what was lowered.
+pub fn run(program: &Program, lowered: &Lowered) -> Vec<Decision> {
+    let mut decisions = vec![ring(lowered, &lowered.tried), scale(program, lowered), layout(lowered)];
     let total: f64 = lowered.fits.iter().map(|fit| fit.polynomial.error).sum();
     decisions.extend(lowered.fits.iter().map(|fit| activation(program, fit, total)));
-    lowered.decisions = decisions;
-    lowered
+    decisions.extend(bootstrap(lowered));
+    decisions
 }
 
 fn decision(kind: DecisionKind, subject: &str, choice: String, why: String, runner_up: Option<String>, span: Option<Span>) -> Decision {
@@ -87,6 +87,25 @@ fn layout(lowered: &Lowered) -> Decision {
         format!("matrices without baby steps: {} rotations instead of {rotations}", diagonals - lowered.circuit.matrices.len())
     });
     decision(DecisionKind::Layout, "the slots", choice, why, runner_up, None)
+}
+
+/// The cycle through the carried states forces a bootstrap: what an update spends must be won back.
+fn bootstrap(lowered: &Lowered) -> Option<Decision> {
+    let offer = lowered.bootstrap.as_ref()?;
+    let updates = lowered.sized.rounds.last().map_or(1, |round| round.update + 1);
+    let steps = lowered.sized.steps.iter();
+    let count = steps.clone().filter(|step| matches!(step.op, Op::Bootstrap(_))).count();
+    let span = steps.filter(|step| matches!(step.op, Op::Bootstrap(_))).map(|step| step.span).next();
+    let carried: Vec<&str> = lowered.sized.carried.iter().map(|carried| carried.label.as_str()).collect();
+    let choice = format!("{count} by `{}` every {updates} updates", offer.name);
+    let why = format!(
+        "the cycle through the carried states ({}) spends budget at every update, and {} gives back {} bits",
+        carried.join(", "),
+        offer.name,
+        offer.gain()
+    );
+    let runner_up = (updates > 1).then(|| format!("after every update: {} times as many bootstraps", updates));
+    Some(decision(DecisionKind::Bootstrap, "the carried states", choice, why, runner_up, span))
 }
 
 fn activation(program: &Program, fit: &Fit, total: f64) -> Decision {

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use hecc_plan::{ClearId, ClearOp, Content, Lanes, Layout, Matrix, Op, Span, WireId};
 
-use super::lower::{Cts, Form, Gradient, Lowering, Term, Value};
+use super::lower::{BiasSource, Cts, Form, Gradient, Lowering, Term, Value};
 use crate::tensor::{Id, Op as TensorOp, Shape};
 
 /// The diagonals of a padded matrix.
@@ -52,6 +52,15 @@ impl Split {
     }
 }
 
+/// The diagonals of an encrypted matrix `[out, in]`, giant step by giant step.
+pub(super) fn diagonals(out: usize, inputs: usize, lanes: Lanes) -> Vec<Layout> {
+    diagonals_of(Split::new(out, inputs, false), lanes)
+}
+
+fn diagonals_of(split: Split, lanes: Lanes) -> Vec<Layout> {
+    (0..split.giants()).flat_map(|giant| (0..split.baby).map(move |baby| split.layout(giant, baby, lanes))).collect()
+}
+
 impl Lowering<'_> {
     /// W x, or Wᵀ x.
     pub(super) fn dense(
@@ -73,17 +82,23 @@ impl Lowering<'_> {
             let x = self.natural(x, span)?;
             return Some(Value::Cts(self.public_dense(&x, name, (out, inputs), wish, span)));
         }
-        let clear = self.client_form(weight, &[out, inputs], span)?;
+        let clear = if self.carries() { None } else { Some(self.client_form(weight, &[out, inputs], span)?) };
         let x = self.natural(x, span)?;
         let split = Split::new(out, inputs, false);
         // The ciphertexts hold `scale` times the weights: the first use decides, all others follow.
         let key = format!("{weight:?}");
         let scale = *self.weight_factors.entry(key).or_insert(x.factor / wish.unwrap_or(1.0));
-        let diagonal = |l: &mut Self, giant: usize, baby: usize| {
-            let content = Content { tensor: clear, layout: split.layout(giant, baby, Lanes::All), factor: scale };
-            let round = l.client.round(clear);
-            l.circuit.input("weight", vec![content], round, span)
-        };
+        let mut diagonals: Vec<WireId> = Vec::with_capacity(split.diagonals());
+        for (piece, layout) in diagonals_of(split, Lanes::All).into_iter().enumerate() {
+            diagonals.push(match clear {
+                Some(clear) => {
+                    let round = self.client.round(clear);
+                    self.circuit.input("weight", vec![Content { tensor: clear, layout, factor: scale }], round, span)
+                }
+                None => self.unpacked(weight, piece, scale, &[out, inputs], span)?,
+            });
+        }
+        let diagonal = |giant: usize, baby: usize| diagonals[giant * split.baby + baby];
         let lanes = self.grid.lanes as i64;
         let (outer, inner) = if forward { (split.giants(), split.baby) } else { (split.baby, split.giants()) };
         let step = split.baby as i64;
@@ -99,7 +114,7 @@ impl Lowering<'_> {
                             let (giant, baby) = if forward { (o, i) } else { (i, o) };
                             let by = if forward { i as i64 } else { -(i as i64) * step };
                             let rotated = self.circuit.rotate(x, by * lanes, span);
-                            (diagonal(self, giant, baby), rotated)
+                            (diagonal(giant, baby), rotated)
                         })
                         .collect();
                     let product = self.circuit.push(Op::Dot(pairs), span);
@@ -146,8 +161,9 @@ impl Lowering<'_> {
         {
             return Some(Value::PublicBias { name, dim, scale: 1.0 });
         }
-        let clear = self.client_form(form, &[dim], span)?;
-        Some(Value::Bias { clear, dim, scale: 1.0 })
+        let source =
+            if self.carries() { BiasSource::Carried(form.clone()) } else { BiasSource::Client(self.client_form(form, &[dim], span)?) };
+        Some(Value::Bias { source, dim, scale: 1.0 })
     }
 
     /// A parameter as the key owner sends it: computed from its carried states, or, where this update has changed it

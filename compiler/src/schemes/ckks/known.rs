@@ -226,6 +226,13 @@ impl Client {
         self.push(ClearOp::Affine { x: part, factor: to - from, offset: from })
     }
 
+    /// 1 at every `period`-th update, 0 at the others.
+    pub fn due(&mut self, period: u32) -> ClearId {
+        let update = self.push(ClearOp::Batch { name: UPDATE.to_owned(), dim: 1 });
+        let update = self.push(ClearOp::MeanBatch(update));
+        self.push(ClearOp::Due { update, period })
+    }
+
     /// A named function or its derivative, exactly.
     pub fn map(&mut self, function: Function, order: u8, x: ClearId) -> ClearId {
         self.push(if order == 0 { ClearOp::Map(function, x) } else { ClearOp::Derivative(function, x) })

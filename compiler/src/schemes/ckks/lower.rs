@@ -6,6 +6,7 @@ use hecc_plan::{ClearId, ClearOp, Content, Geometry, Lanes, Layout, Op, Plain, P
 
 use super::CkksError;
 use super::approximate::{Polynomial, approximate};
+use super::carried::{Packed, Shelf};
 use super::circuit::{Circuit, OutputDraft};
 use super::decide::Fit;
 use super::known::Client;
@@ -20,14 +21,23 @@ use crate::tensor::{Graph, Id, Op as TensorOp, Output, Shape};
 pub(super) enum Value {
     /// The client knows it, per sample: `scale` times a node of its program, which has `dim` elements or one for all.
     Known { clear: ClearId, dim: usize, elements: usize, scale: f64 },
-    /// A vector of the key owner's for every sample (a bias): `scale` times a node of its program.
-    Bias { clear: ClearId, dim: usize, scale: f64 },
+    /// A parameter for every sample (a bias), times `scale`.
+    Bias { source: BiasSource, dim: usize, scale: f64 },
     /// The same, but the server's own, in the clear.
     PublicBias { name: String, dim: usize, scale: f64 },
     /// Ciphertexts, per sample.
     Cts(Cts),
     /// A parameter, or something linear in parameters and gradients.
     Form(Form),
+}
+
+/// Who has a bias.
+#[derive(Clone, Debug)]
+pub(super) enum BiasSource {
+    /// The key owner, as a node of its program.
+    Client(ClearId),
+    /// The server, among what it carries.
+    Carried(Form),
 }
 
 /// Ciphertexts of a per-sample value, one per group: `factor` times what they hold.
@@ -94,6 +104,32 @@ pub(super) struct Lowering<'a> {
     pub rates: Vec<Rate>,
     /// What exchanges in the middle of the update brought back.
     pub refreshed: BTreeMap<String, ClearId>,
+    /// How the server carries the states, if it does.
+    pub shelf: Option<Shelf>,
+    /// Parameters that this update has changed and uses again, packed by the server.
+    pub updated: BTreeMap<String, Packed>,
+    /// How lanes are packed and unpacked.
+    pub packing: Packing,
+    /// States that take a new value at every so many updates only.
+    pub periods: Vec<(String, u32)>,
+}
+
+/// Choices of packing and unpacking lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Packing {
+    /// Levels of masks of each part of unpacking; 0 for one in all.
+    pub unpack: usize,
+    /// Levels of masks of packing.
+    pub pack: usize,
+    /// Scale of masks, in bits.
+    pub mask_bits: u32,
+}
+
+impl Packing {
+    /// One level of masks each way, for ciphertexts of that scale.
+    pub fn simple(scale: u32) -> Self {
+        Self { unpack: 0, pack: 1, mask_bits: scale.min(super::MASK_BITS) }
+    }
 }
 
 /// Highest degree chosen where the program pins none.
@@ -126,6 +162,10 @@ impl<'a> Lowering<'a> {
             decrypted: 0,
             rates: Vec::new(),
             refreshed: BTreeMap::new(),
+            shelf: None,
+            updated: BTreeMap::new(),
+            packing: Packing { unpack: 0, pack: 1, mask_bits: super::MASK_BITS },
+            periods: Vec::new(),
         };
         lowering.wishes();
         lowering
@@ -214,7 +254,7 @@ impl<'a> Lowering<'a> {
             }
             TensorOp::Scale(c) => Some(match first {
                 Value::Known { clear, dim, elements, scale } => Value::Known { clear, dim, elements, scale: c * scale },
-                Value::Bias { clear, dim, scale } => Value::Bias { clear, dim, scale: c * scale },
+                Value::Bias { source, dim, scale } => Value::Bias { source, dim, scale: c * scale },
                 Value::PublicBias { name, dim, scale } => Value::PublicBias { name, dim, scale: c * scale },
                 Value::Cts(cts) => Value::Cts(Cts { factor: c * cts.factor, ..cts }),
                 Value::Form(_) => return self.unsupported("this use of a parameter", span),
@@ -453,11 +493,16 @@ impl<'a> Lowering<'a> {
                     .collect();
                 Some(Cts { wires, factor, dim: *dim, clean: elements == dim || dim.is_power_of_two() })
             }
-            Value::Bias { clear, dim, scale } => {
-                let round = self.client.round(*clear);
-                let layout = Layout::Vector { period: dim.next_power_of_two(), lanes: Lanes::All };
-                let contents = vec![Content { tensor: *clear, layout, factor: scale / factor }];
-                let wire = self.circuit.input("bias", contents, round, span);
+            Value::Bias { source, dim, scale } => {
+                let wire = match source {
+                    BiasSource::Client(clear) => {
+                        let round = self.client.round(*clear);
+                        let layout = Layout::Vector { period: dim.next_power_of_two(), lanes: Lanes::All };
+                        let contents = vec![Content { tensor: *clear, layout, factor: scale / factor }];
+                        self.circuit.input("bias", contents, round, span)
+                    }
+                    BiasSource::Carried(form) => self.unpacked(&form.clone(), 0, scale / factor, &[*dim], span)?,
+                };
                 Some(Cts { wires: vec![wire; self.grid.groups()], factor, dim: *dim, clean: true })
             }
             Value::Cts(cts) => Some(self.rescale(cts, factor, span)),
@@ -468,7 +513,7 @@ impl<'a> Lowering<'a> {
     fn sum(&mut self, a: Value, b: Value, minus: bool, wish: Option<f64>, span: Span) -> Option<Value> {
         let negate = |value: Value| match value {
             Value::Known { clear, dim, elements, scale } => Value::Known { clear, dim, elements, scale: -scale },
-            Value::Bias { clear, dim, scale } => Value::Bias { clear, dim, scale: -scale },
+            Value::Bias { source, dim, scale } => Value::Bias { source, dim, scale: -scale },
             Value::PublicBias { name, dim, scale } => Value::PublicBias { name, dim, scale: -scale },
             Value::Cts(cts) => Value::Cts(Cts { factor: -cts.factor, ..cts }),
             Value::Form(form) => Value::Form(form),
@@ -607,7 +652,7 @@ impl<'a> Lowering<'a> {
 
     /// x times a pattern over the neurons of a period.
     fn masked(&mut self, x: &Cts, values: Vec<f64>, span: Span) -> Cts {
-        let plain = self.circuit.plain(Plain { pattern: PlainPattern::Neurons { values }, scale: super::MASK_BITS });
+        let plain = self.circuit.plain(Plain { pattern: PlainPattern::Neurons { values }, scale: self.packing.mask_bits });
         let wires = x.wires.iter().map(|&w| self.circuit.push(Op::MulPlain(w, plain), span)).collect();
         Cts { wires, clean: true, ..x.clone() }
     }
@@ -721,7 +766,7 @@ impl<'a> Lowering<'a> {
                 }
             }
         }
-        self.pack_states(&forms);
+        if self.carries() { self.carry(&forms) } else { self.pack_states(&forms) }
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod approximate;
 pub mod budget;
+mod carried;
 pub mod circuit;
 mod cost;
 pub mod decide;
@@ -10,16 +11,20 @@ mod dense;
 mod error;
 pub mod known;
 mod lower;
+mod measure;
 mod pack;
 pub mod policy;
 mod polynomial;
+mod refresh;
+mod unroll;
 
 pub use error::CkksError;
+pub use measure::Measure;
 
 use hecc_plan::cost::CostTable;
-use hecc_plan::{Ckks, Decision, Geometry, Span, security};
+use hecc_plan::{Bootstrap, Ckks, Geometry, Span, bootstrap, security};
 
-use crate::check::hir::{Program, Task};
+use crate::check::hir::{Program, Refresh, Task};
 use crate::tensor::{Graph, Op, Shape};
 use budget::Sized;
 use circuit::Circuit;
@@ -46,14 +51,16 @@ pub struct Lowered {
     pub client: hecc_plan::ClearProgram,
     /// What was decided.
     pub notes: Vec<String>,
-    /// The same with reasons and runners-up.
-    pub decisions: Vec<Decision>,
     /// Polynomials of activations.
     pub fits: Vec<decide::Fit>,
+    /// What each ring brought.
+    pub tried: Vec<decide::Tried>,
     /// Estimated seconds of the server, one thread; ranks rings.
     pub seconds: f64,
     /// The tensor graph it came from.
     pub graph: Graph,
+    /// How the server refreshes what it carries, if it does.
+    pub bootstrap: Option<Bootstrap>,
 }
 
 /// Tolerance of approximations and cap on unpinned degrees, for a program.
@@ -70,7 +77,20 @@ pub fn degree_cap() -> usize {
     lower::DEGREE_CAP
 }
 
-/// Lowers the graphs that `graph_for` builds (it is told whether some lanes hold no sample). `insecure_log_n` fixes a small
+/// How rings are tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Ring<'a> {
+    /// A fixed small ring without a security level, for tests.
+    pub insecure_log_n: Option<u32>,
+    /// Whether a larger scale is taken where it costs no limb.
+    pub refine: bool,
+    /// States that take a new value at every so many updates only.
+    pub periods: &'a [(String, u32)],
+    /// What operations take.
+    pub costs: &'a CostTable,
+}
+
+/// Lowers the graphs that `graph_for` builds (it is told whether some lanes hold no sample). `ring` may fix a small
 /// ring without a security level, for tests.
 ///
 /// # Errors
@@ -78,14 +98,17 @@ pub fn degree_cap() -> usize {
 pub fn lower<E>(
     program: &Program,
     public: &[(String, Vec<usize>)],
-    insecure_log_n: Option<u32>,
-    costs: &CostTable,
+    ring: Ring<'_>,
     mut graph_for: impl FnMut(bool) -> Result<Graph, E>,
 ) -> Result<Lowered, LowerError<E>> {
+    let Ring { insecure_log_n, refine, periods: _, costs } = ring;
     let batch = match &program.task {
         Task::Train(train) => train.settings.batch,
         Task::Serve(serve) => serve.batch,
     };
+    if matches!(program.task, Task::Train(_)) && program.secure.refresh == Refresh::Bootstrap {
+        return alone(program, public, ring, graph_for);
+    }
     let degrees = insecure_log_n.map_or(security::LOG_N, |n| n..=n);
     let mut best: Option<Lowered> = None;
     let mut tried = Vec::new();
@@ -125,13 +148,98 @@ pub fn lower<E>(
             }
         }
     }
-    if insecure_log_n.is_none()
+    if let Some(best) = &mut best {
+        best.tried = tried;
+    }
+    if refine
+        && insecure_log_n.is_none()
         && let Some(lowered) = best.take()
     {
-        return Ok(decide::run(program, refined(program, lowered, public, costs), &tried));
+        return Ok(refined(program, lowered, public, costs));
     }
     let (needed, available, span) = nearest;
     best.ok_or(LowerError::Ckks(vec![CkksError::Budget { needed, available, span }]))
+}
+
+/// Lowers for a server that trains without the client: every bootstrap that the runtime knows, every way to pack the
+/// states, and as many updates between two bootstraps as the budget holds.
+fn alone<E>(
+    program: &Program,
+    public: &[(String, Vec<usize>)],
+    ring: Ring<'_>,
+    mut graph_for: impl FnMut(bool) -> Result<Graph, E>,
+) -> Result<Lowered, LowerError<E>> {
+    let Ring { insecure_log_n, refine: _, periods, costs } = ring;
+    let Task::Train(train) = &program.task else { unreachable!("only training has a state to refresh") };
+    let batch = train.settings.batch;
+    let first = graph_for(false).map_err(LowerError::Graph)?;
+    let (width, span) = width(&first);
+    let mut best: Option<Lowered> = None;
+    let mut nearest = (u32::MAX, 0, span);
+    for offer in bootstrap::offers(*bootstrap::SCALES.start()) {
+        let (slots, log_n) = (1usize << offer.log_slots, offer.log_n);
+        if offer.is_insecure() != insecure_log_n.is_some() || insecure_log_n.is_some_and(|n| n != log_n) || width > slots {
+            continue;
+        }
+        let grid = Geometry { width, lanes: slots / width, batch };
+        let padded = grid.groups() * grid.lanes != batch;
+        let graph = if padded { graph_for(true).map_err(LowerError::Graph)? } else { first.clone() };
+        let scale = scale(program, &graph, log_n).clamp(*bootstrap::SCALES.start(), *bootstrap::SCALES.end());
+        let Some(offer) = bootstrap::offer(&offer.name, scale) else { continue };
+        for (unpack, pack) in [(0, 1), (1, 1), (0, 2), (1, 2), (2, 2)] {
+            let packing = lower::Packing { unpack, pack, ..lower::Packing::simple(scale) };
+            let lowering = circuit_for(program, &graph, grid, scale, public, Some((packing, periods))).map_err(LowerError::Ckks)?;
+            for updates in 1..=train.settings.updates.min(MOST_UPDATES) {
+                let circuit = unroll::run(&lowering.circuit, updates as u32);
+                let Some(circuit) = refresh::run(&circuit, &offer) else { break };
+                let (client, notes, fits) = (lowering.client.program.clone(), lowering.notes.clone(), lowering.fits.clone());
+                let parts = Parts { circuit, client, notes, fits };
+                match widths_for(program, &graph, grid, log_n, parts, Some(&offer), costs, insecure_log_n.is_some()) {
+                    Ok(lowered) => {
+                        if best.as_ref().is_none_or(|b| lowered.seconds < b.seconds) {
+                            best = Some(lowered);
+                        }
+                    }
+                    Err((needed, available, span)) => {
+                        if needed < nearest.0 {
+                            nearest = (needed, available, span);
+                        }
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    let (needed, available, span) = nearest;
+    best.ok_or(LowerError::Ckks(vec![CkksError::Budget { needed, available, span }]))
+}
+
+/// Most updates between two bootstraps.
+const MOST_UPDATES: usize = 8;
+
+/// Lowers another graph of the same program. The ring may change, unless lanes without a sample would be new to the graph.
+/// `None` where it cannot be lowered.
+pub fn lower_again(program: &Program, graph: &Graph, public: &[(String, Vec<usize>)], ring: Ring<'_>, like: &Lowered) -> Option<Lowered> {
+    let padding = like.geometry.groups() * like.geometry.lanes != like.geometry.batch;
+    let again = lower(program, public, ring, |padded| if padded && !padding { Err(()) } else { Ok(graph.clone()) });
+    let same = || {
+        let bits = scale(program, graph, like.ckks.log_n);
+        lower_for(program, graph, like.geometry, like.ckks.log_n, bits, public, ring.costs, ring.insecure_log_n.is_some()).ok()?.ok()
+    };
+    again.ok().or_else(same)
+}
+
+/// What a graph of the same program is lowered to, in the same ring; `None` where it cannot be lowered.
+pub fn measure(
+    program: &Program,
+    graph: &Graph,
+    public: &[(String, Vec<usize>)],
+    periods: &[(String, u32)],
+    like: &Lowered,
+) -> Option<Measure> {
+    let carried = like.bootstrap.as_ref().map(|_| (lower::Packing::simple(like.ckks.scale), periods));
+    let lowering = circuit_for(program, graph, like.geometry, like.circuit.scale, public, carried).ok()?;
+    Some(Measure::of(&lowering.circuit))
 }
 
 /// Why [`lower()`] failed.
@@ -190,7 +298,7 @@ fn refined(program: &Program, lowered: Lowered, public: &[(String, Vec<usize>)],
             && limbs(&finer.ckks) <= limbs(&ckks)
             && finer.seconds <= 1.02 * lowered.seconds
         {
-            return finer;
+            return Lowered { tried: lowered.tried, ..finer };
         }
     }
     lowered
@@ -198,6 +306,15 @@ fn refined(program: &Program, lowered: Lowered, public: &[(String, Vec<usize>)],
 
 type TooDeep = (u32, u32, Span);
 
+/// What widths are given to.
+struct Parts {
+    circuit: Circuit,
+    client: hecc_plan::ClearProgram,
+    notes: Vec<String>,
+    fits: Vec<decide::Fit>,
+}
+
+#[expect(clippy::too_many_arguments, reason = "one caller's loop, four ways to fill it")]
 fn lower_for(
     program: &Program,
     graph: &Graph,
@@ -208,57 +325,104 @@ fn lower_for(
     costs: &CostTable,
     insecure: bool,
 ) -> Result<Result<Lowered, TooDeep>, Vec<CkksError>> {
+    let lowering = circuit_for(program, graph, grid, scale, public, None)?;
+    let parts = Parts { circuit: lowering.circuit, client: lowering.client.program, notes: lowering.notes, fits: lowering.fits };
+    Ok(widths_for(program, graph, grid, log_n, parts, None, costs, insecure))
+}
+
+/// The circuit of one update.
+fn circuit_for<'a>(
+    program: &'a Program,
+    graph: &'a Graph,
+    grid: Geometry,
+    scale: u32,
+    public: &[(String, Vec<usize>)],
+    carried: Option<(lower::Packing, &[(String, u32)])>,
+) -> Result<lower::Lowering<'a>, Vec<CkksError>> {
     let mut lowering = lower::Lowering::new(program, graph, grid, scale, public);
-    lowering.run();
-    if !lowering.errors.is_empty() {
-        // A network that is applied twice shows its errors once.
-        let mut seen = Vec::new();
-        lowering.errors.retain(|error| {
-            !seen.contains(error) && {
-                seen.push(error.clone());
-                true
-            }
-        });
-        return Err(lowering.errors);
+    if let Some((packing, periods)) = carried {
+        lowering.carry_states(packing, periods);
     }
+    lowering.run();
+    if lowering.errors.is_empty() {
+        return Ok(lowering);
+    }
+    // A network that is applied twice shows its errors once.
+    let mut seen = Vec::new();
+    lowering.errors.retain(|error| {
+        !seen.contains(error) && {
+            seen.push(error.clone());
+            true
+        }
+    });
+    Err(lowering.errors)
+}
+
+/// Widths, keys and parameters.
+#[expect(clippy::too_many_arguments, reason = "what a plan is made of")]
+fn widths_for(
+    program: &Program,
+    graph: &Graph,
+    grid: Geometry,
+    log_n: u32,
+    parts: Parts,
+    bootstrap: Option<&Bootstrap>,
+    costs: &CostTable,
+    insecure: bool,
+) -> Result<Lowered, TooDeep> {
+    let Parts { circuit, client, notes, fits } = parts;
     let bits = program.secure.bits;
-    let bound = if insecure { 4000 } else { security::max_log_modulus(log_n, bits).unwrap_or(0) };
-    let pairs = lowering.circuit.nodes.iter().map(|n| n.op.operands().len() / 2).max().unwrap_or(1).max(1);
+    let bound = match bootstrap {
+        _ if insecure => 4000,
+        Some(bootstrap) => bootstrap.log_modulus,
+        None => security::max_log_modulus(log_n, bits).unwrap_or(0),
+    };
+    let pairs = circuit.nodes.iter().map(|n| n.op.operands().len() / 2).max().unwrap_or(1).max(1);
     let mut widest = (0, 0);
-    // Smaller limbs hold longer sums of products on every backend; larger ones are faster.
-    for base2k in (36..=52).rev() {
-        let sized = budget::size(&lowering.circuit, base2k);
+    // Smaller limbs hold longer sums of products on every backend; larger ones are faster. A bootstrap has limbs of its own.
+    let limbs = bootstrap.map_or(36..=52, |b| b.base2k..=b.base2k);
+    for base2k in limbs.rev() {
+        let sized = budget::size(&circuit, base2k, bootstrap);
         let limbs = sized.max_k.div_ceil(base2k).max(1);
         let log2 = |n: u32| n.next_power_of_two().ilog2();
-        if 2 * (base2k - 1) + log_n + log2(limbs) + log2(pairs as u32) > SUM_BITS {
+        if bootstrap.is_none() && 2 * (base2k - 1) + log_n + log2(limbs) + log2(pairs as u32) > SUM_BITS {
+            continue;
+        }
+        let carried = sized.carried.iter().map(|c| c.wire.k).max().unwrap_or(0);
+        if let Some(bootstrap) = bootstrap
+            && carried > bootstrap.output_k
+        {
+            widest = (carried, bootstrap.output_k);
             continue;
         }
         widest = (sized.max_k, security::max_k(log_n, base2k, bound));
-        let Some(keys) = budget::keys(&sized, grid.lanes, &lowering.circuit.matrices, log_n, base2k, bound) else { continue };
+        let Some(keys) = budget::keys(&sized, grid.lanes, &circuit.matrices, log_n, base2k, bound) else { continue };
         if sized.max_k > bound {
             continue;
         }
         let shapes = keys.relinearisation.iter().chain(keys.rotations.iter().map(|r| &r.shape));
-        let log_modulus = shapes.map(hecc_plan::KeyShape::log_modulus).max().unwrap_or(0).max(sized.max_k);
+        let bootstrapped = bootstrap.map_or(0, |b| b.log_modulus);
+        let log_modulus = shapes.map(hecc_plan::KeyShape::log_modulus).max().unwrap_or(0).max(sized.max_k).max(bootstrapped);
         let security_bits = if insecure { 0 } else { bits };
-        let ckks = Ckks { log_n, base2k, scale: lowering.circuit.scale, max_k: sized.max_k, log_modulus, security_bits };
-        let seconds = cost::seconds(costs, &ckks, &sized, &lowering.circuit.matrices, &keys, grid.lanes);
-        return Ok(Ok(Lowered {
+        let ckks = Ckks { log_n, base2k, scale: circuit.scale, max_k: sized.max_k, log_modulus, security_bits };
+        let seconds = cost::seconds(costs, &ckks, &sized, &circuit.matrices, &keys, grid.lanes, bootstrap);
+        return Ok(Lowered {
             ckks,
             geometry: grid,
             sized,
             keys,
-            client: lowering.client.program,
-            notes: lowering.notes,
-            decisions: Vec::new(),
-            fits: lowering.fits,
+            client,
+            notes,
+            fits,
+            tried: Vec::new(),
             seconds,
             graph: graph.clone(),
-            circuit: lowering.circuit,
-        }));
+            circuit,
+            bootstrap: bootstrap.cloned(),
+        });
     }
-    let deepest = lowering.circuit.nodes.iter().max_by_key(|n| n.depth).map_or(Span::default(), |n| n.span);
-    Ok(Err((widest.0, widest.1, deepest)))
+    let deepest = circuit.nodes.iter().max_by_key(|n| n.depth).map_or(Span::default(), |n| n.span);
+    Err((widest.0, widest.1, deepest))
 }
 
 /// Bits that the transform of every supported backend holds: four 30-bit primes, signed, with a bit to spare.

@@ -17,7 +17,7 @@ use crate::tensor::Id;
 /// Σ c state: what the key owner computes of carried states.
 type OldStates = BTreeMap<Term<String>, f64>;
 /// Ciphertexts with their layouts.
-type Pieces = Vec<(WireId, Layout)>;
+pub(super) type Pieces = Vec<(WireId, Layout)>;
 
 /// Room for the magnitude of weights and momenta, in bits.
 const WEIGHT_BITS: u32 = 6;
@@ -143,7 +143,7 @@ impl Lowering<'_> {
     }
 
     /// Σ c gradient over gradients of one parameter, as pieces with one factor.
-    fn combined(&mut self, gradients: &BTreeMap<Id, f64>, span: Span) -> Option<(Pieces, f64)> {
+    pub(super) fn combined(&mut self, gradients: &BTreeMap<Id, f64>, span: Span) -> Option<(Pieces, f64)> {
         let mut result: Option<(Pieces, f64)> = None;
         for (id, &c) in gradients {
             let gradient = self.gradients.get(id)?.clone();
@@ -311,7 +311,7 @@ impl Lowering<'_> {
     }
 }
 
-fn in_lane(layout: Layout, lane: usize) -> Layout {
+pub(super) fn in_lane(layout: Layout, lane: usize) -> Layout {
     let lanes = Lanes::One(lane);
     match layout {
         Layout::Diagonal { diagonal, shift, rows, cols, .. } => Layout::Diagonal { diagonal, shift, rows, cols, lanes },
@@ -321,7 +321,7 @@ fn in_lane(layout: Layout, lane: usize) -> Layout {
 }
 
 /// The gradients of a form and the learning rate that all of them have.
-fn one_rate(form: &Form) -> Option<(Option<usize>, BTreeMap<Id, f64>)> {
+pub(super) fn one_rate(form: &Form) -> Option<(Option<usize>, BTreeMap<Id, f64>)> {
     let (_, rate) = *form.gradients.keys().next()?;
     let same = form.gradients.keys().all(|(_, r)| *r == rate);
     same.then(|| (rate, form.gradients.iter().map(|((id, _), &c)| (*id, c)).collect()))

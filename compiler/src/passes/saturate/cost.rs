@@ -1,0 +1,159 @@
+//! What an operation costs once it is lowered, and the polynomials that may compute a function.
+//!
+//! Costs rank alternatives before lowering; what is kept is decided on lowered plans.
+
+use super::term::free;
+use crate::passes::Facts;
+use crate::passes::hoist::client_computes;
+use crate::schemes::ckks::approximate::approximate;
+use crate::tensor::graph::Map;
+use crate::tensor::{Op, Shape};
+
+/// Levels, cost in microseconds per limb at ring degree 2^14, and whether the result is fresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Price {
+    /// Products that follow one another.
+    pub spends: u32,
+    /// All work.
+    pub cost: u64,
+    /// Whether it comes from the client.
+    pub fresh: bool,
+}
+
+/// A way to compute a function: approximations are alternatives of one node and never values of their own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Alternative {
+    /// Degree of the polynomial; `None` for what the lowering takes if it is left the choice.
+    pub degree: Option<usize>,
+    /// Levels and cost.
+    pub price: Price,
+    /// Largest error on the interval.
+    pub error: f64,
+}
+
+const PRODUCT: u64 = 550;
+const SWITCH: u64 = 600;
+const PLAIN: u64 = 550;
+const LINEAR: u64 = 30;
+/// What a known value costs: the smaller program of the client's is taken where two are equal.
+const KNOWN: u64 = 1;
+/// A scale between values that are added needs a product with a constant where the scales differ.
+const SCALE: u64 = 90;
+/// A value that the client sends.
+const SENT: u64 = 100;
+/// Degrees among which a free function chooses.
+const DEGREES: [usize; 7] = [2, 3, 4, 7, 8, 15, 16];
+
+const fn server(spends: u32, cost: u64) -> Price {
+    Price { spends, cost, fresh: false }
+}
+
+/// The price of an operation on operands of those shapes, of which the client knows some.
+pub fn price(op: &Op, shape: Shape, operands: &[(Shape, bool)], facts: &Facts) -> Price {
+    let exchanged = client_computes(op, &facts.client) && operands.iter().any(|(_, known)| !known);
+    if exchanged {
+        return Price { spends: 0, cost: SENT, fresh: true };
+    }
+    if operands.iter().all(|(_, known)| *known) {
+        return server(0, KNOWN);
+    }
+    let width = |shape: Shape| match shape {
+        Shape::Sample(d) | Shape::Vector(d) => d.next_power_of_two(),
+        Shape::Matrix(o, i) => o.max(i).next_power_of_two(),
+    };
+    let fold = |n: usize| u64::from(n.max(1).ilog2()) * (SWITCH + LINEAR);
+    let parameter = !matches!(shape, Shape::Sample(_));
+    match op {
+        Op::Data(_) | Op::State(_) | Op::Constant(_) | Op::Stop => server(0, KNOWN),
+        Op::Spread => server(0, SENT),
+        Op::Add | Op::Sub | Op::Scale(_) | Op::Rate(_) | Op::Offset(_) | Op::Mul if parameter => server(0, KNOWN),
+        Op::Add | Op::Sub | Op::Offset(_) => server(0, LINEAR),
+        Op::Scale(_) | Op::Rate(_) => server(0, SCALE),
+        Op::Mul => server(1, PRODUCT + SWITCH + if operands.iter().any(|(_, known)| *known) { SENT } else { 0 }),
+        Op::Dense | Op::DenseTranspose => server(1, matrix(operands[1].0, matches!(op, Op::Dense))),
+        Op::DenseGradient => {
+            let Shape::Matrix(o, i) = shape else { return server(1, PRODUCT) };
+            let (diagonals, baby) = split(o, i);
+            let giants = diagonals / baby;
+            server(1, (PRODUCT + SWITCH) * diagonals as u64 + SWITCH * (baby + giants - 2) as u64 + pieces(diagonals))
+        }
+        Op::SumBatch => server(0, pieces(1)),
+        Op::SumElements => {
+            let Shape::Sample(d) = operands[0].0 else { return server(0, 0) };
+            let cleaned = if d.is_power_of_two() { server(0, 0) } else { server(1, PLAIN) };
+            server(cleaned.spends, cleaned.cost + fold(width(operands[0].0)))
+        }
+        Op::Broadcast => server(0, KNOWN),
+        Op::Slice { .. } => server(1, PLAIN + SWITCH + fold(width(operands[0].0) / width(shape))),
+        Op::Place { .. } => server(1, PLAIN + SWITCH),
+        Op::Map(map) => polynomial(degree(map, facts)),
+        Op::Max(pins) | Op::Extremum { pins, .. } => {
+            let one = polynomial(pins.degree.unwrap_or(4));
+            let rounds = if matches!(op, Op::Max(_)) { width(operands[0].0).ilog2() } else { 1 };
+            server(one.spends * rounds, (one.cost + SWITCH + 3 * LINEAR) * u64::from(rounds))
+        }
+        // Only the client computes it; the lowering says so.
+        Op::ArgMax => server(1, PRODUCT),
+    }
+}
+
+/// Baby and giant steps over the diagonals of a padded matrix, as the lowering splits them.
+fn split(out: usize, inputs: usize) -> (usize, usize) {
+    let diagonals = out.next_power_of_two().min(inputs.next_power_of_two());
+    let cost = |baby: usize| baby * 10 + 22 * (diagonals / baby);
+    let babies = (0..=diagonals.ilog2()).map(|e| 1usize << e);
+    (diagonals, babies.min_by_key(|&b| cost(b)).unwrap_or(1))
+}
+
+fn matrix(shape: Shape, forward: bool) -> u64 {
+    let Shape::Matrix(o, i) = shape else { return PRODUCT };
+    let (diagonals, baby) = split(o, i);
+    let giants = diagonals / baby;
+    let (rows, cols) = (o.next_power_of_two(), i.next_power_of_two());
+    let folds = (if forward { cols / rows } else { rows / cols }).max(1).ilog2();
+    let relinearised = if forward { giants } else { baby };
+    PRODUCT * diagonals as u64 + SWITCH * (relinearised + baby + giants - 2 + folds as usize) as u64
+}
+
+/// Sums over the lanes, and the move to a lane of the packed state.
+fn pieces(count: usize) -> u64 {
+    count as u64 * (8 * (SWITCH + LINEAR) + PLAIN)
+}
+
+/// Levels and cost of a polynomial of a ciphertext.
+fn polynomial(degree: usize) -> Price {
+    let product = PRODUCT + SWITCH;
+    let (spends, products) = match degree {
+        0 => (0, 0),
+        1 => (0, 0),
+        2 => (1, 1),
+        3 | 4 => (2, 2),
+        d => ((d + 1).next_power_of_two().ilog2() + u32::from(d.is_power_of_two()), u64::from(d.ilog2()) + d as u64 / 3),
+    };
+    server(spends, LINEAR + product * products)
+}
+
+fn degree(map: &Map, facts: &Facts) -> usize {
+    let given = match &map.function {
+        crate::tensor::graph::Elementwise::Polynomial(c) => Some(c.len().saturating_sub(1)),
+        crate::tensor::graph::Elementwise::Named(_) => map.pins.degree,
+    };
+    let degree = given.unwrap_or_else(|| approximate(&map.function, &map.pins, facts.tolerance, facts.degree_cap).degree());
+    degree - usize::from(map.order == 1 && degree > 0)
+}
+
+/// The polynomials that may compute a map within the program's tolerance; the first is what the lowering takes by itself.
+pub fn alternatives(map: &Map, facts: &Facts) -> Vec<Alternative> {
+    let fit = |degree: Option<usize>| {
+        let mut map = map.clone();
+        map.pins.degree = degree.or(map.pins.degree);
+        approximate(&map.function, &map.pins, facts.tolerance, facts.degree_cap)
+    };
+    let own = fit(None);
+    let first = Alternative { degree: None, price: polynomial(degree(map, facts)), error: own.error };
+    let others = DEGREES.iter().filter(|_| free(map)).map(|&d| {
+        let p = fit(Some(d));
+        Alternative { degree: Some(d), price: polynomial(p.degree()), error: p.error }
+    });
+    std::iter::once(first).chain(others.filter(|a| a.error <= facts.tolerance)).collect()
+}

@@ -1,0 +1,293 @@
+//! Extraction on the DAG, by depth.
+//!
+//! A shared value costs once, and what it costs depends on how much budget may be spent on the way to it. For each class
+//! and each bound on the budget spent, the cheapest selection found so far is kept; a candidate takes the union of its
+//! operands' selections, where the shallower choice wins. The result is the Pareto front of depth and cost.
+
+use std::rc::Rc;
+
+/// One way to compute a class.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// Classes that it needs.
+    pub children: Vec<usize>,
+    /// Levels of budget that it spends.
+    pub spends: u32,
+    /// What it costs.
+    pub cost: u64,
+    /// Whether its result is fresh, whatever was spent before: a bootstrap, or an exchange with the client.
+    pub fresh: bool,
+}
+
+/// What to extract: classes with their choices, operands in any order.
+#[derive(Clone, Debug, Default)]
+pub struct Problem {
+    /// By class.
+    pub classes: Vec<Vec<Choice>>,
+    /// The class that is wanted.
+    pub root: usize,
+}
+
+/// A selection of one choice per class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Solution {
+    /// Levels spent on the way to the root.
+    pub depth: u32,
+    /// Sum of the costs of the chosen.
+    pub cost: u64,
+    /// The choice of each class that is needed.
+    pub chosen: Vec<Option<usize>>,
+}
+
+/// A class in a selection: its choice, the levels spent there, and its height in the derivation that chose it.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    class: u32,
+    choice: u32,
+    depth: u32,
+    rank: u32,
+}
+
+#[derive(Clone)]
+struct Best {
+    cost: u64,
+    depth: u32,
+    rank: u32,
+    entries: Rc<[Entry]>,
+}
+
+/// Sweeps over all classes before a selection that still changes is taken as it is.
+const SWEEPS: usize = 12;
+
+impl Problem {
+    /// Costs for each depth up to `limit`: shallower first, each cheaper than the one before.
+    pub fn front(&self, limit: u32) -> Vec<Solution> {
+        let mut search = Search::new(self, limit);
+        search.run();
+        let mut front: Vec<Solution> = Vec::new();
+        for best in search.best[self.root].iter().flatten() {
+            if front.last().is_none_or(|last| best.cost < last.cost) {
+                let mut chosen = vec![None; self.classes.len()];
+                best.entries.iter().for_each(|e| chosen[e.class as usize] = Some(e.choice as usize));
+                front.push(Solution { depth: best.depth, cost: best.cost, chosen });
+            }
+        }
+        front
+    }
+
+    /// The least depth of each class: a lower bound for every selection. `None` where a class has no finite choice.
+    pub fn least(&self) -> Vec<Option<u32>> {
+        let mut least: Vec<Option<u32>> = vec![None; self.classes.len()];
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for (class, choices) in self.classes.iter().enumerate() {
+                let depths = choices.iter().filter_map(|choice| {
+                    let below = choice.children.iter().map(|&c| least[c]).try_fold(0, |m, d| d.map(|d| m.max(d)))?;
+                    Some(if choice.fresh { choice.spends } else { below + choice.spends })
+                });
+                let depth = depths.min();
+                if depth.is_some() && (least[class].is_none() || depth < least[class]) {
+                    least[class] = depth;
+                    changed = true;
+                }
+            }
+        }
+        least
+    }
+
+    /// Depth and cost of a selection; `None` if it is not whole, or goes round in a circle.
+    pub fn evaluate(&self, chosen: &[Option<usize>]) -> Option<(u32, u64)> {
+        let mut state: Vec<Option<Option<u32>>> = vec![None; self.classes.len()];
+        let mut cost = 0;
+        let depth = self.visit(self.root, chosen, &mut state, &mut cost)?;
+        Some((depth, cost))
+    }
+
+    fn visit(&self, class: usize, chosen: &[Option<usize>], state: &mut Vec<Option<Option<u32>>>, cost: &mut u64) -> Option<u32> {
+        if let Some(seen) = state[class] {
+            return seen;
+        }
+        state[class] = Some(None);
+        let choice = &self.classes[class][chosen[class]?];
+        let mut depth = 0;
+        for &child in &choice.children {
+            depth = depth.max(self.visit(child, chosen, state, cost)?);
+        }
+        let depth = choice.spends + if choice.fresh { 0 } else { depth };
+        *cost += choice.cost;
+        state[class] = Some(Some(depth));
+        Some(depth)
+    }
+}
+
+struct Search<'a> {
+    problem: &'a Problem,
+    /// Classes, operands mostly first.
+    order: Vec<usize>,
+    /// By class and bound on its depth.
+    best: Vec<Vec<Option<Best>>>,
+    parents: Vec<Vec<usize>>,
+    /// The selection under construction, valid where the stamp is current.
+    slots: Vec<Entry>,
+    stamps: Vec<u64>,
+    reached: Vec<u64>,
+    stamp: u64,
+}
+
+impl<'a> Search<'a> {
+    fn new(problem: &'a Problem, limit: u32) -> Self {
+        let count = problem.classes.len();
+        let least = problem.least();
+        let mut order: Vec<usize> = (0..count).filter(|&c| least[c].is_some_and(|d| d <= limit)).collect();
+        let rank = ranks(problem);
+        order.sort_by_key(|&c| (rank[c], c));
+        let mut parents = vec![Vec::new(); count];
+        for (class, choices) in problem.classes.iter().enumerate() {
+            for &child in choices.iter().flat_map(|choice| &choice.children) {
+                if parents[child].last() != Some(&class) {
+                    parents[child].push(class);
+                }
+            }
+        }
+        let none = Entry { class: 0, choice: 0, depth: 0, rank: 0 };
+        Self {
+            problem,
+            order,
+            best: vec![vec![None; limit as usize + 1]; count],
+            parents,
+            slots: vec![none; count],
+            stamps: vec![0; count],
+            reached: vec![0; count],
+            stamp: 0,
+        }
+    }
+
+    fn run(&mut self) {
+        let mut dirty = vec![true; self.problem.classes.len()];
+        for _ in 0..SWEEPS {
+            let mut any = false;
+            for class in self.order.clone() {
+                if std::mem::take(&mut dirty[class]) && self.improve(class) {
+                    any = true;
+                    for &parent in &self.parents[class] {
+                        dirty[parent] = true;
+                    }
+                }
+            }
+            if !any {
+                return;
+            }
+        }
+    }
+
+    /// Tries all choices of a class at all depths; whether any was better than what was there.
+    fn improve(&mut self, class: usize) -> bool {
+        let problem = self.problem;
+        let mut improved = false;
+        for bound in 0..self.best[class].len() {
+            if bound > 0
+                && let Some(shallower) = self.best[class][bound - 1].clone()
+                && self.best[class][bound].as_ref().is_none_or(|b| shallower.cost < b.cost)
+            {
+                self.best[class][bound] = Some(shallower);
+                improved = true;
+            }
+            for (number, choice) in problem.classes[class].iter().enumerate() {
+                if let Some(candidate) = self.candidate(class, number, choice, bound)
+                    && self.best[class][bound].as_ref().is_none_or(|b| candidate.cost < b.cost)
+                {
+                    self.best[class][bound] = Some(candidate);
+                    improved = true;
+                }
+            }
+        }
+        improved
+    }
+
+    fn candidate(&mut self, class: usize, number: usize, choice: &Choice, bound: usize) -> Option<Best> {
+        let last = self.best[class].len() - 1;
+        let below = if choice.fresh { last } else { bound.checked_sub(choice.spends as usize)? };
+        if choice.fresh && choice.spends as usize > bound {
+            return None;
+        }
+        let parts: Vec<Best> = choice.children.iter().map(|&c| self.best[c][below].clone()).collect::<Option<_>>()?;
+        // What one operand costs, all of them cost.
+        let known = self.best[class][bound].as_ref().map(|b| b.cost);
+        let least = parts.iter().map(|p| p.cost).max().unwrap_or(0) + choice.cost;
+        if known.is_some_and(|known| least >= known && parts.len() > 1 || least > known) {
+            return None;
+        }
+        self.stamp += 1;
+        let deepest = parts.iter().map(|p| p.depth).max().unwrap_or(0);
+        let own = Entry {
+            class: class as u32,
+            choice: number as u32,
+            depth: choice.spends + if choice.fresh { 0 } else { deepest },
+            rank: 1 + parts.iter().map(|p| p.rank).max().unwrap_or(0),
+        };
+        for entry in parts.iter().flat_map(|p| p.entries.iter()) {
+            let c = entry.class as usize;
+            if c == class {
+                return None;
+            }
+            // Both shallower and lower in its derivation, or the selection might go round in a circle.
+            if self.stamps[c] != self.stamp || (entry.depth, entry.rank) < (self.slots[c].depth, self.slots[c].rank) {
+                self.stamps[c] = self.stamp;
+                self.slots[c] = *entry;
+            }
+        }
+        self.collect(own, choice)
+    }
+
+    /// What the entry reaches in the slots: its selection and the sum of the costs.
+    fn collect(&mut self, own: Entry, choice: &Choice) -> Option<Best> {
+        let mut entries = vec![own];
+        let mut cost = choice.cost;
+        self.reached[own.class as usize] = self.stamp;
+        let mut at = 0;
+        while at < entries.len() {
+            let Entry { class, choice, .. } = entries[at];
+            let chosen = &self.problem.classes[class as usize][choice as usize];
+            for &child in &chosen.children {
+                if self.reached[child] != self.stamp {
+                    self.reached[child] = self.stamp;
+                    let entry = self.slots[child];
+                    cost += self.problem.classes[child][entry.choice as usize].cost;
+                    entries.push(entry);
+                }
+            }
+            at += 1;
+        }
+        let best = Best { cost, depth: own.depth, rank: own.rank, entries: entries.into() };
+        // A fresh value may be deeper below than above, where the order of the slots proves nothing.
+        let fresh = best.entries.iter().any(|e| self.problem.classes[e.class as usize][e.choice as usize].fresh);
+        (!fresh || self.acyclic(&best)).then_some(best)
+    }
+
+    fn acyclic(&self, best: &Best) -> bool {
+        let mut chosen = vec![None; self.problem.classes.len()];
+        best.entries.iter().for_each(|e| chosen[e.class as usize] = Some(e.choice as usize));
+        let mut state = vec![None; self.problem.classes.len()];
+        let depth = self.problem.visit(best.entries[0].class as usize, &chosen, &mut state, &mut 0);
+        depth.is_some_and(|d| d <= best.depth)
+    }
+}
+
+/// Height of each class over the leaves, along its lowest choice.
+fn ranks(problem: &Problem) -> Vec<u32> {
+    let mut ranks = vec![u32::MAX; problem.classes.len()];
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for (class, choices) in problem.classes.iter().enumerate() {
+            let rank = |choice: &Choice| choice.children.iter().map(|&c| ranks[c]).max().unwrap_or(0).saturating_add(1);
+            let lowest = choices.iter().map(rank).min().unwrap_or(u32::MAX);
+            if lowest < ranks[class] {
+                ranks[class] = lowest;
+                changed = true;
+            }
+        }
+    }
+    ranks
+}

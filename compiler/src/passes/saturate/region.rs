@@ -1,0 +1,340 @@
+//! From a stretch of the tensor graph to an e-graph, and from a selection back.
+
+use std::collections::BTreeMap;
+
+use egg::{Id as Class, Language};
+use hecc_plan::Span;
+
+use super::cost::{self, Alternative, Price};
+use super::extract::{Choice, Problem, Solution};
+use super::rules;
+use super::term::{Meaning, OpId, Real, Term, Values};
+use crate::passes::Facts;
+use crate::tensor::{Data, Graph, Id, Op, Shape};
+
+/// Rounds of rewriting.
+const ITERATIONS: usize = 8;
+/// Matches of one rule in one round.
+const MATCHES: usize = 2000;
+
+/// A stretch of the graph as an e-graph.
+pub struct Region {
+    values: Values,
+    /// Nodes that are used outside, with their classes.
+    outputs: Vec<(Id, Class)>,
+    /// Nodes from outside, with their operations.
+    inputs: Vec<(Id, OpId)>,
+    spans: BTreeMap<Class, Span>,
+    /// Whether functions may choose their polynomials: not where a gradient follows them.
+    choosing: bool,
+}
+
+/// One way to compute a class of a region.
+struct Way {
+    term: Term,
+    alternative: Option<Alternative>,
+}
+
+/// A region as an extraction problem.
+pub struct Extraction {
+    /// The problem; depths of inputs and heights of outputs count.
+    pub problem: Problem,
+    ways: Vec<Vec<Way>>,
+    /// Class of the problem, by class of the e-graph.
+    index: BTreeMap<Class, usize>,
+}
+
+impl Region {
+    /// The nodes `from..to` (in order of creation) of `graph`; `used` are those that something after them or an output uses.
+    pub fn new(graph: &Graph, nodes: &[Id], used: &[bool], known: &[bool], facts: &Facts) -> Self {
+        let mut meaning = Meaning::new(facts);
+        for &id in nodes {
+            if matches!(graph.node(id).op, Op::Data(Data::Action))
+                && let Shape::Sample(d) = graph.shape(id)
+            {
+                meaning.action = Some(d);
+            }
+        }
+        let derived = graph.ids().any(|id| matches!(&graph.node(id).op, Op::Map(map) if map.order == 1));
+        let mut region =
+            Self { values: Values::new(meaning), outputs: Vec::new(), inputs: Vec::new(), spans: BTreeMap::new(), choosing: !derived };
+        let mut classes: BTreeMap<Id, Class> = BTreeMap::new();
+        for &id in nodes {
+            let mut operands = Vec::new();
+            for operand in graph.operands(id) {
+                operands.push(*classes.entry(operand).or_insert_with(|| region.input(graph, operand, known[operand.index()])));
+            }
+            let class = region.node(graph, id, &operands);
+            region.spans.insert(class, graph.node(id).span);
+            classes.insert(id, class);
+            if used[id.index()] {
+                region.outputs.push((id, class));
+            }
+        }
+        region.values.rebuild();
+        region
+    }
+
+    fn input(&mut self, graph: &Graph, id: Id, known: bool) -> Class {
+        let op = self.values.analysis.input(graph.shape(id), known);
+        self.inputs.push((id, op));
+        self.values.add(Term::Opaque(op, Vec::new()))
+    }
+
+    fn number(&mut self, c: f64) -> Class {
+        self.values.add(Term::Number(Real(c)))
+    }
+
+    fn node(&mut self, graph: &Graph, id: Id, operands: &[Class]) -> Class {
+        let node = graph.node(id);
+        let sample = matches!(node.shape, Shape::Sample(_));
+        let term = match (&node.op, operands) {
+            (Op::Data(Data::Action), _) if self.values.analysis.action == Some(super::term::length(node.shape)) => Term::Action,
+            (Op::Constant(c), []) if sample => {
+                let (n, c) = (self.number(super::term::length(node.shape) as f64), self.number(*c));
+                let ones = self.values.add(Term::Ones([n]));
+                if self.values[c].data.number == Some(1.0) { Term::Ones([n]) } else { Term::Scale([c, ones]) }
+            }
+            (Op::Add, &[a, b]) if sample || of_gradients(graph, id) => Term::Add([a, b]),
+            (Op::Sub, &[a, b]) if sample => {
+                let minus = self.number(-1.0);
+                let b = self.values.add(Term::Scale([minus, b]));
+                Term::Add([a, b])
+            }
+            (Op::Mul, &[a, b]) if sample => Term::Mul([a, b]),
+            (Op::Scale(c), &[x]) if sample => Term::Scale([self.number(*c), x]),
+            (Op::Offset(c), &[x]) if sample => Term::Offset([self.number(*c), x]),
+            (Op::Dense, &[x, w]) => Term::Dense([x, w]),
+            (Op::DenseTranspose, &[x, w]) => Term::DenseTranspose([x, w]),
+            (Op::DenseGradient, &[d, x]) => Term::DenseGradient([d, x]),
+            (Op::SumBatch, &[x]) => Term::SumBatch([x]),
+            (Op::SumElements, &[x]) => Term::SumElements([x]),
+            (Op::Broadcast, &[x]) => Term::Broadcast([self.number(super::term::length(node.shape) as f64), x]),
+            (Op::Slice { start }, &[x]) => {
+                Term::Slice([self.number(*start as f64), self.number(super::term::length(node.shape) as f64), x])
+            }
+            (Op::Place { start }, &[x]) => {
+                Term::Place([self.number(*start as f64), self.number(super::term::length(node.shape) as f64), x])
+            }
+            _ => {
+                let op = self.values.analysis.intern(&node.op, node.shape);
+                Term::Opaque(op, operands.to_vec())
+            }
+        };
+        self.values.add(term)
+    }
+
+    /// Applies the rules until nothing changes, or the e-graph has `nodes` nodes, or the rounds are over: no clock decides.
+    pub fn saturate(&mut self, nodes: usize) {
+        let rules = rules::rewrites();
+        for _ in 0..ITERATIONS {
+            let before = (self.values.total_number_of_nodes(), self.values.number_of_classes());
+            let found: Vec<_> = rules.iter().map(|rule| rule.search_with_limit(&self.values, MATCHES)).collect();
+            for (rule, matches) in rules.iter().zip(&found) {
+                if self.values.total_number_of_nodes() < nodes {
+                    rule.apply(&mut self.values, matches);
+                }
+            }
+            self.values.rebuild();
+            rules::derivatives(&mut self.values);
+            self.values.rebuild();
+            let after = (self.values.total_number_of_nodes(), self.values.number_of_classes());
+            if after == before || after.0 >= nodes {
+                break;
+            }
+        }
+    }
+
+    /// The extraction problem, where `depths` are spent before each input and `heights` will be after each output.
+    pub fn extraction(&self, depths: &dyn Fn(Id) -> u32, heights: &dyn Fn(Id) -> u32) -> Extraction {
+        let mut index: BTreeMap<Class, usize> = BTreeMap::new();
+        let mut order: Vec<Class> = Vec::new();
+        let mut stack: Vec<Class> = self.outputs.iter().rev().map(|(_, class)| self.values.find(*class)).collect();
+        while let Some(class) = stack.pop() {
+            if !index.contains_key(&class) {
+                index.insert(class, order.len());
+                order.push(class);
+                for term in self.values[class].iter() {
+                    stack.extend(self.operands(term));
+                }
+            }
+        }
+        let entry: BTreeMap<OpId, u32> = self.inputs.iter().map(|&(id, op)| (op, depths(id))).collect();
+        let mut classes = Vec::new();
+        let mut ways = Vec::new();
+        for &class in &order {
+            let mut choices: Vec<Choice> = Vec::new();
+            let mut own: Vec<Way> = Vec::new();
+            for term in self.values[class].iter() {
+                let children: Vec<usize> = self.operands(term).iter().map(|c| index[c]).collect();
+                for (price, alternative) in self.prices(term, &entry) {
+                    let choice = Choice { children: children.clone(), spends: price.spends, cost: price.cost, fresh: price.fresh };
+                    if !choices.contains(&choice) {
+                        choices.push(choice);
+                        own.push(Way { term: term.clone(), alternative });
+                    }
+                }
+            }
+            classes.push(choices);
+            ways.push(own);
+        }
+        // What follows an output is part of its path.
+        let mut roots = Vec::new();
+        for &(id, class) in &self.outputs {
+            let children = vec![index[&self.values.find(class)]];
+            roots.push(classes.len());
+            classes.push(vec![Choice { children, spends: heights(id), ..Choice::default() }]);
+        }
+        classes.push(vec![Choice { children: roots, ..Choice::default() }]);
+        Extraction { problem: Problem { root: classes.len() - 1, classes }, ways, index }
+    }
+
+    /// Operands that are values, not numbers.
+    fn operands(&self, term: &Term) -> Vec<Class> {
+        let children: &[Class] = match term {
+            Term::Scale([_, x]) | Term::Offset([_, x]) | Term::Broadcast([_, x]) => std::slice::from_ref(x),
+            Term::Slice([_, _, x]) | Term::Place([_, _, x]) => std::slice::from_ref(x),
+            Term::Number(_) | Term::Times(_) | Term::Plus(_) | Term::Width(_) | Term::Ones(_) | Term::Action => &[],
+            Term::Add(_)
+            | Term::Mul(_)
+            | Term::Dense(_)
+            | Term::DenseTranspose(_)
+            | Term::DenseGradient(_)
+            | Term::SumBatch(_)
+            | Term::SumElements(_)
+            | Term::Opaque(..) => term.children(),
+        };
+        children.iter().map(|&c| self.values.find(c)).collect()
+    }
+
+    /// The operation of a term; inputs and numbers have none.
+    fn op(&self, term: &Term) -> Option<Op> {
+        let number = |class: &Class| self.values[*class].data.number.unwrap_or(0.0);
+        Some(match term {
+            Term::Add(_) => Op::Add,
+            Term::Mul(_) => Op::Mul,
+            Term::Scale([c, _]) => Op::Scale(number(c)),
+            Term::Offset([c, _]) => Op::Offset(number(c)),
+            Term::Dense(_) => Op::Dense,
+            Term::DenseTranspose(_) => Op::DenseTranspose,
+            Term::DenseGradient(_) => Op::DenseGradient,
+            Term::SumBatch(_) => Op::SumBatch,
+            Term::SumElements(_) => Op::SumElements,
+            Term::Broadcast(_) => Op::Broadcast,
+            Term::Slice([start, ..]) => Op::Slice { start: number(start) as usize },
+            Term::Place([start, ..]) => Op::Place { start: number(start) as usize },
+            Term::Action => Op::Data(Data::Action),
+            Term::Ones(_) => Op::Constant(1.0),
+            Term::Opaque(op, _) => self.values.analysis.ops[op.0].0.clone()?,
+            Term::Number(_) | Term::Times(_) | Term::Plus(_) | Term::Width(_) => return None,
+        })
+    }
+
+    fn prices(&self, term: &Term, entry: &BTreeMap<OpId, u32>) -> Vec<(Price, Option<Alternative>)> {
+        let Some(op) = self.op(term) else {
+            let spends = match term {
+                Term::Opaque(op, _) => entry[op],
+                _ => return Vec::new(),
+            };
+            return vec![(Price { spends, cost: 0, fresh: false }, None)];
+        };
+        let shape = self.values[self.values.lookup(term.clone()).expect("a term of the e-graph")].data.shape;
+        let facts = &self.values.analysis.facts;
+        let operands: Vec<(Shape, bool)> =
+            self.operands(term).iter().map(|c| (self.values[*c].data.shape, self.values[*c].data.known)).collect();
+        let price = cost::price(&op, shape, &operands, facts);
+        match &op {
+            Op::Map(map) if self.choosing && !price.fresh && operands.iter().any(|(_, known)| !known) => {
+                cost::alternatives(map, facts).into_iter().map(|a| (a.price, Some(a))).collect()
+            }
+            _ => vec![(price, None)],
+        }
+    }
+
+    /// Appends what a solution chose to `graph`, whose counterparts of the inputs are in `map`; adds those of the outputs.
+    pub fn emit(&self, extraction: &Extraction, solution: &Solution, graph: &mut Graph, map: &mut BTreeMap<Id, Id>) {
+        let inputs: BTreeMap<OpId, Id> = self.inputs.iter().map(|&(id, op)| (op, map[&id])).collect();
+        let spans: BTreeMap<Class, Span> = self.spans.iter().rev().map(|(&c, &s)| (self.values.find(c), s)).collect();
+        let mut emitter = Emitter { region: self, extraction, solution, inputs, spans, graph, done: BTreeMap::new() };
+        for &(id, class) in &self.outputs {
+            let new = emitter.class(self.values.find(class), Span::default());
+            map.insert(id, new);
+        }
+    }
+}
+
+/// Whether a parameter-shaped value is a sum of gradients. Other arithmetic of parameters is the key owner's, and free.
+fn of_gradients(graph: &Graph, id: Id) -> bool {
+    match graph.node(id).op {
+        Op::DenseGradient | Op::SumBatch => true,
+        Op::Add => graph.operands(id).iter().all(|&o| of_gradients(graph, o)),
+        _ => false,
+    }
+}
+
+struct Emitter<'a> {
+    region: &'a Region,
+    extraction: &'a Extraction,
+    solution: &'a Solution,
+    inputs: BTreeMap<OpId, Id>,
+    spans: BTreeMap<Class, Span>,
+    graph: &'a mut Graph,
+    done: BTreeMap<Class, Id>,
+}
+
+impl Emitter<'_> {
+    fn way(&self, class: Class) -> &Way {
+        let index = self.extraction.index[&class];
+        let choice = self.solution.chosen[index].expect("a solution chooses all that it needs");
+        &self.extraction.ways[index][choice]
+    }
+
+    fn class(&mut self, class: Class, above: Span) -> Id {
+        if let Some(&id) = self.done.get(&class) {
+            return id;
+        }
+        let values = &self.region.values;
+        let span = self.spans.get(&class).copied().unwrap_or(above);
+        let shape = values[class].data.shape;
+        let way = self.way(class);
+        let (term, degree) = (way.term.clone(), way.alternative.and_then(|a| a.degree));
+        let operands = self.region.operands(&term);
+        let id = match self.region.op(&term) {
+            None => match &term {
+                Term::Opaque(op, _) => self.inputs[op],
+                _ => unreachable!("numbers are no values"),
+            },
+            // a + (−1) b is a difference.
+            Some(Op::Add) if let Some((a, b)) = self.difference(&operands) => {
+                let operands = [self.class(a, span), self.class(b, span)];
+                self.graph.push(Op::Sub, &operands, shape, span)
+            }
+            Some(op) => {
+                let operands: Vec<Id> = operands.iter().map(|&c| self.class(c, span)).collect();
+                let op = match (op, degree) {
+                    (Op::Map(mut map), Some(_)) => {
+                        map.pins.degree = degree;
+                        Op::Map(map)
+                    }
+                    (op, _) => op,
+                };
+                self.graph.push(op, &operands, shape, span)
+            }
+        };
+        self.done.insert(class, id);
+        id
+    }
+
+    fn difference(&self, operands: &[Class]) -> Option<(Class, Class)> {
+        let &[a, b] = operands else { return None };
+        let negated = |class: Class| match &self.way(class).term {
+            Term::Scale([c, x]) if self.region.values[*c].data.number == Some(-1.0) => Some(self.region.values.find(*x)),
+            _ => None,
+        };
+        match (negated(a), negated(b)) {
+            (None, Some(b)) => Some((a, b)),
+            (Some(a), None) => Some((b, a)),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! What a planner cannot do.
+
+use super::Bits;
+
+/// Why there is no plan.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum PlannerError {
+    /// A cost table that is empty, unordered, or falls.
+    #[error("a cost must have at least one point, and neither fall nor be negative as the budget grows")]
+    NotACurve,
+    /// A decay matrix of another size than the list of carried values.
+    #[error("the decay matrix must have a row and a column for each carried value")]
+    NotSquare,
+    /// No offer fits into memory.
+    #[error("no refresh fits into the memory allowed")]
+    NoOffer,
+    /// One update spends more than any refresh gives.
+    #[error("one update needs {needs} of `{value}`, and no refresh leaves more than {output}")]
+    TooDeep {
+        /// The value.
+        value: String,
+        /// Bits it must have before an update.
+        needs: Bits,
+        /// Bits that the nearest offer leaves.
+        output: Bits,
+    },
+}

@@ -1,0 +1,23 @@
+//! Where and when to refresh: an update's place in the training loop, and the places inside an update.
+//!
+//! Abstract and exact: budgets are bits, costs are tables, values are names and slots. The lowering asks, and does.
+
+mod body;
+mod error;
+pub(crate) mod flow;
+pub mod loops;
+mod maxplus;
+mod offer;
+pub mod partition;
+pub mod price;
+mod quantity;
+mod schedule;
+
+pub use body::{Carried, LoopBody};
+pub use error::PlannerError;
+pub use loops::{Limits, run as plan_loop};
+pub use maxplus::{Cycle, MaxPlus};
+pub use offer::{Offer, Packing, Party, Ring};
+pub use price::Moment;
+pub use quantity::{Bits, Curve};
+pub use schedule::{CriticalCycle, Pack, RunnerUp, Schedule, Segments};

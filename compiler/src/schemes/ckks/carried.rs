@@ -1,0 +1,473 @@
+//! States that the server carries, where the key owner takes no part in the update: all of them rest in the lanes of few
+//! ciphertexts, which one bootstrap refreshes.
+//!
+//! The pieces of a parameter (a diagonal, a bias) stand in neighbouring lanes; the states that belong to it (momentum,
+//! target, average) stand one *block* of lanes apart. With lanes in groups of `r` and a piece in lane c of each group, r − 1
+//! neighbours are reached in log2 r rotations without leaving the group: bit t of c says whether to go 2^t to the left or to
+//! the right. *Unpacking* masks a lane and fills the group that way; *packing* is its transpose, and masks last. So
+//! neither needs the lane axis to be cyclic, and a mask absorbs any constant.
+
+use std::collections::BTreeMap;
+
+use hecc_plan::{CarriedId, ClearId, ClearOp, Lanes, Layout, Op, Plain, PlainPart, PlainPattern, Span, WireId};
+
+use super::circuit::CarriedDraft;
+use super::lower::{Form, Lowering, Packing};
+use super::pack::{Pieces, in_lane, one_rate};
+use crate::tensor::{Graph, Id, Op as TensorOp, Output, Shape};
+
+/// Largest magnitude of weights and momenta: what a slot of a carried ciphertext is a fraction of.
+const STATE_RANGE: f64 = 4.0;
+
+/// Where the pieces of a state rest.
+#[derive(Clone, Debug, PartialEq)]
+struct Home {
+    /// Which of the states of its parameter it is: weights, momentum, target.
+    role: usize,
+    /// First lane within the block.
+    offset: usize,
+    layouts: Vec<Layout>,
+    shape: Vec<usize>,
+}
+
+/// How the carried states are packed.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Shelf {
+    homes: BTreeMap<String, Home>,
+    /// Lanes of a block, a power of two.
+    block: usize,
+    /// Blocks per ciphertext.
+    per: usize,
+    /// Number of ciphertexts.
+    count: usize,
+    /// Lanes with samples, and with weights.
+    active: usize,
+    lanes: usize,
+}
+
+/// A state, or a parameter in the middle of an update, that is to stand in lanes.
+struct Item<'a> {
+    /// The state that it is the new value of, if it is one.
+    name: Option<&'a String>,
+    home: &'a Home,
+    /// The ciphertext and lane of its first piece.
+    place: (usize, usize),
+    form: Form,
+    /// It takes its new value at every `period`-th update only, and keeps the old one at others.
+    period: Option<u32>,
+    span: Span,
+}
+
+/// Lanes to be moved, by ciphertext, target ciphertext, distance and factor: one mask and one rotation each.
+#[derive(Default)]
+struct Moves(BTreeMap<(WireId, usize, i64, Option<ClearId>), (Vec<PlainPart>, Span)>);
+
+impl Moves {
+    #[allow(clippy::too_many_arguments, reason = "a move has two ends and a factor")]
+    fn add(&mut self, wire: WireId, from: usize, item: &Item, piece: usize, lanes: usize, value: f64, by: Option<ClearId>) {
+        let position = item.place.1 + piece;
+        let distance = (position % lanes) as i64 - from as i64;
+        let key = (wire, item.place.0 + position / lanes, distance, by);
+        let part = PlainPart { layout: in_lane(item.home.layouts[piece], from), shape: item.home.shape.clone(), value };
+        self.0.entry(key).or_insert_with(|| (Vec::new(), item.span)).0.push(part);
+    }
+}
+
+/// What lanes are taken from: a ciphertext whose first `group` lanes are in use, the others zero.
+#[derive(Clone, Debug)]
+pub(super) struct Packed {
+    wire: WireId,
+    group: usize,
+    /// Radices of unpacking, the widest stride first; their product is the group.
+    radices: Vec<usize>,
+}
+
+impl Shelf {
+    /// Packs the secret states of `graph`.
+    fn new(graph: &Graph, public: &[(String, Vec<usize>)], lanes: usize, batch: usize) -> Self {
+        let families = families(graph, public);
+        let mut roles: Vec<String> = Vec::new();
+        let mut homes = BTreeMap::new();
+        let mut offset = 0;
+        for (names, shape) in families {
+            let pieces = pieces(shape);
+            let length = pieces.len();
+            for name in names {
+                let role = role(&name);
+                let role = roles.iter().position(|r| *r == role).unwrap_or_else(|| {
+                    roles.push(role);
+                    roles.len() - 1
+                });
+                let dims = match shape {
+                    Shape::Matrix(o, i) => vec![o, i],
+                    Shape::Vector(d) | Shape::Sample(d) => vec![d],
+                };
+                homes.insert(name, Home { role, offset, layouts: pieces.clone(), shape: dims });
+            }
+            offset += length;
+        }
+        let block = offset.next_power_of_two();
+        let per = (lanes / block).clamp(1, roles.len().next_power_of_two().max(1));
+        let count = if block <= lanes { roles.len().div_ceil(per) } else { roles.len() * offset.div_ceil(lanes) };
+        let active = batch.next_power_of_two().max(block * per).min(lanes);
+        Self { homes, block, per, count, active, lanes }
+    }
+
+    fn place(&self, home: &Home) -> (usize, usize) {
+        if self.block <= self.lanes {
+            (home.role / self.per, (home.role % self.per) * self.block + home.offset)
+        } else {
+            let position = home.role * self.block + home.offset;
+            (position / self.lanes, position % self.lanes)
+        }
+    }
+
+    fn group(&self) -> usize {
+        (self.block * self.per).min(self.lanes)
+    }
+}
+
+/// States that linear forms tie together, with their shape, in the order of their first names.
+fn families(graph: &Graph, public: &[(String, Vec<usize>)]) -> Vec<(Vec<String>, Shape)> {
+    let mut family: BTreeMap<String, usize> = BTreeMap::new();
+    let mut leaves: BTreeMap<Id, usize> = BTreeMap::new();
+    let mut shapes: Vec<Shape> = Vec::new();
+    let secret = |name: &str| !public.iter().any(|(n, _)| n == name);
+    let mut join = |names: Vec<String>, gradients: Vec<Id>, shape: Shape| {
+        let known: Vec<usize> =
+            names.iter().filter_map(|n| family.get(n)).chain(gradients.iter().filter_map(|g| leaves.get(g))).copied().collect();
+        let target = known.first().copied().unwrap_or_else(|| {
+            shapes.push(shape);
+            shapes.len() - 1
+        });
+        for value in family.values_mut().chain(leaves.values_mut()) {
+            if known.contains(value) {
+                *value = target;
+            }
+        }
+        names.into_iter().for_each(|n| {
+            family.insert(n, target);
+        });
+        gradients.into_iter().for_each(|g| {
+            leaves.insert(g, target);
+        });
+    };
+    for id in graph.ids() {
+        if let TensorOp::State(name) = &graph.node(id).op
+            && secret(name)
+        {
+            join(vec![name.clone()], Vec::new(), graph.shape(id));
+        }
+    }
+    for (output, id) in &graph.outputs {
+        if let Output::State(name) = output
+            && secret(name)
+        {
+            let (mut names, mut gradients) = (vec![name.clone()], Vec::new());
+            linked(graph, *id, &mut names, &mut gradients);
+            join(names, gradients, graph.shape(*id));
+        }
+    }
+    let mut members: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    for (name, index) in family {
+        members.entry(index).or_default().push(name);
+    }
+    let mut families: Vec<(Vec<String>, Shape)> = members.into_iter().map(|(index, names)| (names, shapes[index])).collect();
+    families.sort_by(|a, b| a.0.cmp(&b.0));
+    families
+}
+
+/// The states and gradients that a parameter-shaped value is made of.
+fn linked(graph: &Graph, id: Id, names: &mut Vec<String>, gradients: &mut Vec<Id>) {
+    match &graph.node(id).op {
+        TensorOp::State(name) => names.push(name.clone()),
+        TensorOp::DenseGradient | TensorOp::SumBatch => gradients.push(id),
+        _ => graph.operands(id).into_iter().for_each(|o| linked(graph, o, names, gradients)),
+    }
+}
+
+/// What a state is to its parameter: its name without the layer.
+fn role(name: &str) -> String {
+    let parts: Vec<&str> = name.split('.').collect();
+    match parts.as_slice() {
+        [net, _, _, rest @ ..] => format!("{net}.{}", rest.join(".")),
+        _ => name.to_owned(),
+    }
+}
+
+impl Lowering<'_> {
+    /// Hands the states to the server.
+    pub(super) fn carry_states(&mut self, packing: Packing, periods: &[(String, u32)]) {
+        self.periods = periods.to_vec();
+        self.shelf = Some(Shelf::new(self.graph, &self.public, self.grid.lanes, self.grid.batch));
+        self.packing = packing;
+    }
+
+    /// Whether the server carries the states.
+    pub(super) fn carries(&self) -> bool {
+        self.shelf.is_some()
+    }
+
+    /// A piece of a parameter in all lanes, times `factor`.
+    pub(super) fn unpacked(&mut self, form: &Form, piece: usize, factor: f64, shape: &[usize], span: Span) -> Option<WireId> {
+        if !form.gradients.is_empty() || form.states.keys().any(|(_, rate)| rate.is_some()) {
+            let packed = self.updated(form, shape, span)?;
+            return Some(self.unpack(&packed, piece, factor * STATE_RANGE, span));
+        }
+        let mut sum: Option<WireId> = None;
+        for ((name, _), c) in form.states.clone() {
+            let (packed, lane) = self.carried_lane(&name, piece, span);
+            let part = self.unpack(&packed, lane, factor * c * STATE_RANGE, span);
+            sum = Some(sum.map_or(part, |sum| self.circuit.push(Op::Add(sum, part), span)));
+        }
+        sum
+    }
+
+    fn carried_lane(&mut self, name: &str, piece: usize, span: Span) -> (Packed, usize) {
+        let shelf = self.shelf.clone().expect("only plans with carried states ask");
+        let home = &shelf.homes[name];
+        let (carried, lane) = shelf.place(home);
+        let position = lane + piece;
+        let wire = self.circuit.push(Op::Carried(CarriedId((carried + position / shelf.lanes) as u32)), span);
+        let group = shelf.group();
+        let radices = radices(&[shelf.per, group / shelf.per], self.packing.unpack);
+        (Packed { wire, group, radices }, position % shelf.lanes)
+    }
+
+    /// Masks a lane and fills all lanes with it.
+    fn unpack(&mut self, packed: &Packed, lane: usize, factor: f64, span: Span) -> WireId {
+        let active = self.shelf.as_ref().map_or(self.grid.lanes, |s| s.active);
+        let mut wire = packed.wire;
+        let mut stride = packed.group;
+        while stride < active {
+            let copied = self.circuit.rotate(wire, -(stride as i64), span);
+            wire = self.circuit.push(Op::Add(wire, copied), span);
+            stride *= 2;
+        }
+        let mut group = packed.group;
+        for (level, &radix) in packed.radices.iter().enumerate() {
+            let stride = group / radix;
+            let class = (lane % group) / stride;
+            let value = if level + 1 == packed.radices.len() { factor } else { 1.0 };
+            let values = (0..group).map(|b| if b / stride == class { value } else { 0.0 }).collect();
+            wire = self.masked_lanes(wire, PlainPattern::Lanes { values }, span);
+            for t in 0..radix.ilog2() {
+                let by = (stride << t) as i64;
+                // A lane with bit t clear fills the one to its right.
+                let copied = self.circuit.rotate(wire, if class >> t & 1 == 0 { -by } else { by }, span);
+                wire = self.circuit.push(Op::Add(wire, copied), span);
+            }
+            group = stride;
+        }
+        wire
+    }
+
+    fn masked_lanes(&mut self, wire: WireId, pattern: PlainPattern, span: Span) -> WireId {
+        let plain = self.circuit.plain(Plain { pattern, scale: self.packing.mask_bits });
+        self.circuit.push(Op::MulPlain(wire, plain), span)
+    }
+
+    /// A parameter that this update has changed, for use in the same update.
+    fn updated(&mut self, form: &Form, shape: &[usize], span: Span) -> Option<Packed> {
+        let key = format!("{form:?}");
+        if let Some(packed) = self.updated.get(&key) {
+            return Some(packed.clone());
+        }
+        let shape_of = match *shape {
+            [out, inputs] => Shape::Matrix(out, inputs),
+            _ => Shape::Vector(shape.iter().product()),
+        };
+        let home = Home { role: 0, offset: 0, layouts: pieces(shape_of), shape: shape.to_vec() };
+        if home.layouts.len() > self.grid.lanes {
+            self.unsupported("a layer this wide that is used below its own `minimize`, without the client", span);
+            return None;
+        }
+        let group = home.layouts.len().next_power_of_two();
+        let item = Item { name: None, home: &home, place: (0, 0), form: form.clone(), period: None, span };
+        let wire = self.put(&[item])?.remove(&0)?;
+        let packed = Packed { wire, group, radices: radices(&[group], self.packing.unpack) };
+        self.updated.insert(key, packed.clone());
+        Some(packed)
+    }
+
+    /// The carried ciphertexts at the end of the update.
+    pub(super) fn carry(&mut self, forms: &[(String, Form, Span)]) {
+        let Some(shelf) = self.shelf.clone() else { return };
+        let forms: BTreeMap<&String, (&Form, Span)> = forms.iter().map(|(name, form, span)| (name, (form, *span))).collect();
+        let items: Vec<Item> = shelf
+            .homes
+            .iter()
+            .map(|(name, home)| {
+                let still = Form { states: [((name.clone(), None), 1.0)].into(), ..Form::default() };
+                let (form, span) = forms.get(name).map_or((still, Span::default()), |(form, span)| ((*form).clone(), *span));
+                let period = self.periods.iter().find(|(n, _)| n == name).map(|(_, period)| *period);
+                Item { name: Some(name), home, place: shelf.place(home), form, period, span }
+            })
+            .collect();
+        let Some(wires) = self.put(&items) else { return };
+        for carried in 0..shelf.count {
+            let contents = shelf.homes.iter().flat_map(|(name, home)| {
+                let (first, lane) = shelf.place(home);
+                let shelf = &shelf;
+                home.layouts.iter().enumerate().filter_map(move |(piece, &layout)| {
+                    let position = lane + piece;
+                    (first + position / shelf.lanes == carried).then(|| hecc_plan::Content {
+                        tensor: hecc_plan::Target::State(name.clone()),
+                        layout: in_lane(layout, position % shelf.lanes),
+                        factor: STATE_RANGE,
+                    })
+                })
+            });
+            let contents = contents.collect();
+            let Some(&wire) = wires.get(&carried) else { continue };
+            self.circuit.carried.push(CarriedDraft { label: "state".to_owned(), contents, wire });
+        }
+    }
+
+    /// Sums of states and gradients, each at its place: one wire per ciphertext.
+    fn put(&mut self, items: &[Item]) -> Option<BTreeMap<usize, WireId>> {
+        let lanes = self.grid.lanes;
+        let shelf = self.shelf.clone()?;
+        let mut moves = Moves::default();
+        let mut gradients: Vec<(usize, &Item, f64, Option<ClearId>)> = Vec::new();
+        let mut directions: Vec<(String, Pieces, usize)> = Vec::new();
+        let mut offset = 0;
+        for item in items {
+            let due = item.period.map(|period| self.client.due(period));
+            let mut terms: Vec<(String, f64, Option<ClearId>)> = Vec::new();
+            for ((name, rate), &c) in &item.form.states {
+                terms.push((name.clone(), c, self.factor(*rate, due)));
+            }
+            if let (Some(due), Some(name)) = (due, item.name) {
+                let rest = self.client.push(ClearOp::Affine { x: due, factor: -1.0, offset: 1.0 });
+                terms.push((name.clone(), 1.0, Some(rest)));
+            }
+            for (name, c, by) in terms {
+                let (first, lane) = shelf.place(&shelf.homes[&name]);
+                for piece in 0..item.home.layouts.len() {
+                    let position = lane + piece;
+                    let wire = self.circuit.push(Op::Carried(CarriedId((first + position / lanes) as u32)), item.span);
+                    moves.add(wire, position % lanes, item, piece, lanes, c, by);
+                }
+            }
+            let Some(lead) = item.form.gradients.values().next().copied() else { continue };
+            let Some((rate, gradient)) = one_rate(&item.form) else {
+                self.unsupported("gradients of one parameter at different learning rates", item.span);
+                return None;
+            };
+            let ratios: BTreeMap<Id, f64> = gradient.into_iter().map(|(id, c)| (id, c / lead)).collect();
+            let key = format!("{:?}", ratios.iter().map(|(id, r)| (id, format!("{r:.12e}"))).collect::<Vec<_>>());
+            let (pieces, factor) = self.combined(&ratios, item.span)?;
+            let found = directions.iter().position(|(k, ..)| *k == key);
+            let index = found.unwrap_or_else(|| {
+                offset += pieces.len();
+                directions.push((key, pieces.clone(), offset - pieces.len()));
+                directions.len() - 1
+            });
+            gradients.push((index, item, lead * factor, self.factor(rate, due)));
+        }
+        if !directions.is_empty() {
+            let numbered = |(_, pieces, first): &(String, Pieces, usize)| -> Vec<(WireId, usize)> {
+                pieces.iter().enumerate().map(|(i, (wire, _))| (*wire, first + i)).collect()
+            };
+            let pieces: Vec<(WireId, usize)> = directions.iter().flat_map(numbered).collect();
+            let (sums, halved) = self.pack_lanes(&pieces, items[0].span);
+            for (index, item, coefficient, by) in gradients {
+                let value = coefficient * f64::from(halved).exp2() / STATE_RANGE;
+                for piece in 0..item.home.layouts.len() {
+                    let from = directions[index].2 + piece;
+                    moves.add(sums[from / lanes], from % lanes, item, piece, lanes, value, by);
+                }
+            }
+        }
+        let mut sums: BTreeMap<usize, WireId> = BTreeMap::new();
+        for ((wire, target, distance, by), (parts, span)) in moves.0 {
+            let masked = self.masked_lanes(wire, PlainPattern::Parts { parts, by }, span);
+            let moved = self.circuit.rotate(masked, -distance, span);
+            let sum = sums.get(&target).map_or(moved, |&sum| self.circuit.push(Op::Add(sum, moved), span));
+            sums.insert(target, sum);
+        }
+        Some(sums)
+    }
+
+    /// The product of a learning rate that changes and of whether the update counts.
+    fn factor(&mut self, rate: Option<usize>, due: Option<ClearId>) -> Option<ClearId> {
+        let rate = rate.map(|rate| self.client.rate(&self.rates[rate]));
+        match (rate, due) {
+            (Some(rate), Some(due)) => Some(self.client.push(ClearOp::Mul(rate, due))),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Sums every piece over its lanes, each into the lane of its number; what other lanes hold is left to the masks that
+    /// follow. The sums are divided by 2 to the power of the second result.
+    fn pack_lanes(&mut self, pieces: &[(WireId, usize)], span: Span) -> (Vec<WireId>, u32) {
+        let lanes = self.grid.lanes;
+        let count = pieces.len();
+        let block = count.next_power_of_two().min(lanes);
+        let active = self.shelf.as_ref().map_or(lanes, |s| s.active).max(block);
+        let halved = active.ilog2();
+        let sums = pieces
+            .chunks(lanes)
+            .map(|chunk| {
+                let mut level: BTreeMap<usize, WireId> = chunk.iter().map(|&(wire, position)| (position % lanes, wire)).collect();
+                let mut stride = 1;
+                for radix in radices(&[block], self.packing.pack).into_iter().rev() {
+                    let mut next: BTreeMap<usize, WireId> = BTreeMap::new();
+                    for (position, mut wire) in level {
+                        let class = position % radix;
+                        for t in 0..radix.ilog2() {
+                            let by = (stride << t) as i64;
+                            let other = self.circuit.rotate(wire, if class >> t & 1 == 0 { by } else { -by }, span);
+                            wire = self.circuit.push(Op::Add(wire, other), span);
+                        }
+                        if radix == 1 {
+                            next.insert(position, wire);
+                            continue;
+                        }
+                        let group = stride * radix;
+                        let values = (0..group).map(|b| f64::from(u8::from(b / stride == class))).collect();
+                        let masked = self.masked_lanes(wire, PlainPattern::Lanes { values }, span);
+                        let sum = next.get(&(position / radix)).map_or(masked, |&sum| self.circuit.push(Op::Add(sum, masked), span));
+                        next.insert(position / radix, sum);
+                    }
+                    level = next;
+                    stride *= radix;
+                }
+                let sum = level.into_values().next().expect("a chunk has a piece");
+                let whole = self.circuit.rotate_and_sum(sum, block, active / block, span);
+                // Sums over the batch are as much larger than a weight as there are samples.
+                let c = f64::from(halved).exp2().recip();
+                if halved == 0 { whole } else { self.circuit.push(Op::MulConst { a: whole, c, bits: halved }, span) }
+            })
+            .collect();
+        (sums, halved)
+    }
+}
+
+/// The pieces of a parameter as gradients have them, in lane 0.
+fn pieces(shape: Shape) -> Vec<Layout> {
+    match shape {
+        Shape::Matrix(out, inputs) => super::dense::diagonals(out, inputs, Lanes::One(0)),
+        Shape::Vector(d) | Shape::Sample(d) => vec![Layout::Vector { period: d.next_power_of_two(), lanes: Lanes::One(0) }],
+    }
+}
+
+/// Splits each of `parts` (powers of two) into up to `levels` radices of like size; 0 makes one radix of everything.
+fn radices(parts: &[usize], levels: usize) -> Vec<usize> {
+    let mut all = Vec::new();
+    if levels == 0 {
+        all.push(parts.iter().product());
+    }
+    for &part in parts.iter().filter(|_| levels > 0) {
+        let mut bits = part.ilog2() as usize;
+        let mut left = levels;
+        while bits > 0 {
+            let take = bits.div_ceil(left);
+            all.push(1 << take);
+            bits -= take;
+            left -= 1;
+        }
+    }
+    if all.is_empty() { vec![1] } else { all }
+}

@@ -1,0 +1,104 @@
+//! Training without the client: what the server carries, against the tensor graph, over several updates.
+
+mod support;
+
+use support::agrees_alone;
+
+fn dqn(net: &str, batch: usize, optimizer: &str, more: &str, client: &str) -> String {
+    format!(
+        r#"use std.dqn
+env "CartPole-v1" {{
+    observe s: [4] in [-4.8, 4.8], [-4, 4], [-0.42, 0.42], [-4, 4]
+    act a: one of 2
+    reward r in [-1, 1]
+}}
+net q(s) -> [2] {{ {net} }}
+train dqn(q) {{ discount = 0.99 batch = {batch} updates = 9 {more} optimizer = {optimizer} tau = 0.01 }}
+secure ckks {{ refresh = bootstrap {client} }}"#
+    )
+}
+
+#[test]
+fn a_regression_of_squares() {
+    let source = r#"env "Other-v0" { observe s: [4] in [-1, 1]  act a: one of 2  reward r in [-1, 1] }
+net q(s) -> [2] { dense 8 square dense 2 }
+algorithm fit(q) { parameter optimizer  minimize mean((dot(q(s), a) - r)^2) over q with optimizer }
+train fit(q) { batch = 16 updates = 9 optimizer = sgd(lr: 0.25) }
+secure ckks { refresh = bootstrap }"#;
+    let compiled = agrees_alone(source, 10);
+    assert!(compiled.plan.rounds.iter().all(|round| round.outputs.is_empty()), "the client gets nothing back");
+}
+
+#[test]
+fn the_clients_maximum_in_the_middle_of_an_update() {
+    agrees_alone(
+        &dqn(
+            "dense 8 relu(degree: 2, range: [-2, 2]) dense 2 init small",
+            16,
+            "momentum(lr: 1.0, beta: 0.9)",
+            "average = 0.05",
+            "client = [max]",
+        ),
+        10,
+    );
+    let compiled =
+        agrees_alone(&dqn("dense 8 relu(degree: 2) dense 2", 16, "nesterov(lr: 0.5, beta: 0.9)", "average = 0.05", "client = [max]"), 10);
+    assert!(compiled.plan.rounds.len() > compiled.plan.updates() as usize);
+}
+
+#[test]
+fn bootstraps_inside_an_update() {
+    let net = "dense 4 relu(degree: 2, range: [-2, 2]) dense 2 init small";
+    let compiled = agrees_alone(&dqn(net, 16, "momentum(lr: 1.0, beta: 0.9)", "average = 0.05", ""), 10);
+    assert!(hecc_plan::counts::counts(&compiled.plan).bootstraps_per_update > 1);
+    let deep = "dense 5 silu(degree: 3, range: [-3, 3]) dense 7 tanh(degree: 3, range: [-3, 3]) dense 2";
+    agrees_alone(&dqn(deep, 16, "momentum(lr: 0.1, beta: 0.9)", "", ""), 10);
+}
+
+#[test]
+fn odd_widths_and_unfilled_lanes() {
+    for batch in [3, 20, 100] {
+        let source = format!(
+            r#"env "Other-v0" {{ observe s: [3] in [-1, 1]  act a: one of 3  reward r in [-1, 1] }}
+net q(s) -> [3] {{ dense 5 square dense 3 }}
+algorithm fit(q) {{ parameter optimizer  minimize mean((dot(q(s), a) - r)^2) over q with optimizer }}
+train fit(q) {{ batch = {batch} updates = 9 optimizer = momentum(lr: 0.1, beta: 0.5) }}
+secure ckks {{ refresh = bootstrap }}"#
+        );
+        agrees_alone(&source, 10);
+    }
+}
+
+#[test]
+fn learning_rates_that_change_and_targets_that_move_rarely() {
+    let source = |optimizer: &str| {
+        format!(
+            r#"env "Other-v0" {{ observe s: [2] in [-1, 1]  act a: one of 2  reward r in [-1, 1] }}
+net q(s) -> [2] {{ dense 4 square dense 2 }}
+algorithm fit(q) {{
+    parameter optimizer
+    state t = copy(q)
+    minimize mean((dot(q(s), a) - r - 0.1 * dot(t(s'), a))^2) over q with optimizer
+    every 3 {{ t <- q }}
+}}
+train fit(q) {{ batch = 16 updates = 12 optimizer = {optimizer} }}
+secure ckks {{ refresh = bootstrap }}"#
+        )
+    };
+    agrees_alone(&source("momentum(lr: linear(0.2, 0.01), beta: 0.5)"), 10);
+    agrees_alone(&source("sgd(lr: cosine(0.2, 0.05))"), 10);
+}
+
+#[test]
+fn a_network_used_below_its_own_minimize() {
+    let source = r#"env "Other-v0" { observe s: [2] in [-1, 1]  act a: [1] in [-1, 1]  reward r in [-1, 1] }
+net v(s) -> [1] { dense 1 }
+net w(s) -> [1] { dense 1 }
+algorithm chain(v, w) {
+    minimize mean((v(s) - r)^2) over v with sgd(lr: 0.1)
+    minimize mean((w(s) - v(s'))^2) over w with sgd(lr: 0.1)
+}
+train chain(v, w) { batch = 16 updates = 4 }
+secure ckks { refresh = bootstrap }"#;
+    agrees_alone(source, 10);
+}

@@ -21,24 +21,26 @@ pub struct Memory {
     pub scratch: u64,
     /// Ciphertexts and messages of an update at its peak.
     pub ciphertexts: u64,
-    /// What the making of the last keys needs on top of the keys, where that is more than scratch and ciphertexts.
+    /// What the making of keys took and the allocator keeps.
     pub making: u64,
 }
 
 impl Memory {
-    /// The peak: while keys are made, or while an update runs.
+    /// The peak: their sum, since an update runs when all else is there.
     pub fn peak(&self) -> u64 {
-        self.base + self.keys + self.making.max(self.plaintexts + self.scratch + self.ciphertexts)
+        let Memory { base, keys, plaintexts, scratch, ciphertexts, making } = *self;
+        base + keys + plaintexts + scratch + ciphertexts + making
     }
 
     /// The parts by name, largest first.
     pub fn parts(&self) -> Vec<(&'static str, u64)> {
-        let Memory { base, keys, plaintexts, scratch, ciphertexts, making: _ } = *self;
+        let Memory { base, keys, plaintexts, scratch, ciphertexts, making } = *self;
         let mut parts = vec![
             ("evaluation keys", keys),
             ("ciphertexts and messages", ciphertexts),
             ("plaintexts and matrices", plaintexts),
             ("scratch of the threads", scratch),
+            ("the making of keys, kept by the allocator", making),
             ("process and library", base),
         ];
         parts.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));

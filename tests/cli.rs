@@ -309,7 +309,7 @@ env "</script><b>&" { observe s: [4] in [-1, 1]  act a: one of 2  reward r in [-
 net q(s) -> [2] { dense 8 relu(degree: 2, range: [-2, 2])  dense 2 }
 algorithm fit(q) {
     parameter optimizer
-    reveal "loss<i>" = mean((dot(q(s), a) - r)^2)
+    reveal mean((dot(q(s), a) - r)^2) as "loss<i>"
     minimize mean((dot(q(s), a) - r)^2) over q with optimizer
 }
 train fit(q) { batch = 16 updates = 3 optimizer = sgd(lr: 0.25) }

@@ -129,7 +129,7 @@ fn single_steps(log_n: u32, k: u32) -> Plan {
 #[test]
 fn single_operations() {
     for (log_n, k) in [(10, 120), (11, 101), (12, 137)] {
-        holds(&format!("2^{log_n}, {k} bits"), single_steps(log_n, k), 2);
+        holds(&format!("2^{log_n}, {k} bits"), single_steps(log_n, k), 3);
     }
 }
 
@@ -144,6 +144,6 @@ fn whole_programs() {
     ];
     for (name, source) in programs {
         let compiled = compile(source, &Options { insecure_log_n: Some(11), ..Options::default() }).unwrap_or_else(|e| panic!("{e:?}"));
-        holds(name, compiled.plan, 2);
+        holds(name, compiled.plan, 4);
     }
 }

@@ -22,8 +22,10 @@ const FRESH: f64 = 3.2;
 /// Deviations that the largest error of a whole ciphertext of slots is away from zero.
 const PROMISED: f64 = 4.5;
 /// Draws of the noise whose largest error counts: a single draw of one number may be small by chance.
-const DRAWS: u64 = 4;
-/// Slots of all steps beyond which two draws must do.
+const DRAWS: u64 = 8;
+/// Deviations that count at least: the largest of few draws of few numbers may be small by chance.
+const FEW: f64 = 2.5;
+/// Slots of all steps beyond which three draws must do.
 const MANY: usize = 1 << 27;
 
 /// Predicted precision of a state or result.
@@ -124,18 +126,24 @@ impl Data {
 /// [`NoiseError`] if `data` does not fit the plan.
 pub fn precision(plan: &Plan, data: &Data, threads: usize) -> Result<Vec<Precision>, NoiseError> {
     let exact = update(plan, data, None, threads)?;
-    let mut found: BTreeMap<String, Precision> = BTreeMap::new();
-    let draws = if plan.steps.len() * plan.geometry.slots() > MANY { 2 } else { DRAWS };
+    let mut found: BTreeMap<String, (Precision, f64)> = BTreeMap::new();
+    let draws = if plan.steps.len() * plan.geometry.slots() > MANY { 3 } else { DRAWS };
     for draw in 0..draws {
         for (name, noisy) in update(plan, data, Some(draw), threads)? {
             let clear = &exact[&name];
-            let error = noisy.data.iter().zip(&clear.data).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            let errors = || noisy.data.iter().zip(&clear.data).map(|(a, b)| (a - b).abs());
+            let error = errors().fold(0.0, f64::max);
             let range = clear.data.iter().fold(1.0f64, |m, v| m.max(v.abs()));
-            let entry = found.entry(name.clone()).or_insert(Precision { name, error, range });
+            let (entry, squares) = found.entry(name.clone()).or_insert((Precision { name, error, range }, 0.0));
             entry.error = entry.error.max(error);
+            *squares += errors().map(|e| e * e).sum::<f64>() / noisy.data.len().max(1) as f64;
         }
     }
-    Ok(found.into_values().collect())
+    let widened = |(mut precision, squares): (Precision, f64)| {
+        precision.error = precision.error.max(FEW * libm::sqrt(squares / draws as f64));
+        precision
+    };
+    Ok(found.into_values().map(widened).collect())
 }
 
 /// One update: with the noise of draw `seed`, or without noise.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 use hecc_runtime::engine;
 
-use crate::commands::{check, compile, explain, fmt, init, library, run, train};
+use crate::commands::{calibrate, check, compile, explain, fmt, init, library, run, train};
 use crate::output;
 
 const EXIT_CODES: &str = "\
@@ -51,11 +51,10 @@ enum Command {
         /// Which, such as `dqn`
         name: Option<String>,
     },
-    /// Explain an error code
-    Explain {
-        /// The code, such as `HE0203`
-        code: String,
-    },
+    /// Measure what operations take on this machine, for predictions
+    Calibrate(calibrate::Args),
+    /// Explain a plan (what was decided, where time goes, who learns what) or an error code
+    Explain(explain::Args),
 }
 
 /// What carries the values.
@@ -94,8 +93,9 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Init(args) => init::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
         Command::Std { name } => library::run(name.as_deref()),
-        Command::Explain { code } => explain::run(&code),
+        Command::Explain(args) => explain::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

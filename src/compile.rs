@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 pub use hecc_compiler::Compiled;
-use hecc_compiler::Options;
+pub use hecc_compiler::Options;
 use hecc_compiler::diagnostics::{self, Diagnostic};
 
 use crate::failure::Failure;
@@ -17,7 +17,15 @@ pub const LIBRARY: &[&str] = &hecc_compiler::library::NAMES;
 /// # Errors
 /// Its errors, rendered.
 pub fn compile(path: &Path, source: &str) -> Result<Compiled, Failure> {
-    rendered(path, source, hecc_compiler::compile(source, &Options::default()))
+    compile_with(path, source, &Options::default())
+}
+
+/// Compiles a program, as asked for.
+///
+/// # Errors
+/// Its errors, rendered.
+pub fn compile_with(path: &Path, source: &str, options: &Options) -> Result<Compiled, Failure> {
+    rendered(path, source, hecc_compiler::compile(source, options))
 }
 
 /// Checks a program.

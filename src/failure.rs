@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::path::Path;
 
 use hecc_plan::PlanFileError;
+use hecc_plan::cost::TableError;
+use hecc_plan::memory::TooMuch;
 use hecc_runtime::arrays::ArraysError;
 use hecc_runtime::engine::EngineError;
 use hecc_runtime::session::intake::IntakeError;
@@ -56,6 +58,12 @@ impl Failure {
         Self::coded(Kind::Use, error.code(), format!("{}: {error}", path.display()))
     }
 
+    /// A table of costs that cannot be used.
+    pub fn table(path: &Path, error: &TableError) -> Self {
+        let kind = if *error == TableError::NotATable { Kind::Use } else { Kind::Machine };
+        Self::coded(kind, error.code(), format!("{}: {error}", path.display()))
+    }
+
     /// Several failures as one, with the status of the gravest.
     ///
     /// # Errors
@@ -94,6 +102,12 @@ impl From<PlanFileError> for Failure {
     fn from(error: PlanFileError) -> Self {
         let kind = if matches!(error, PlanFileError::NotAPlan) { Kind::Use } else { Kind::Machine };
         Self::coded(kind, error.code(), error)
+    }
+}
+
+impl From<TooMuch> for Failure {
+    fn from(error: TooMuch) -> Self {
+        Self::coded(Kind::Program, error.code(), error)
     }
 }
 

@@ -22,13 +22,22 @@ pub fn source(path: &Path) -> Result<String, Failure> {
 /// # Errors
 /// If the file cannot be read, or holds neither.
 pub fn plan(path: &Path) -> Result<Plan, Failure> {
+    Ok(plan_and_source(path)?.0)
+}
+
+/// [`plan`], and the program's text where the file holds one.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_and_source(path: &Path) -> Result<(Plan, Option<String>), Failure> {
     let bytes = bytes(path)?;
     let named_program = path.extension().is_some_and(|e| e == "rl");
     // A program never starts with a brace, and a plan always does.
     if !named_program && bytes.trim_ascii_start().first() == Some(&b'{') {
-        return Ok(hecc_plan::read(&bytes)?);
+        return Ok((hecc_plan::read(&bytes)?, None));
     }
-    Ok(compile::compile(path, &text(path, bytes)?)?.plan)
+    let source = text(path, bytes)?;
+    Ok((compile::compile(path, &source)?.plan, Some(source)))
 }
 
 /// The arrays in a safetensors file.

@@ -3,10 +3,13 @@
 mod cli;
 mod commands;
 mod compile;
+mod costs;
 mod failure;
 mod files;
 mod output;
+mod predicted;
 mod progress;
+mod report;
 
 fn main() -> std::process::ExitCode {
     cli::main()

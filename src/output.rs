@@ -39,6 +39,11 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
+/// So many of a thing.
+pub fn counted(count: usize, thing: &str) -> String {
+    if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
+}
+
 /// Seconds for people.
 pub fn seconds(seconds: f64) -> String {
     if seconds < 10.0 {

@@ -96,6 +96,7 @@ fn plan() -> Plan {
             release: vec![("q.0.weight".to_owned(), "q.0.weight".to_owned())],
         }),
         notes: Vec::new(),
+        decisions: Vec::new(),
     }
 }
 
@@ -121,7 +122,8 @@ impl Folder {
     }
 
     fn hecc(&self, args: &[&str]) -> assert_cmd::assert::Assert {
-        Command::cargo_bin("hecc").expect("the command").current_dir(self.0.path()).args(args).assert()
+        // No table of costs but the built-in one, wherever the tests run.
+        Command::cargo_bin("hecc").expect("the command").current_dir(self.0.path()).env("XDG_DATA_HOME", self.0.path()).args(args).assert()
     }
 }
 
@@ -299,4 +301,94 @@ fn a_reader_that_goes_away_is_no_error() {
     let script = format!("'{}' std dqn | true; exit \"${{PIPESTATUS[0]}}\"", env!("CARGO_BIN_EXE_hecc"));
     let status = std::process::Command::new("bash").current_dir(folder.0.path()).args(["-c", &script]).status().expect("bash");
     assert_eq!(status.code(), Some(0));
+}
+
+/// A program with a name that a page must not take for its own.
+const HOSTILE: &str = r#"
+env "</script><b>&" { observe s: [4] in [-1, 1]  act a: one of 2  reward r in [-1, 1] }
+net q(s) -> [2] { dense 8 relu(degree: 2, range: [-2, 2])  dense 2 }
+algorithm fit(q) {
+    parameter optimizer
+    reveal mean((dot(q(s), a) - r)^2) as "loss<i>"
+    minimize mean((dot(q(s), a) - r)^2) over q with optimizer
+}
+train fit(q) { batch = 16 updates = 3 optimizer = sgd(lr: 0.25) }
+secure ckks { secret = [s, a, r, q] refresh = client }
+"#;
+
+#[test]
+fn costs_are_measured_kept_and_refused() {
+    let folder = Folder::new();
+    folder.write("fit.rl", HOSTILE.as_bytes());
+    folder.hecc(&["calibrate"]).code(2).stderr(predicate::str::contains("--machine"));
+    folder.hecc(&["calibrate", "--machine", "--quick", "--rings", "12", "12", "--out", "costs.json"]).code(0);
+    let predicted = |args: &[&str]| -> serde_json::Value {
+        let done = folder.hecc(&[&["compile", "fit.rl", "--json"], args].concat()).code(0);
+        serde_json::from_slice(&done.get_output().stdout).expect("one JSON object")
+    };
+    let (built_in, own) = (predicted(&[]), predicted(&["--costs", "costs.json"]));
+    for key in ["predicted_seconds_per_update", "predicted_peak_bytes", "predicted_precision_bits", "key_bytes"] {
+        assert!(built_in[key].as_f64().is_some_and(|value| value > 0.0), "{key} in {built_in}");
+    }
+    assert_ne!(built_in["predicted_seconds_per_update"], own["predicted_seconds_per_update"]);
+    let whole = std::fs::read_to_string(folder.path("costs.json")).expect("reads");
+    let refused = |text: &str, status: i32, code: &str| {
+        folder.write("other.json", text.as_bytes());
+        folder.hecc(&["compile", "fit.rl", "--costs", "other.json"]).code(status).stderr(predicate::str::contains(code));
+    };
+    refused("{}", 2, "HE0521");
+    refused("no table", 2, "HE0521");
+    refused(&whole.replacen("\"version\":1", "\"version\":9", 1), 3, "HE0522");
+    refused(&whole[..whole.len() / 2], 3, "HE0523");
+    refused(&whole.replacen("\"limbs\":1", "\"limbs\":0", 1), 3, "HE0523");
+    folder.hecc(&["compile", "fit.rl", "--costs", "nowhere.json"]).code(3).stderr(predicate::str::contains("nowhere.json"));
+    // Left where a user's table is looked for, it is found.
+    folder.hecc(&["calibrate", "--machine", "--quick", "--rings", "12", "12"]).code(0);
+    assert!(folder.path("hecc/costs.json").exists());
+}
+
+#[test]
+fn too_much_memory_is_refused_with_what_takes_it() {
+    let folder = Folder::new();
+    folder.write("fit.rl", HOSTILE.as_bytes());
+    let refused = folder.hecc(&["compile", "fit.rl", "--memory", "0.01", "-o", "fit.plan"]).code(1);
+    refused.stderr(predicate::str::contains("HE0531").and(predicate::str::contains("MiB of evaluation keys")));
+    assert!(!folder.path("fit.plan").exists());
+    folder.hecc(&["compile", "fit.rl", "--memory", "8", "-o", "fit.plan"]).code(0).stdout(predicate::str::contains("peak memory"));
+}
+
+#[test]
+fn plans_are_explained_and_drawn() {
+    let folder = Folder::new();
+    folder.write("fit.rl", HOSTILE.as_bytes());
+    folder.hecc(&["compile", "fit.rl", "-o", "fit.plan"]).code(0);
+    let explained = folder.hecc(&["explain", "fit.rl"]).code(0).get_output().stdout.clone();
+    let explained = String::from_utf8(explained).expect("text");
+    for words in ["Ring of the plan", "relu, line 3", "degree 2 on [-2, 2]", "otherwise", "by operation", "by source line", "minimize"] {
+        assert!(explained.contains(words), "{words} in {explained}");
+    }
+    // A plan has no source, but the same decisions.
+    folder.hecc(&["explain", "fit.plan"]).code(0).stdout(predicate::str::contains("Activation of relu"));
+    folder.hecc(&["compile", "fit.rl", "-O0", "--without", "hoist", "--without", "fold"]).code(0);
+    folder.hecc(&["compile", "fit.rl", "--without", "magic"]).code(2).stderr(predicate::str::contains("saturate"));
+    folder.hecc(&["compile", "fit.rl", "-O4"]).code(2);
+    folder.hecc(&["explain", "no.rl"]).code(3).stderr(predicate::str::contains("no.rl"));
+    let leaks = ["fit.rl", "fit.plan"].map(|file| folder.hecc(&["explain", "--leakage", file]).code(0).get_output().stdout.clone());
+    assert_eq!(leaks[0], leaks[1]);
+    let leaks = String::from_utf8(leaks[0].clone()).expect("text");
+    for words in
+        ["The server learns", "16 samples", "3 updates", "q.0.weight [8, 4]", "The client learns", "`loss<i>`, one number per update"]
+    {
+        assert!(leaks.contains(words), "{words} in {leaks}");
+    }
+    let dot = folder.hecc(&["compile", "fit.rl", "--emit", "dot"]).code(0);
+    dot.stdout(predicate::str::starts_with("digraph plan {").and(predicate::str::contains("bits left")));
+    let page = folder.hecc(&["compile", "fit.rl", "--emit", "html"]).code(0).get_output().stdout.clone();
+    let page = String::from_utf8(page).expect("text");
+    assert!(page.contains("&lt;/script&gt;&lt;b&gt;&amp;") && page.contains("loss&lt;i&gt;"));
+    assert!(!page.contains("<b>&") && !page.contains("<i>\"") && !page.contains("loss<i>"));
+    assert_eq!(page.matches("</script>").count(), 1);
+    for outside in ["http://", "https://", "src=", "@import", "url("] {
+        assert!(!page.contains(outside), "the page names {outside}");
+    }
 }

@@ -17,6 +17,7 @@ pub fn emit(program: &Program, source: &str, built: &Built, lowered: Lowered) ->
         Task::Train(train) => Some(training(program, train, built)),
         Task::Serve(_) => None,
     };
+    let decisions = crate::schemes::ckks::decide::run(program, &lowered);
     Plan {
         name,
         source: format!("{:016x}", hash(source)),
@@ -37,6 +38,7 @@ pub fn emit(program: &Program, source: &str, built: &Built, lowered: Lowered) ->
         keys: lowered.keys,
         training,
         notes: lowered.notes,
+        decisions,
     }
 }
 

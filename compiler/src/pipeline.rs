@@ -1,6 +1,9 @@
 //! The pipeline on one screen: text, checked program, tensor graph, passes, circuit, plan.
 
+use std::sync::Arc;
+
 use hecc_plan::Plan;
+use hecc_plan::cost::CostTable;
 
 use crate::check::hir::{Action, ActionKind, Program, Refresh, Scheme, Task};
 use crate::diagnostics::Diagnostic;
@@ -15,6 +18,8 @@ pub struct Options {
     /// A fixed small ring without a security level. Such a plan is refused by every command and by [`hecc_plan::check::check`];
     /// tests run it.
     pub insecure_log_n: Option<u32>,
+    /// What operations take, to choose between rings; the built-in table where there is none.
+    pub costs: Option<Arc<CostTable>>,
     /// How hard to try; the most by default.
     pub level: Level,
     /// Passes to leave out, to see what each is worth.
@@ -53,7 +58,12 @@ pub fn compile_program(program: &Program, source: &str, options: &Options) -> Re
     let selection = Selection::new(options.level, &options.without);
     let mut last: Option<Built> = None;
     let Built { public, periods, .. } = build::build(program, false).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?;
-    let ring = ckks::Ring { insecure_log_n: options.insecure_log_n, refine: selection.contains(PassName::Refine), periods: &periods };
+    let ring = ckks::Ring {
+        insecure_log_n: options.insecure_log_n,
+        refine: selection.contains(PassName::Refine),
+        periods: &periods,
+        costs: options.costs.as_deref().unwrap_or_else(|| CostTable::built_in()),
+    };
     let lowered = ckks::lower(program, &public, ring, |padded| {
         let built = build::build(program, padded)?;
         let graph = passes::run_some(&built.graph, &facts, &selection);

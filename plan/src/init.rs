@@ -77,12 +77,12 @@ fn rng(seed: u64, stream: u64) -> ChaCha20Rng {
     rng
 }
 
-fn uniform(rng: &mut ChaCha20Rng) -> f64 {
+pub(crate) fn uniform(rng: &mut ChaCha20Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// A standard normal number, by Box and Muller.
-fn normal(rng: &mut ChaCha20Rng) -> f64 {
+pub(crate) fn normal(rng: &mut ChaCha20Rng) -> f64 {
     let radius = libm::sqrt(-2.0 * libm::log(1.0 - uniform(rng)));
     radius * libm::cos(2.0 * std::f64::consts::PI * uniform(rng))
 }

@@ -7,15 +7,19 @@
 pub mod bootstrap;
 pub mod check;
 pub mod clear;
+pub mod cost;
 pub mod counts;
 pub mod drive;
 mod file;
 mod infer;
 pub mod init;
 mod layout;
+pub mod memory;
+pub mod noise;
 pub mod oracle;
 mod plan;
 mod print;
+pub mod schedule;
 pub mod security;
 mod span;
 mod step;
@@ -28,8 +32,8 @@ pub use drive::{Machine, Wires, drive};
 pub use file::{PlanFileError, VERSION, fingerprint, read, write};
 pub use layout::{Geometry, Lanes, Layout};
 pub use plan::{
-    Carried, CarriedId, Ckks, Content, Input, InputId, KeyManifest, KeyShape, Matrix, MatrixId, Output, OutputId, Plain, PlainId,
-    PlainPart, PlainPattern, Plan, RotationKey, Round, State, StateInit, Target,
+    Carried, CarriedId, Ckks, Content, Decision, DecisionKind, Input, InputId, KeyManifest, KeyShape, Matrix, MatrixId, Output, OutputId,
+    Plain, PlainId, PlainPart, PlainPattern, Plan, RotationKey, Round, State, StateInit, Target,
 };
 pub use print::print;
 pub use span::Span;

@@ -64,6 +64,57 @@ pub struct Plan {
     pub training: Option<Training>,
     /// What the compiler decided, for people: activations, ranges, notes.
     pub notes: Vec<String>,
+    /// The same with reasons and runners-up.
+    #[serde(default)]
+    pub decisions: Vec<Decision>,
+}
+
+/// Something the compiler decided.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// What about.
+    pub kind: DecisionKind,
+    /// Of what: an activation, a cycle, the plan.
+    pub subject: String,
+    /// What was chosen.
+    pub choice: String,
+    /// Why.
+    pub why: String,
+    /// What came second, and what it would cost.
+    #[serde(default)]
+    pub runner_up: Option<String>,
+    /// The source that asked for it.
+    #[serde(default)]
+    pub span: Option<Span>,
+}
+
+/// What a [`Decision`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DecisionKind {
+    /// The ring degree.
+    Ring,
+    /// The scale of ciphertexts.
+    Scale,
+    /// A polynomial: its degree, interval and error.
+    Activation,
+    /// Where numbers stand among the slots.
+    Layout,
+    /// A bootstrap: which cycle forced it.
+    Bootstrap,
+}
+
+impl DecisionKind {
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            DecisionKind::Ring => "ring",
+            DecisionKind::Scale => "scale",
+            DecisionKind::Activation => "activation",
+            DecisionKind::Layout => "layout",
+            DecisionKind::Bootstrap => "bootstrap",
+        }
+    }
 }
 
 impl Plan {

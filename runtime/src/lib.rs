@@ -1,6 +1,7 @@
 //! Executes plans.
 
 pub mod arrays;
+pub mod calibrate;
 mod ckks;
 mod clear;
 pub mod engine;

@@ -78,6 +78,7 @@ fn plan(collect: Collect) -> Plan {
             release: vec![("q.0.weight".to_owned(), "q.0.weight.average".to_owned())],
         }),
         notes: Vec::new(),
+        decisions: Vec::new(),
     }
 }
 

@@ -1,15 +1,19 @@
 //! `hecc compile`: a program to its plan, and what that costs.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::ValueEnum;
-use hecc_plan::Plan;
+use hecc_compiler::passes::{Level, PassName};
+use hecc_plan::cost::{self, Prediction};
 use hecc_plan::counts::{Counts, counts};
 use serde::Serialize;
 
+use crate::compile::Options;
 use crate::failure::Failure;
 use crate::output::{bytes, table};
-use crate::{compile, files, output};
+use crate::report::{Report, dot, html, text};
+use crate::{compile, costs, files, output};
 
 /// What `hecc compile` takes.
 #[derive(Debug, clap::Args)]
@@ -25,6 +29,21 @@ pub struct Args {
     /// Print the summary as one JSON object
     #[arg(long)]
     json: bool,
+    /// Table of costs to predict with and to choose the ring by [default: this user's for predictions, the built-in one to choose]
+    #[arg(long, value_name = "FILE")]
+    costs: Option<PathBuf>,
+    /// Threads to predict for; 0 for all of the table's machine
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// How hard to try, from 0 to 3
+    #[arg(short = 'O', value_name = "LEVEL", default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=3))]
+    level: u8,
+    /// Leave a pass out, to see what it is worth; may be given more than once
+    #[arg(long, value_name = "PASS")]
+    without: Vec<PassName>,
+    /// Refuse a plan that is predicted to take more memory at its peak, both parties
+    #[arg(long, value_name = "GIB")]
+    memory: Option<f64>,
 }
 
 /// A stage of the compilation.
@@ -41,12 +60,20 @@ pub enum Stage {
     /// The plan, readable
     Plan,
     /// The tensor graph for Graphviz
+    TensorDot,
+    /// The plan for Graphviz: budget, cost and secrecy
     Dot,
+    /// The plan as one page for a browser: graph, costs, decisions, and what the parties learn
+    Html,
 }
 
 /// The summary's stable keys.
 #[derive(Debug, Serialize)]
 struct Summary {
+    predicted_seconds_per_update: f64,
+    predicted_client_seconds: f64,
+    predicted_peak_bytes: u64,
+    predicted_precision_bits: Option<f64>,
     log_n: u32,
     security_bits: u32,
     depth_bits: u32,
@@ -61,8 +88,8 @@ struct Summary {
     bytes_to_client_per_update: u64,
 }
 
-impl From<Counts> for Summary {
-    fn from(counts: Counts) -> Self {
+impl Summary {
+    fn new(counts: Counts, prediction: &Prediction, precision_bits: Option<f64>) -> Self {
         let Counts {
             log_n,
             security_bits,
@@ -79,6 +106,10 @@ impl From<Counts> for Summary {
             bytes_to_client_per_update,
         } = counts;
         Self {
+            predicted_seconds_per_update: prediction.seconds_per_update,
+            predicted_client_seconds: prediction.client_seconds,
+            predicted_peak_bytes: prediction.peak_bytes,
+            predicted_precision_bits: precision_bits,
             log_n,
             security_bits,
             depth_bits,
@@ -105,12 +136,20 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let early = match args.emit {
         Some(Stage::Ast) => Some(compile::ast(&args.file, &source)?),
         Some(Stage::Hir) => Some(compile::hir(&args.file, &source)?),
-        Some(Stage::Tensor | Stage::Ckks | Stage::Plan | Stage::Dot) | None => None,
+        Some(Stage::Tensor | Stage::Ckks | Stage::Plan | Stage::TensorDot | Stage::Dot | Stage::Html) | None => None,
     };
     if let (Some(text), None) = (&early, &args.output) {
         return output::say(text);
     }
-    let compiled = compile::compile(&args.file, &source)?;
+    let table = costs::table(args.costs.as_deref())?;
+    // A plan is the same on every machine, unless it is asked for by name that it suit one.
+    let own = args.costs.is_some().then(|| Arc::new(table.clone().into_owned()));
+    let options = Options { costs: own, level: Level::new(args.level), without: args.without.clone(), ..Options::default() };
+    let compiled = compile::compile_with(&args.file, &source, &options)?;
+    if let Some(gib) = args.memory {
+        let limit = (gib * f64::from(1 << 30)).max(0.0) as u64;
+        cost::predict(&compiled.plan, &table, args.threads).memory.within(limit)?;
+    }
     if let Some(path) = &args.output {
         files::write_text(path, &hecc_plan::write(&compiled.plan))?;
     }
@@ -118,20 +157,29 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Some(Stage::Ast | Stage::Hir) => output::say(&early.unwrap_or_default()),
         Some(Stage::Tensor) => output::say(&compiled.graph.print()),
         Some(Stage::Ckks) => output::say(&compiled.circuit),
-        Some(Stage::Dot) => output::say(&compiled.graph.dot()),
+        Some(Stage::TensorDot) => output::say(&compiled.graph.dot()),
         Some(Stage::Plan) => output::say(&hecc_plan::print(&compiled.plan)),
-        None if args.json => output::say(&json(&compiled.plan)?),
-        None => output::say(&summary(&compiled.plan)),
+        Some(Stage::Dot | Stage::Html) | None => {
+            let report = Report::new(&compiled.plan, Some(&source), &table, args.threads)?;
+            output::say(&match args.emit {
+                Some(Stage::Dot) => dot::draw(&report),
+                Some(Stage::Html) => html::draw(&report),
+                _ if args.json => json(&report)?,
+                _ => summary(&report),
+            })
+        }
     }
 }
 
-fn json(plan: &Plan) -> Result<String, Failure> {
-    serde_json::to_string(&Summary::from(counts(plan))).map_err(Failure::machine)
+fn json(report: &Report<'_>) -> Result<String, Failure> {
+    let summary = Summary::new(counts(report.plan), &report.prediction, report.precision_bits());
+    serde_json::to_string(&summary).map_err(Failure::machine)
 }
 
-fn summary(plan: &Plan) -> String {
+fn summary(report: &Report<'_>) -> String {
+    let plan = report.plan;
     let c = counts(plan);
-    let mut text = table(&[
+    let mut rows = vec![
         ("ring", format!("2^{} ({} slots)", c.log_n, plan.geometry.slots())),
         ("security", format!("{} bits (modulus of {} bits)", c.security_bits, plan.ckks.log_modulus)),
         ("depth", format!("{} bits", c.depth_bits)),
@@ -143,7 +191,14 @@ fn summary(plan: &Plan) -> String {
         ("keys", format!("{} for rotations, {} in all", c.rotation_keys, bytes(c.key_bytes))),
         ("to the server", format!("{} per update", bytes(c.bytes_to_server_per_update))),
         ("to the client", format!("{} per update", bytes(c.bytes_to_client_per_update))),
-    ]);
+    ];
+    let named = |name| match name {
+        "per update" => "predicted time",
+        "keys" => "making keys",
+        other => other,
+    };
+    rows.extend(text::predicted(report).into_iter().map(|(name, value)| (named(name), value)));
+    let mut text = table(&rows);
     for note in &plan.notes {
         text.push_str(&format!("note: {note}\n"));
     }
@@ -156,9 +211,13 @@ mod tests {
 
     #[test]
     fn the_summarys_keys_are_stable() {
-        let text = serde_json::to_value(Summary::from(Counts::default())).expect("serialises");
+        let text = serde_json::to_value(Summary::new(Counts::default(), &Prediction::default(), None)).expect("serialises");
         let keys: Vec<&str> = text.as_object().expect("an object").keys().map(String::as_str).collect();
         let mut wanted = [
+            "predicted_seconds_per_update",
+            "predicted_client_seconds",
+            "predicted_peak_bytes",
+            "predicted_precision_bits",
             "log_n",
             "security_bits",
             "depth_bits",

@@ -8,6 +8,7 @@ use hecc_runtime::session::{intake, policy, ranges};
 
 use crate::cli::Backend;
 use crate::failure::Failure;
+use crate::predicted::Expected;
 use crate::progress::Keys;
 use crate::{files, output};
 
@@ -43,6 +44,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     for out in ranges::clipped(&plan.client, &given.batch) {
         output::complain(&format!("warning: {out}; clipped"));
     }
+    let expected = Expected::of(&plan, args.threads)?;
     let mut keys = Keys::start();
     let mut engine =
         Engine::new(Arc::new(plan), args.backend.engine(), given.public, args.threads, &mut |done, total| keys.made(done, total))?;
@@ -62,5 +64,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         output::bytes(update.bytes_to_server),
         output::bytes(update.bytes_to_client),
     ));
+    if args.backend == Backend::Ckks {
+        output::complain(&output::table(&expected.beside(update.seconds, update.server_seconds)));
+    }
     Ok(())
 }

@@ -12,8 +12,9 @@ use serde_json::json;
 use crate::cli::Backend;
 use crate::failure::Failure;
 use crate::output::{bytes, seconds, table};
+use crate::predicted::Expected;
 use crate::progress::{Display, Keys};
-use crate::{files, output};
+use crate::{costs, files, output};
 
 /// What `hecc train` takes.
 #[derive(Debug, clap::Args)]
@@ -82,6 +83,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Some(checkpoint) => Session::resume(&plan, settings, checkpoint)?,
         None => Session::start(&plan, settings)?,
     };
+    let expected = Expected::of(&plan, args.threads)?;
     let stop = listen()?;
     let mut keys = Keys::start();
     let mut engine =
@@ -100,7 +102,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         )));
     }
     let seed = plan.training.as_ref().map_or(0, |t| t.run.seed);
-    let report = Report { outcome, backend, folder: &folder, seed, seconds: begun.elapsed().as_secs_f64() };
+    let report = Report { outcome, backend, folder: &folder, seed, seconds: begun.elapsed().as_secs_f64(), expected };
     output::say(&if args.json { report.json() } else { report.table() })
 }
 
@@ -133,6 +135,7 @@ struct Report<'a> {
     folder: &'a Path,
     seed: u64,
     seconds: f64,
+    expected: Expected,
 }
 
 impl Report<'_> {
@@ -150,6 +153,9 @@ impl Report<'_> {
             "return_max": returns.iter().copied().reduce(f64::max),
             "results": results,
             "seconds_per_update": self.per_update(),
+            "predicted_seconds_per_update": self.expected.seconds(),
+            "peak_bytes": costs::peak_bytes(),
+            "predicted_peak_bytes": self.expected.peak_bytes(),
             "bytes_to_server": totals.bytes_to_server,
             "bytes_to_client": totals.bytes_to_client,
             "backend": self.backend.name(),
@@ -167,8 +173,11 @@ impl Report<'_> {
             rows.push(("return", format!("{mean:.1} over {} greedy episodes", returns.len())));
         }
         rows.extend(results.iter().map(|(name, value)| (name.as_str(), format!("{value:.6}"))));
+        rows.extend([("per update", seconds(self.per_update()))]);
+        if self.backend == Backend::Ckks {
+            rows.extend(self.expected.beside(self.per_update(), f64::NAN));
+        }
         rows.extend([
-            ("per update", seconds(self.per_update())),
             ("exchanged", format!("{} to the server, {} to the client", bytes(totals.bytes_to_server), bytes(totals.bytes_to_client))),
             ("backend", self.backend.name().to_owned()),
             ("seed", self.seed.to_string()),

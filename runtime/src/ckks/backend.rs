@@ -28,6 +28,14 @@ pub(crate) type Parallel = poulpy_cpu_avx::NTT4x30AvxRayon;
 /// Portable kernels that share their work among threads.
 #[cfg(not(any(target_feature = "avx512ifma", all(target_feature = "avx2", target_feature = "fma"))))]
 pub(crate) type Parallel = poulpy_cpu_rayon::NTT4x30PortableRayon;
+/// Their name.
+pub(crate) const KERNELS: &str = if cfg!(target_feature = "avx512ifma") {
+    "AVX-512-IFMA"
+} else if cfg!(all(target_feature = "avx2", target_feature = "fma")) {
+    "AVX2"
+} else {
+    "portable"
+};
 
 pub(crate) type Module = poulpy_hal::layouts::Module<Backend>;
 pub(crate) type Ciphertext = poulpy_ckks::layouts::CKKSCiphertextOwned<Backend>;

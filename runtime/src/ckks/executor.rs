@@ -138,6 +138,11 @@ impl Executor {
         self.arenas.with(|scratch| ciphertext::write(&self.module, &ct.body, scratch))
     }
 
+    /// Scratch bytes that the steps of another plan with the same parameters and matrices would need.
+    pub(crate) fn scratch_bytes(&self, plan: &Plan) -> usize {
+        scratch::step_bytes(&self.module, plan, &self.matrices)
+    }
+
     fn alloc(&self, wire: Wire) -> Ciphertext {
         self.module.ckks_ciphertext_alloc(self.plan.ckks.base2k.into(), wire.k.into())
     }

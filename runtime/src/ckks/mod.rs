@@ -17,11 +17,25 @@ use hecc_plan::{InputId, Plan, Tensors, Wire, WireId, Wires, drive};
 
 use crate::ckks::backend::{Arenas, Module, ParallelModule};
 use crate::ckks::bootstrap::Bootstrapper;
-use crate::ckks::executor::Executor;
+pub(crate) use crate::ckks::executor::{Ct, Executor};
 use crate::ckks::keys::{EvaluationKey, Intake};
 use crate::ckks::secret::Secret;
 use crate::engine::EngineError;
 use crate::engine::party::{ClientCipher, ServerCipher, parallel};
+
+pub(crate) use crate::ckks::backend::KERNELS;
+
+/// Bytes of a transformed limb, per coefficient.
+pub(crate) fn limb_bytes(log_n: u32) -> f64 {
+    let n = 1usize << log_n;
+    <backend::Backend as poulpy_hal::layouts::Backend>::vmp_pmat_bytes_of(n, 1, 1, 1, 1, poulpy_hal::layouts::PrepareHint::Reuse) as f64
+        / n as f64
+}
+
+/// The library's tables for a ring.
+pub(crate) fn tables(log_n: u32) -> impl Sized {
+    Module::new(1 << log_n)
+}
 
 /// Bytes of a fresh ciphertext.
 pub(crate) fn sealed_len(plan: &Plan, wire: Wire) -> usize {
@@ -49,6 +63,11 @@ impl CkksClient {
         let bytes = wires.chain(carried).map(|wire| ciphertext::client_bytes(&module, &plan.ckks, wire)).max().unwrap_or(0);
         let making = Arenas::new(keys::making_bytes(&module, &plan));
         Ok(Self { fingerprint: hecc_plan::fingerprint(&plan), plan, module, secret, arenas: Arenas::new(bytes), making })
+    }
+
+    /// Scratch bytes of a thread that encrypts and decrypts.
+    pub(crate) fn scratch_bytes(&self, wire: Wire) -> usize {
+        ciphertext::client_bytes(&self.module, &self.plan.ckks, wire)
     }
 }
 
@@ -93,7 +112,7 @@ pub(crate) struct CkksServer {
     /// Where the plan bootstraps.
     parallel: Option<(Arc<ParallelModule>, Arc<rayon::ThreadPool>)>,
     executor: Option<Executor>,
-    wires: Wires<executor::Ct>,
+    wires: Wires<Ct>,
 }
 
 impl CkksServer {
@@ -118,6 +137,15 @@ impl CkksServer {
             parallel,
             executor: None,
         })
+    }
+}
+
+impl CkksServer {
+    /// The executor, with the inputs of an update.
+    pub(crate) fn executor_with(&mut self, inputs: Vec<(InputId, &[u8])>) -> Result<&Executor, EngineError> {
+        let executor = self.executor.as_mut().ok_or(EngineError::Turn("the keys are not there yet"))?;
+        executor.take_inputs(true, inputs);
+        Ok(executor)
     }
 }
 

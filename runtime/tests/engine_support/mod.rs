@@ -40,6 +40,7 @@ impl Builder {
             periods: Vec::new(),
             training: None,
             notes: Vec::new(),
+            decisions: Vec::new(),
         };
         Self { plan, saves: Vec::new(), update: 0, begun: (0, 0, 0) }
     }

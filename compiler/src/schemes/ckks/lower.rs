@@ -8,6 +8,7 @@ use super::CkksError;
 use super::approximate::{Polynomial, approximate};
 use super::carried::{Packed, Shelf};
 use super::circuit::{Circuit, OutputDraft};
+use super::decide::Fit;
 use super::known::Client;
 use super::polynomial::constant_bits;
 use crate::check::hir::{Pins, Program};
@@ -90,6 +91,7 @@ pub(super) struct Lowering<'a> {
     pub gradients: BTreeMap<Id, Gradient>,
     pub errors: Vec<CkksError>,
     pub notes: Vec<String>,
+    pub fits: Vec<Fit>,
     pub public: Vec<(String, Vec<usize>)>,
     values: Vec<Option<Value>>,
     known: Vec<bool>,
@@ -151,6 +153,7 @@ impl<'a> Lowering<'a> {
             gradients: BTreeMap::new(),
             errors: Vec::new(),
             notes: Vec::new(),
+            fits: Vec::new(),
             public: public.to_vec(),
             values: vec![None; graph.len()],
             known,
@@ -288,7 +291,7 @@ impl<'a> Lowering<'a> {
             }
             TensorOp::Map(map) => {
                 let p = self.approximation(map);
-                self.note_approximation(map, &p);
+                self.note_approximation(map, &p, span);
                 let x = self.natural(&first, span)?;
                 if p.degree() == 0 {
                     let clear = self.client.ones(self.program);
@@ -435,15 +438,20 @@ impl<'a> Lowering<'a> {
         clear
     }
 
-    fn note_approximation(&mut self, map: &Map, p: &Polynomial) {
+    fn note_approximation(&mut self, map: &Map, p: &Polynomial, span: Span) {
         if map.order == 0
             && let Elementwise::Named(function) = &map.function
         {
-            self.note_fit(function.name(), p);
+            self.note_fit(function.name(), map, p, span);
         }
     }
 
-    fn note_fit(&mut self, name: &str, p: &Polynomial) {
+    fn note_fit(&mut self, name: &str, map: &Map, p: &Polynomial, span: Span) {
+        // A network that is applied twice decides once.
+        if !self.fits.iter().any(|fit| fit.span == span && fit.polynomial == *p) {
+            let (function, pins) = (map.function.clone(), map.pins);
+            self.fits.push(Fit { name: name.to_owned(), function, pins, polynomial: p.clone(), span });
+        }
         let (low, high) = (p.centre - p.half, p.centre + p.half);
         let note = format!("{name}: degree {} on [{low}, {high}], largest error {:.1e}", p.degree(), p.error);
         if !self.notes.contains(&note) {
@@ -727,7 +735,7 @@ impl<'a> Lowering<'a> {
         let difference = self.add(a, &negative, span);
         let map = Map { function: Elementwise::Named(hecc_plan::Function::Abs), order: 0, pins: *pins };
         let p = self.approximation(&map);
-        self.note_fit("max, of the difference: abs", &p);
+        self.note_fit("max, of the difference: abs", &map, &p, span);
         let abs = self.polynomial(&difference, &p, span);
         let half = |x: Cts, sign: f64| Cts { factor: 0.5 * sign * x.factor, ..x };
         self.add(&half(sum, 1.0), &half(abs, if larger { 1.0 } else { -1.0 }), span)

@@ -6,6 +6,7 @@ pub mod budget;
 mod carried;
 pub mod circuit;
 mod cost;
+pub mod decide;
 mod dense;
 mod error;
 pub mod known;
@@ -20,6 +21,7 @@ mod unroll;
 pub use error::CkksError;
 pub use measure::Measure;
 
+use hecc_plan::cost::CostTable;
 use hecc_plan::{Bootstrap, Ckks, Geometry, Span, bootstrap, security};
 
 use crate::check::hir::{Program, Refresh, Task};
@@ -49,6 +51,10 @@ pub struct Lowered {
     pub client: hecc_plan::ClearProgram,
     /// What was decided.
     pub notes: Vec<String>,
+    /// Polynomials of activations.
+    pub fits: Vec<decide::Fit>,
+    /// What each ring brought.
+    pub tried: Vec<decide::Tried>,
     /// Estimated seconds of the server, one thread; ranks rings.
     pub seconds: f64,
     /// The tensor graph it came from.
@@ -80,6 +86,8 @@ pub struct Ring<'a> {
     pub refine: bool,
     /// States that take a new value at every so many updates only.
     pub periods: &'a [(String, u32)],
+    /// What operations take.
+    pub costs: &'a CostTable,
 }
 
 /// Lowers the graphs that `graph_for` builds (it is told whether some lanes hold no sample). `ring` may fix a small
@@ -93,16 +101,17 @@ pub fn lower<E>(
     ring: Ring<'_>,
     mut graph_for: impl FnMut(bool) -> Result<Graph, E>,
 ) -> Result<Lowered, LowerError<E>> {
-    let Ring { insecure_log_n, refine, periods } = ring;
+    let Ring { insecure_log_n, refine, periods: _, costs } = ring;
     let batch = match &program.task {
         Task::Train(train) => train.settings.batch,
         Task::Serve(serve) => serve.batch,
     };
     if matches!(program.task, Task::Train(_)) && program.secure.refresh == Refresh::Bootstrap {
-        return alone(program, public, periods, insecure_log_n, graph_for);
+        return alone(program, public, ring, graph_for);
     }
     let degrees = insecure_log_n.map_or(security::LOG_N, |n| n..=n);
     let mut best: Option<Lowered> = None;
+    let mut tried = Vec::new();
     let mut nearest = (u32::MAX, 0, Span::default());
     for log_n in degrees {
         let slots = 1usize << (log_n - 1);
@@ -122,8 +131,9 @@ pub fn lower<E>(
         let padded = grid.groups() * grid.lanes != batch;
         let graph = if padded { graph_for(true).map_err(LowerError::Graph)? } else { first };
         let bits = scale(program, &graph, log_n);
-        match lower_for(program, &graph, grid, log_n, bits, public, insecure_log_n.is_some()).map_err(LowerError::Ckks)? {
+        match lower_for(program, &graph, grid, log_n, bits, public, costs, insecure_log_n.is_some()).map_err(LowerError::Ckks)? {
             Ok(lowered) => {
+                tried.push((log_n, Ok(lowered.seconds)));
                 let done = grid.groups() == 1;
                 if best.as_ref().is_none_or(|b| lowered.seconds < b.seconds) {
                     best = Some(lowered);
@@ -132,14 +142,20 @@ pub fn lower<E>(
                     break;
                 }
             }
-            Err((needed, available, span)) => nearest = (needed, available, span),
+            Err((needed, available, span)) => {
+                tried.push((log_n, Err((needed, available))));
+                nearest = (needed, available, span);
+            }
         }
+    }
+    if let Some(best) = &mut best {
+        best.tried = tried;
     }
     if refine
         && insecure_log_n.is_none()
         && let Some(lowered) = best.take()
     {
-        return Ok(refined(program, lowered, public));
+        return Ok(refined(program, lowered, public, costs));
     }
     let (needed, available, span) = nearest;
     best.ok_or(LowerError::Ckks(vec![CkksError::Budget { needed, available, span }]))
@@ -150,10 +166,10 @@ pub fn lower<E>(
 fn alone<E>(
     program: &Program,
     public: &[(String, Vec<usize>)],
-    periods: &[(String, u32)],
-    insecure_log_n: Option<u32>,
+    ring: Ring<'_>,
     mut graph_for: impl FnMut(bool) -> Result<Graph, E>,
 ) -> Result<Lowered, LowerError<E>> {
+    let Ring { insecure_log_n, refine: _, periods, costs } = ring;
     let Task::Train(train) = &program.task else { unreachable!("only training has a state to refresh") };
     let batch = train.settings.batch;
     let first = graph_for(false).map_err(LowerError::Graph)?;
@@ -176,8 +192,9 @@ fn alone<E>(
             for updates in 1..=train.settings.updates.min(MOST_UPDATES) {
                 let circuit = unroll::run(&lowering.circuit, updates as u32);
                 let Some(circuit) = refresh::run(&circuit, &offer) else { break };
-                let parts = Parts { circuit, client: lowering.client.program.clone(), notes: lowering.notes.clone() };
-                match widths_for(program, &graph, grid, log_n, parts, Some(&offer), insecure_log_n.is_some()) {
+                let (client, notes, fits) = (lowering.client.program.clone(), lowering.notes.clone(), lowering.fits.clone());
+                let parts = Parts { circuit, client, notes, fits };
+                match widths_for(program, &graph, grid, log_n, parts, Some(&offer), costs, insecure_log_n.is_some()) {
                     Ok(lowered) => {
                         if best.as_ref().is_none_or(|b| lowered.seconds < b.seconds) {
                             best = Some(lowered);
@@ -199,6 +216,7 @@ fn alone<E>(
 
 /// Most updates between two bootstraps.
 const MOST_UPDATES: usize = 8;
+
 /// Lowers another graph of the same program. The ring may change, unless lanes without a sample would be new to the graph.
 /// `None` where it cannot be lowered.
 pub fn lower_again(program: &Program, graph: &Graph, public: &[(String, Vec<usize>)], ring: Ring<'_>, like: &Lowered) -> Option<Lowered> {
@@ -206,7 +224,7 @@ pub fn lower_again(program: &Program, graph: &Graph, public: &[(String, Vec<usiz
     let again = lower(program, public, ring, |padded| if padded && !padding { Err(()) } else { Ok(graph.clone()) });
     let same = || {
         let bits = scale(program, graph, like.ckks.log_n);
-        lower_for(program, graph, like.geometry, like.ckks.log_n, bits, public, ring.insecure_log_n.is_some()).ok()?.ok()
+        lower_for(program, graph, like.geometry, like.ckks.log_n, bits, public, ring.costs, ring.insecure_log_n.is_some()).ok()?.ok()
     };
     again.ok().or_else(same)
 }
@@ -271,16 +289,16 @@ fn scale(program: &Program, graph: &Graph, log_n: u32) -> u32 {
 }
 
 /// The same plan at a larger scale where that costs no limb: precision for free.
-fn refined(program: &Program, lowered: Lowered, public: &[(String, Vec<usize>)]) -> Lowered {
+fn refined(program: &Program, lowered: Lowered, public: &[(String, Vec<usize>)], costs: &CostTable) -> Lowered {
     let ckks = lowered.ckks;
     let limbs = |c: &Ckks| c.max_k.div_ceil(c.base2k);
     for extra in [6, 4, 2, 1] {
-        let finer = lower_for(program, &lowered.graph, lowered.geometry, ckks.log_n, ckks.scale + extra, public, false);
+        let finer = lower_for(program, &lowered.graph, lowered.geometry, ckks.log_n, ckks.scale + extra, public, costs, false);
         if let Ok(Ok(finer)) = finer
             && limbs(&finer.ckks) <= limbs(&ckks)
             && finer.seconds <= 1.02 * lowered.seconds
         {
-            return finer;
+            return Lowered { tried: lowered.tried, ..finer };
         }
     }
     lowered
@@ -293,8 +311,10 @@ struct Parts {
     circuit: Circuit,
     client: hecc_plan::ClearProgram,
     notes: Vec<String>,
+    fits: Vec<decide::Fit>,
 }
 
+#[expect(clippy::too_many_arguments, reason = "one caller's loop, four ways to fill it")]
 fn lower_for(
     program: &Program,
     graph: &Graph,
@@ -302,11 +322,12 @@ fn lower_for(
     log_n: u32,
     scale: u32,
     public: &[(String, Vec<usize>)],
+    costs: &CostTable,
     insecure: bool,
 ) -> Result<Result<Lowered, TooDeep>, Vec<CkksError>> {
     let lowering = circuit_for(program, graph, grid, scale, public, None)?;
-    let parts = Parts { circuit: lowering.circuit, client: lowering.client.program, notes: lowering.notes };
-    Ok(widths_for(program, graph, grid, log_n, parts, None, insecure))
+    let parts = Parts { circuit: lowering.circuit, client: lowering.client.program, notes: lowering.notes, fits: lowering.fits };
+    Ok(widths_for(program, graph, grid, log_n, parts, None, costs, insecure))
 }
 
 /// The circuit of one update.
@@ -338,6 +359,7 @@ fn circuit_for<'a>(
 }
 
 /// Widths, keys and parameters.
+#[expect(clippy::too_many_arguments, reason = "what a plan is made of")]
 fn widths_for(
     program: &Program,
     graph: &Graph,
@@ -345,9 +367,10 @@ fn widths_for(
     log_n: u32,
     parts: Parts,
     bootstrap: Option<&Bootstrap>,
+    costs: &CostTable,
     insecure: bool,
 ) -> Result<Lowered, TooDeep> {
-    let Parts { circuit, client, notes } = parts;
+    let Parts { circuit, client, notes, fits } = parts;
     let bits = program.secure.bits;
     let bound = match bootstrap {
         _ if insecure => 4000,
@@ -382,7 +405,7 @@ fn widths_for(
         let log_modulus = shapes.map(hecc_plan::KeyShape::log_modulus).max().unwrap_or(0).max(sized.max_k).max(bootstrapped);
         let security_bits = if insecure { 0 } else { bits };
         let ckks = Ckks { log_n, base2k, scale: circuit.scale, max_k: sized.max_k, log_modulus, security_bits };
-        let seconds = cost::seconds(&ckks, &sized, &circuit.matrices, &keys);
+        let seconds = cost::seconds(costs, &ckks, &sized, &circuit.matrices, &keys, grid.lanes, bootstrap);
         return Ok(Lowered {
             ckks,
             geometry: grid,
@@ -390,6 +413,8 @@ fn widths_for(
             keys,
             client,
             notes,
+            fits,
+            tried: Vec::new(),
             seconds,
             graph: graph.clone(),
             circuit,

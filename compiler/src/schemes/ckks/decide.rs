@@ -1,0 +1,147 @@
+//! What was decided for a plan, why, and what came second.
+
+use hecc_plan::{Decision, DecisionKind, Op, Span};
+
+use super::Lowered;
+use super::approximate::{Polynomial, approximate};
+use crate::check::hir::{Pins, Program, Task};
+use crate::tensor::graph::Elementwise;
+
+/// An activation's polynomial.
+#[derive(Clone, Debug)]
+pub struct Fit {
+    /// For people.
+    pub name: String,
+    /// The function.
+    pub function: Elementwise,
+    /// What the program pins.
+    pub pins: Pins,
+    /// The polynomial.
+    pub polynomial: Polynomial,
+    /// The source that asked for it.
+    pub span: Span,
+}
+
+/// What a ring brought: seconds of the server, or the bits needed and available.
+pub type Tried = (u32, Result<f64, (u32, u32)>);
+
+/// The decisions behind what was lowered.
+pub fn run(program: &Program, lowered: &Lowered) -> Vec<Decision> {
+    let mut decisions = vec![ring(lowered, &lowered.tried), scale(program, lowered), layout(lowered)];
+    let total: f64 = lowered.fits.iter().map(|fit| fit.polynomial.error).sum();
+    decisions.extend(lowered.fits.iter().map(|fit| activation(program, fit, total)));
+    decisions.extend(bootstrap(lowered));
+    decisions
+}
+
+fn decision(kind: DecisionKind, subject: &str, choice: String, why: String, runner_up: Option<String>, span: Option<Span>) -> Decision {
+    Decision { kind, subject: subject.to_owned(), choice, why, runner_up, span }
+}
+
+fn ring(lowered: &Lowered, tried: &[Tried]) -> Decision {
+    let log_n = lowered.ckks.log_n;
+    let smaller = tried.iter().filter(|(n, _)| *n < log_n).filter_map(|(n, outcome)| match outcome {
+        Err((needed, available)) => Some(format!("2^{n} has {available} bits for ciphertexts where {needed} are needed")),
+        Ok(_) => None,
+    });
+    let smaller: Vec<String> = smaller.collect();
+    let seconds = |n: u32| tried.iter().find_map(|(m, outcome)| outcome.as_ref().ok().filter(|_| *m == n));
+    let why = match (smaller.last(), seconds(log_n)) {
+        (Some(reason), _) => format!("the smallest that is deep enough: {reason}"),
+        (None, Some(_)) => "the cheapest that is deep enough and holds the vectors".to_owned(),
+        (None, None) => "fixed".to_owned(),
+    };
+    let others = tried.iter().filter(|(n, _)| *n != log_n).filter_map(|(n, outcome)| outcome.as_ref().ok().map(|s| (*n, *s)));
+    let runner_up = others
+        .min_by(|a, b| a.1.total_cmp(&b.1))
+        .zip(seconds(log_n))
+        .map(|((n, other), own)| format!("2^{n}: {:.2} times the server's work", other / own));
+    let choice = format!("degree 2^{log_n}, {} slots, ciphertexts of up to {} bits", lowered.geometry.slots(), lowered.ckks.max_k);
+    decision(DecisionKind::Ring, "the plan", choice, why, runner_up, None)
+}
+
+fn scale(program: &Program, lowered: &Lowered) -> Decision {
+    let asked = libm::ceil(-libm::log2(program.secure.precision));
+    let what = match program.task {
+        Task::Train(_) => "an update",
+        Task::Serve(_) => "an evaluation",
+    };
+    let why = format!(
+        "{asked} bits of precision asked for, about {} bits that rounding costs at this ring degree, the rest for the operations of {what}",
+        lowered.ckks.log_n - 2
+    );
+    let limbs = lowered.ckks.max_k.div_ceil(lowered.ckks.base2k);
+    let choice = format!("2^{}, in limbs of {} bits, {limbs} at most", lowered.ckks.scale, lowered.ckks.base2k);
+    decision(DecisionKind::Scale, "the plan", choice, why, None, None)
+}
+
+fn layout(lowered: &Lowered) -> Decision {
+    let grid = &lowered.geometry;
+    let choice = format!("{} neurons by {} lanes, a batch of {} in {} ciphertexts", grid.width, grid.lanes, grid.batch, grid.groups());
+    let why = "neurons outermost: their rotations are cyclic and need no mask; the widest vector, padded, sets their number and the \
+               samples fill the lanes"
+        .to_owned();
+    let diagonals: usize = lowered.circuit.matrices.iter().map(hecc_plan::Matrix::diagonals).sum();
+    let runner_up = (diagonals > 0).then(|| {
+        let rotations: usize = lowered.circuit.matrices.iter().map(|m| m.rotations().0.len() + m.rotations().1.len()).sum();
+        format!("matrices without baby steps: {} rotations instead of {rotations}", diagonals - lowered.circuit.matrices.len())
+    });
+    decision(DecisionKind::Layout, "the slots", choice, why, runner_up, None)
+}
+
+/// The cycle through the carried states forces a bootstrap: what an update spends must be won back.
+fn bootstrap(lowered: &Lowered) -> Option<Decision> {
+    let offer = lowered.bootstrap.as_ref()?;
+    let updates = lowered.sized.rounds.last().map_or(1, |round| round.update + 1);
+    let steps = lowered.sized.steps.iter();
+    let count = steps.clone().filter(|step| matches!(step.op, Op::Bootstrap(_))).count();
+    let span = steps.filter(|step| matches!(step.op, Op::Bootstrap(_))).map(|step| step.span).next();
+    let carried: Vec<&str> = lowered.sized.carried.iter().map(|carried| carried.label.as_str()).collect();
+    let choice = format!("{count} by `{}` every {updates} updates", offer.name);
+    let why = format!(
+        "the cycle through the carried states ({}) spends budget at every update, and {} gives back {} bits",
+        carried.join(", "),
+        offer.name,
+        offer.gain()
+    );
+    let runner_up = (updates > 1).then(|| format!("after every update: {} times as many bootstraps", updates));
+    Some(decision(DecisionKind::Bootstrap, "the carried states", choice, why, runner_up, span))
+}
+
+fn activation(program: &Program, fit: &Fit, total: f64) -> Decision {
+    let Fit { name, function, pins, polynomial, span } = fit;
+    let (low, high) = (polynomial.centre - polynomial.half, polynomial.centre + polynomial.half);
+    let share = if total > 0.0 { 100.0 * polynomial.error / total } else { 0.0 };
+    let choice = format!(
+        "degree {} on [{low}, {high}], largest error {:.1e}, {share:.0} % of the sum of such errors",
+        polynomial.degree(),
+        polynomial.error
+    );
+    let tolerance = super::tolerance(program);
+    let why = match (pins.degree, function) {
+        (Some(_), _) => "the program says so".to_owned(),
+        (None, Elementwise::Polynomial(_)) => "it is a polynomial already".to_owned(),
+        (None, Elementwise::Named(_)) if polynomial.error <= tolerance => format!("the lowest degree with an error below {tolerance:.1e}"),
+        (None, Elementwise::Named(_)) => format!("no degree up to {} gets below {tolerance:.1e}", super::degree_cap()),
+    };
+    let other = match (polynomial.degree(), pins.degree) {
+        (degree, Some(_)) => 2 * degree + 1,
+        (degree, None) => (degree / 2).max(1),
+    };
+    let alternative = approximate(function, &Pins { degree: Some(other), range: pins.range }, tolerance, usize::MAX);
+    let runner_up = matches!(function, Elementwise::Named(_)).then(|| {
+        format!(
+            "degree {}: error {:.1e}, {} products deep instead of {}",
+            other,
+            alternative.error,
+            depth(other),
+            depth(polynomial.degree())
+        )
+    });
+    decision(DecisionKind::Activation, name, choice, why, runner_up, Some(*span))
+}
+
+/// Products in a row that a polynomial of that degree takes.
+fn depth(degree: usize) -> u32 {
+    (degree + 1).next_power_of_two().ilog2()
+}

@@ -1,0 +1,51 @@
+//! `hecc calibrate`: what operations take on this machine.
+
+use std::path::PathBuf;
+
+use hecc_runtime::calibrate::{self, Options};
+
+use crate::failure::Failure;
+use crate::{costs, files, output};
+
+/// What `hecc calibrate` takes.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Measure this machine: every operation of a plan, by ring degree and width
+    #[arg(long, required = true)]
+    machine: bool,
+    /// A minute instead of ten: fewer widths, fewer repeats
+    #[arg(long)]
+    quick: bool,
+    /// Where the table goes [default: the user's data folder, where later commands find it]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Smallest and largest log2 of the ring degree
+    #[arg(long, num_args = 2, value_names = ["FROM", "TO"], default_values_t = [12, 16], value_parser = clap::value_parser!(u32).range(12..=16))]
+    rings: Vec<u32>,
+    /// Threads of the machine; 0 for all cores
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+}
+
+/// Measures, and writes the table.
+///
+/// # Errors
+/// If the library fails, or the table cannot be written.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let [from, to] = args.rings[..] else { return Err(Failure::wrong_use("`--rings` takes two numbers")) };
+    if from > to {
+        return Err(Failure::wrong_use(format!("there is no ring between 2^{from} and 2^{to}")));
+    }
+    let path = match &args.out {
+        Some(path) => path.clone(),
+        None => costs::user_file().ok_or_else(|| Failure::machine("this user has no data folder; name a file with `--out`"))?,
+    };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|error| Failure::file("make the folder of", &path, error))?;
+    }
+    let options = Options { log_n: (from, to), quick: args.quick, threads: args.threads };
+    let table = calibrate::machine(&options, &mut |what| output::complain(what))?;
+    files::write_text(&path, &table.write())?;
+    output::complain(&format!("{} ({}, {} threads): {}", table.machine.cpu, table.machine.kernels, table.machine.threads, path.display()));
+    Ok(())
+}

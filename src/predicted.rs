@@ -1,0 +1,47 @@
+//! Predicted and measured, side by side, after a run.
+
+use hecc_plan::Plan;
+use hecc_plan::cost::{self, Prediction};
+
+use crate::costs;
+use crate::failure::Failure;
+use crate::output::{bytes, seconds};
+
+/// What a run was predicted to take.
+pub struct Expected(Prediction);
+
+impl Expected {
+    /// By this user's table of costs, or the built-in one.
+    ///
+    /// # Errors
+    /// If the user's table cannot be read.
+    pub fn of(plan: &Plan, threads: usize) -> Result<Self, Failure> {
+        Ok(Self(cost::predict(plan, &*costs::table(None)?, threads)))
+    }
+
+    /// Seconds per update.
+    pub fn seconds(&self) -> f64 {
+        self.0.seconds_per_update
+    }
+
+    /// Most memory at a time.
+    pub fn peak_bytes(&self) -> u64 {
+        self.0.peak_bytes
+    }
+
+    /// Rows of predicted and measured values; `server` where it is known alone.
+    pub fn beside(&self, measured: f64, server: f64) -> Vec<(&'static str, String)> {
+        let pair = |predicted: f64, measured: f64| {
+            format!("{} predicted, {} measured ({:+.0} %)", seconds(predicted), seconds(measured), 100.0 * (predicted / measured - 1.0))
+        };
+        let mut rows = vec![("time", pair(self.0.seconds_per_update, measured))];
+        if server.is_finite() {
+            rows.push(("server", pair(self.0.server_seconds, server)));
+        }
+        if let Some(peak) = costs::peak_bytes() {
+            let off = 100.0 * (self.0.peak_bytes as f64 / peak as f64 - 1.0);
+            rows.push(("memory", format!("{} predicted, {} measured ({off:+.0} %)", bytes(self.0.peak_bytes), bytes(peak))));
+        }
+        rows
+    }
+}

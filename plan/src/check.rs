@@ -1,7 +1,9 @@
 //! The checker: a plan that passes runs. What can still fail afterwards is a missing key, a resource, a peer.
 
 use crate::infer::{extent_of, infer};
-use crate::{Bootstrap, Input, KeyShape, Lanes, Layout, Machine, Op, PlainPattern, Plan, Step, Target, Wire, Wires, drive, security};
+use crate::{
+    Bootstrap, ClearOp, Input, KeyShape, Lanes, Layout, Machine, Op, PlainPattern, Plan, Step, Target, Wire, Wires, drive, security,
+};
 
 /// What is wrong with a plan.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -263,7 +265,8 @@ fn rounds_are_whole(plan: &Plan) -> bool {
     for (number, round) in plan.rounds.iter().enumerate() {
         let before = number.checked_sub(1).map_or(0, |before| plan.rounds[before].update);
         let after = plan.rounds.get(number + 1).map(|next| next.update);
-        if round.update < before || round.update - before > 1 || (number == 0 && round.update != 0) {
+        let alone = round.update > 0 && plan.carried.is_empty();
+        if alone || round.update < before || round.update - before > 1 || (number == 0 && round.update != 0) {
             return false;
         }
         // What is saved must survive an update that fails in a later round.
@@ -362,6 +365,9 @@ fn tensors(plan: &Plan) -> Vec<PlanError> {
             refuse("carried ciphertext", "its factor has no inverse");
         }
     }
+    for name in stale(plan) {
+        refuse(name, "the client computes with it, but the server carries it");
+    }
     for plain in &plan.plains {
         if !(8..=50).contains(&plain.scale) {
             refuse("plaintext", "its scale is not 8 to 50 bits");
@@ -439,6 +445,25 @@ fn tensors(plan: &Plan) -> Vec<PlanError> {
         refuse("input", "its factor is not finite");
     }
     errors
+}
+
+/// Carried states that the client would read for its inputs: it has them as they were fetched last.
+fn stale(plan: &Plan) -> Vec<&str> {
+    let mut reached: Vec<bool> = vec![false; plan.client.nodes.len()];
+    plan.inputs.iter().flat_map(|input| &input.contents).for_each(|content| reached[content.tensor.0 as usize] = true);
+    let mut names = Vec::new();
+    for (index, node) in plan.client.nodes.iter().enumerate().rev() {
+        if !reached[index] {
+            continue;
+        }
+        node.op.operands().into_iter().for_each(|operand| reached[operand.0 as usize] = true);
+        if let ClearOp::State(name) = &node.op
+            && plan.carried.iter().flat_map(|c| &c.contents).any(|c| c.tensor == Target::State(name.clone()))
+        {
+            names.push(name.as_str());
+        }
+    }
+    names
 }
 
 fn layout_fault(plan: &Plan, layout: &Layout) -> Option<String> {

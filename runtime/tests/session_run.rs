@@ -87,10 +87,25 @@ fn plan(collect: Collect) -> Plan {
 struct Fake {
     fail_at: Option<usize>,
     calls: usize,
+    /// Keeps the states to itself until they are fetched.
+    carries: bool,
+    held: Option<Tensors>,
 }
 
 impl Updater for Fake {
+    fn fetch(&mut self, states: &mut Tensors) -> Result<(), EngineError> {
+        if let Some(held) = &self.held {
+            states.clone_from(held);
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.held = None;
+    }
+
     fn update(&mut self, batch: &Tensors, states: &mut Tensors) -> Result<Update, EngineError> {
+        let states = if self.carries { self.held.get_or_insert_with(|| states.clone()) } else { states };
         self.calls += 1;
         if self.fail_at == Some(self.calls) {
             return Err(EngineError::Array("the stand-in fails".to_owned()));
@@ -123,12 +138,20 @@ fn settings(folder: Option<&Path>) -> Settings {
 }
 
 fn whole(plan: &Plan) -> Outcome {
+    whole_of(plan, Fake::default())
+}
+
+fn carrying() -> Fake {
+    Fake { carries: true, ..Fake::default() }
+}
+
+fn whole_of(plan: &Plan, mut fake: Fake) -> Outcome {
     let session = Session::start(plan, settings(None)).expect("starts");
-    session.run(&mut Fake::default(), &AtomicBool::new(false), &mut |_| ()).expect("runs")
+    session.run(&mut fake, &AtomicBool::new(false), &mut |_| ()).expect("runs")
 }
 
 /// Runs until `update` and stops there, as Ctrl-C does.
-fn interrupted(plan: &Plan, folder: &Path, update: usize) -> Outcome {
+fn interrupted(plan: &Plan, folder: &Path, update: usize, mut fake: Fake) -> Outcome {
     let stop = AtomicBool::new(false);
     let session = Session::start(plan, settings(Some(folder))).expect("starts");
     let observe = &mut |event: Event<'_>| {
@@ -138,13 +161,13 @@ fn interrupted(plan: &Plan, folder: &Path, update: usize) -> Outcome {
             stop.store(true, Ordering::Relaxed);
         }
     };
-    session.run(&mut Fake::default(), &stop, observe).expect("runs")
+    session.run(&mut fake, &stop, observe).expect("runs")
 }
 
-fn resumed(plan: &Plan, folder: &Path) -> Outcome {
+fn resumed(plan: &Plan, folder: &Path, mut fake: Fake) -> Outcome {
     let checkpoint = Checkpoint::read(folder).expect("reads");
     let session = Session::resume(plan, settings(Some(folder)), checkpoint).expect("resumes");
-    session.run(&mut Fake::default(), &AtomicBool::new(false), &mut |_| ()).expect("runs")
+    session.run(&mut fake, &AtomicBool::new(false), &mut |_| ()).expect("runs")
 }
 
 #[test]
@@ -153,11 +176,13 @@ fn a_resumed_run_ends_as_if_it_had_not_stopped() {
         let plan = plan(collect);
         let straight = whole(&plan);
         assert_eq!(straight.states, whole(&plan).states, "the same seed gives the same result");
-        for stop_at in [1, 7, 20] {
+        let alone = whole_of(&plan, carrying());
+        assert_eq!((alone.states, alone.returns), (straight.states.clone(), straight.returns.clone()), "others carry the states");
+        for (stop_at, fake) in [(1, Fake::default as fn() -> Fake), (7, Fake::default), (20, Fake::default), (7, carrying)] {
             let folder = tempfile::tempdir().expect("a folder");
-            let first = interrupted(&plan, folder.path(), stop_at);
+            let first = interrupted(&plan, folder.path(), stop_at, fake());
             assert!(first.interrupted && first.updates == stop_at && first.returns.is_empty());
-            let second = resumed(&plan, folder.path());
+            let second = resumed(&plan, folder.path(), fake());
             assert_eq!(second.states, straight.states, "{collect:?} stopped at {stop_at}");
             assert_eq!(second.weights, straight.weights);
             assert_eq!(second.returns, straight.returns);
@@ -178,20 +203,22 @@ fn another_seed_gives_another_result() {
 #[test]
 fn a_failed_update_leaves_a_checkpoint_of_before() {
     let plan = plan(Collect::Online);
-    let folder = tempfile::tempdir().expect("a folder");
-    let session = Session::start(&plan, settings(Some(folder.path()))).expect("starts");
-    let mut fake = Fake { fail_at: Some(15), calls: 0 };
-    let error = session.run(&mut fake, &AtomicBool::new(false), &mut |_| ()).expect_err("it fails");
-    assert!(matches!(error, SessionError::Engine(_)));
-    assert_eq!(Checkpoint::read(folder.path()).expect("reads").notes.updates, 14);
-    assert_eq!(resumed(&plan, folder.path()).states, whole(&plan).states);
+    for carries in [false, true] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let session = Session::start(&plan, settings(Some(folder.path()))).expect("starts");
+        let mut fake = Fake { fail_at: Some(15), carries, ..Fake::default() };
+        let error = session.run(&mut fake, &AtomicBool::new(false), &mut |_| ()).expect_err("it fails");
+        assert!(matches!(error, SessionError::Engine(_)));
+        assert_eq!(Checkpoint::read(folder.path()).expect("reads").notes.updates, 14);
+        assert_eq!(resumed(&plan, folder.path(), Fake::default()).states, whole(&plan).states);
+    }
 }
 
 #[test]
 fn damaged_and_foreign_checkpoints_are_refused_and_left_alone() {
     let plan = plan(Collect::Random(50));
     let folder = tempfile::tempdir().expect("a folder");
-    interrupted(&plan, folder.path(), 2);
+    interrupted(&plan, folder.path(), 2, Fake::default());
     let path = folder.path().join(FILE);
     let good = std::fs::read(&path).expect("reads");
 

@@ -173,6 +173,8 @@ mod tests {
             let window = plan.raised_window(scale + bootstrap.circuit.ratio as usize);
             assert!((keys.to_dense.dnum * keys.to_dense.digit) as usize >= window, "{name}");
             assert!(bootstrap.is_insecure() || bootstrap.log_modulus <= 1707, "{name}");
+            // The widest sums: a factor of a transform adds up fewer products than that before it carries.
+            assert!(ParallelModule::max_base2k(1 << log_n, 1024, 64, true) >= bootstrap.base2k as usize, "{name}");
         }
     }
 }

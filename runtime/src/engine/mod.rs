@@ -224,7 +224,7 @@ impl Engine {
     /// One update (or one evaluation): runs its rounds; `states` are replaced by their new values, or untouched on an error.
     ///
     /// States that the server carries are sent to it at first and after [`Self::forget`]; their values here stay as they are
-    /// until [`Self::fetch`]. After an error they are those of the last update that went well.
+    /// until [`Self::fetch`]. After an error they are those of the last update whose rounds the server finished.
     ///
     /// # Errors
     /// [`EngineError`].

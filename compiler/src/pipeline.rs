@@ -24,6 +24,8 @@ pub struct Options {
     pub level: Level,
     /// Passes to leave out, to see what each is worth.
     pub without: Vec<PassName>,
+    /// Whether depth may cost a few rotations and products more ([`Measure::shortens`]). Without it no count ever grows.
+    pub trade: bool,
 }
 
 /// A compiled program and its stages as text.
@@ -75,7 +77,7 @@ pub fn compile_program(program: &Program, source: &str, options: &Options) -> Re
         LowerError::Ckks(errors) => errors.iter().map(Diagnostic::from).collect(),
     })?;
     if selection.contains(PassName::Saturate) {
-        lowered = saturated(program, &public, ring, &facts, lowered);
+        lowered = saturated(program, &public, ring, &facts, options.trade, lowered);
     }
     let built = last.expect("lowering builds at least one graph");
     let (graph, circuit, measure) = (lowered.graph.clone(), lowered.circuit.print(), Measure::of(&lowered.circuit));
@@ -89,20 +91,26 @@ pub fn compile_program(program: &Program, source: &str, options: &Options) -> Re
 }
 
 /// The plan of the best graph that equality saturation finds, or `lowered` where none is better: no deeper, and with no more
-/// rotations and products, each as lowered.
-fn saturated(program: &Program, public: &[(String, Vec<usize>)], ring: ckks::Ring, facts: &Facts, lowered: Lowered) -> Lowered {
+/// rotations and products, each as lowered, unless `trade` allows it.
+fn saturated(program: &Program, public: &[(String, Vec<usize>)], ring: ckks::Ring, facts: &Facts, trade: bool, lowered: Lowered) -> Lowered {
     let selection = Selection::new(Level::new(1), &[]);
     let Some(before) = ckks::measure(program, &lowered.graph, public, ring.periods, &lowered) else { return lowered };
+    let bootstrapped = lowered.bootstrap.is_some();
+    let better = |measure: &Measure| measure.beats(&before) || ((trade || bootstrapped) && measure.shortens(&before));
     let candidates = saturate::front(&lowered.graph, facts).into_iter().filter_map(|graph| {
         let graph = passes::run_some(&graph, facts, &selection);
         let measure = ckks::measure(program, &graph, public, ring.periods, &lowered)?;
-        measure.beats(&before).then_some((measure, graph))
+        better(&measure).then_some((measure, graph))
     });
+    if bootstrapped {
+        // Several updates stand in the circuit: what counts is what one of them takes.
+        let again = candidates.filter_map(|(_, graph)| ckks::lower_again(program, &graph, public, ring, &lowered));
+        let cheapest = again.min_by(|a, b| a.seconds.total_cmp(&b.seconds));
+        return cheapest.filter(|again| again.seconds < lowered.seconds).unwrap_or(lowered);
+    }
     let Some((_, graph)) = candidates.min_by_key(|(measure, _)| *measure) else { return lowered };
     match ckks::lower_again(program, &graph, public, ring, &lowered) {
-        // A plan with bootstraps has more than one update in its circuit: what counts is what an update takes.
-        Some(better) if lowered.bootstrap.is_some() && better.seconds < lowered.seconds => better,
-        Some(better) if lowered.bootstrap.is_none() && Measure::of(&better.circuit).beats(&before) => better,
+        Some(again) if better(&Measure::of(&again.circuit)) => again,
         _ => lowered,
     }
 }

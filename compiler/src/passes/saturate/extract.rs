@@ -51,13 +51,24 @@ struct Entry {
 #[derive(Clone)]
 struct Best {
     cost: u64,
+    /// The cost where each class is paid by all that could use it: of two selections that cost the same, the one that others
+    /// are likelier to share.
+    shared: u64,
     depth: u32,
     rank: u32,
     entries: Rc<[Entry]>,
 }
 
+impl Best {
+    fn price(&self) -> (u64, u64) {
+        (self.cost, self.shared)
+    }
+}
+
 /// Sweeps over all classes before a selection that still changes is taken as it is.
 const SWEEPS: usize = 12;
+/// Rounds of improvements, choice by choice.
+const POLISH: usize = 4;
 
 impl Problem {
     /// Costs for each depth up to `limit`: shallower first, each cheaper than the one before.
@@ -65,11 +76,13 @@ impl Problem {
         let mut search = Search::new(self, limit);
         search.run();
         let mut front: Vec<Solution> = Vec::new();
-        for best in search.best[self.root].iter().flatten() {
-            if front.last().is_none_or(|last| best.cost < last.cost) {
-                let mut chosen = vec![None; self.classes.len()];
-                best.entries.iter().for_each(|e| chosen[e.class as usize] = Some(e.choice as usize));
-                front.push(Solution { depth: best.depth, cost: best.cost, chosen });
+        for (bound, best) in search.best[self.root].iter().enumerate() {
+            let Some(best) = best else { continue };
+            let mut chosen = vec![None; self.classes.len()];
+            best.entries.iter().for_each(|e| chosen[e.class as usize] = Some(e.choice as usize));
+            let solution = search.polished(Solution { depth: best.depth, cost: best.cost, chosen }, bound as u32);
+            if front.last().is_none_or(|last| solution.cost < last.cost) {
+                front.push(solution);
             }
         }
         front
@@ -188,14 +201,14 @@ impl<'a> Search<'a> {
         for bound in 0..self.best[class].len() {
             if bound > 0
                 && let Some(shallower) = self.best[class][bound - 1].clone()
-                && self.best[class][bound].as_ref().is_none_or(|b| shallower.cost < b.cost)
+                && self.best[class][bound].as_ref().is_none_or(|b| shallower.price() < b.price())
             {
                 self.best[class][bound] = Some(shallower);
                 improved = true;
             }
             for (number, choice) in problem.classes[class].iter().enumerate() {
                 if let Some(candidate) = self.candidate(class, number, choice, bound)
-                    && self.best[class][bound].as_ref().is_none_or(|b| candidate.cost < b.cost)
+                    && self.best[class][bound].as_ref().is_none_or(|b| candidate.price() < b.price())
                 {
                     self.best[class][bound] = Some(candidate);
                     improved = true;
@@ -203,6 +216,60 @@ impl<'a> Search<'a> {
             }
         }
         improved
+    }
+
+    /// Changes one choice after the other while that saves something: what one path needs may serve another, which a union of
+    /// the best of each does not see.
+    fn polished(&self, mut solution: Solution, bound: u32) -> Solution {
+        let problem = self.problem;
+        for _ in 0..POLISH {
+            let before = solution.cost;
+            for class in (0..problem.classes.len()).filter(|&c| problem.classes[c].len() > 1) {
+                for other in 0..problem.classes[class].len() {
+                    let Some(current) = solution.chosen[class] else { break };
+                    if other == current {
+                        continue;
+                    }
+                    let mut chosen = solution.chosen.clone();
+                    chosen[class] = Some(other);
+                    for &child in &problem.classes[class][other].children {
+                        self.complete(child, &mut chosen);
+                    }
+                    if let Some((depth, cost)) = problem.evaluate(&chosen)
+                        && depth <= bound
+                        && cost < solution.cost
+                    {
+                        solution = Solution { depth, cost, chosen };
+                    }
+                }
+            }
+            if solution.cost == before {
+                break;
+            }
+        }
+        // What no longer is needed may not count as chosen.
+        let mut needed = vec![false; problem.classes.len()];
+        let mut stack = vec![problem.root];
+        while let Some(class) = stack.pop() {
+            if !std::mem::replace(&mut needed[class], true)
+                && let Some(choice) = solution.chosen[class]
+            {
+                stack.extend(&problem.classes[class][choice].children);
+            }
+        }
+        solution.chosen.iter_mut().zip(needed).filter(|(_, needed)| !needed).for_each(|(chosen, _)| *chosen = None);
+        solution
+    }
+
+    /// Chooses for a class that has no choice yet, and for what that needs: the shallowest, and the cheapest.
+    fn complete(&self, class: usize, chosen: &mut [Option<usize>]) {
+        if chosen[class].is_none()
+            && let Some(best) = self.best[class].iter().flatten().next()
+        {
+            for entry in best.entries.iter() {
+                chosen[entry.class as usize].get_or_insert(entry.choice as usize);
+            }
+        }
     }
 
     fn candidate(&mut self, class: usize, number: usize, choice: &Choice, bound: usize) -> Option<Best> {
@@ -215,7 +282,7 @@ impl<'a> Search<'a> {
         // What one operand costs, all of them cost.
         let known = self.best[class][bound].as_ref().map(|b| b.cost);
         let least = parts.iter().map(|p| p.cost).max().unwrap_or(0) + choice.cost;
-        if known.is_some_and(|known| least >= known && parts.len() > 1 || least > known) {
+        if known.is_some_and(|known| least > known) {
             return None;
         }
         self.stamp += 1;
@@ -244,6 +311,8 @@ impl<'a> Search<'a> {
     fn collect(&mut self, own: Entry, choice: &Choice) -> Option<Best> {
         let mut entries = vec![own];
         let mut cost = choice.cost;
+        let users = |class: usize| self.parents[class].len().max(1) as u64;
+        let mut shared = 1000 * choice.cost / users(own.class as usize);
         self.reached[own.class as usize] = self.stamp;
         let mut at = 0;
         while at < entries.len() {
@@ -253,13 +322,15 @@ impl<'a> Search<'a> {
                 if self.reached[child] != self.stamp {
                     self.reached[child] = self.stamp;
                     let entry = self.slots[child];
-                    cost += self.problem.classes[child][entry.choice as usize].cost;
+                    let own = self.problem.classes[child][entry.choice as usize].cost;
+                    cost += own;
+                    shared += 1000 * own / users(child);
                     entries.push(entry);
                 }
             }
             at += 1;
         }
-        let best = Best { cost, depth: own.depth, rank: own.rank, entries: entries.into() };
+        let best = Best { cost, shared, depth: own.depth, rank: own.rank, entries: entries.into() };
         // A fresh value may be deeper below than above, where the order of the slots proves nothing.
         let fresh = best.entries.iter().any(|e| self.problem.classes[e.class as usize][e.choice as usize].fresh);
         (!fresh || self.acyclic(&best)).then_some(best)

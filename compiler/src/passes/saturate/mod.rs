@@ -1,15 +1,15 @@
 //! Equality saturation over the arithmetic of the graph.
 //!
-//! The rules ([`rules`]) find all the ways to compute each value at once; [`extract`] takes, for each depth, the cheapest way
+//! The rules (`rules.rs`) find all the ways to compute each value at once; [`extract`] takes, for each depth, the cheapest way
 //! to compute them all. Graphs that are too large for one e-graph are rewritten window by window, in order of creation, so
 //! that the time grows with their length. Willsey et al., "egg: Fast and extensible equality saturation" (POPL 2021).
 
 mod balance;
-pub mod cost;
+mod cost;
 pub mod extract;
 mod region;
 mod rules;
-pub mod term;
+mod term;
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ pub fn run(graph: &Graph, facts: &Facts) -> Graph {
 }
 
 /// Graphs of equal outputs, the shallowest first, each cheaper than the one before; none is deeper than `graph` by the
-/// prices of [`cost`].
+/// prices of `cost.rs`.
 pub fn front(graph: &Graph, facts: &Facts) -> Vec<Graph> {
     let levels = Levels::new(graph, facts);
     let graph = &super::share::run(&balance::run(graph, &levels.known, &levels.depths), facts);

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use egg::{Analysis, DidMerge, EGraph, Id, define_language};
 
 use crate::passes::Facts;
-use crate::passes::hoist::{client_computes, client_knows};
+use crate::passes::hoist::client_knows;
 use crate::tensor::graph::{Elementwise, Map};
 use crate::tensor::{Op, Shape};
 
@@ -78,6 +78,7 @@ impl FromStr for OpId {
 
 define_language! {
     /// A node. Numbers (constants, widths, offsets of slices) are nodes too, so that rules are patterns.
+    #[allow(missing_docs, reason = "the operations are those of the tensor graph")]
     pub enum Term {
         Number(Real),
         "add" = Add([Id; 2]),
@@ -163,16 +164,6 @@ impl Meaning {
                 _ => None,
             },
             _ => None,
-        }
-    }
-
-    /// Whether a term hands its operand to the key owner in the middle of the update.
-    pub fn exchanges(&self, term: &Term) -> bool {
-        match term {
-            Term::Opaque(op, children) => {
-                !children.is_empty() && self.ops[op.0].0.as_ref().is_some_and(|op| client_computes(op, &self.facts.client))
-            }
-            _ => false,
         }
     }
 }

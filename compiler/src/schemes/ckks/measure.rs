@@ -73,4 +73,10 @@ impl Measure {
         let (own, others) = (counts(self), counts(other));
         own != others && own.iter().zip(others).all(|(a, b)| *a <= b)
     }
+
+    /// Whether this is shallower than `other` by a tenth, and has at most a twentieth more rotations and products together.
+    pub fn shortens(&self, other: &Self) -> bool {
+        let switched = |m: &Self| m.rotations + m.products;
+        10 * self.depth_bits <= 9 * other.depth_bits && 20 * switched(self) <= 21 * switched(other)
+    }
 }

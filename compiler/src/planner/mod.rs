@@ -4,12 +4,15 @@
 
 mod body;
 mod error;
+mod flow;
 pub mod loops;
 mod maxplus;
 mod offer;
 pub mod partition;
 pub mod price;
 mod quantity;
+pub mod relinearise;
+pub mod rotations;
 mod schedule;
 
 pub use body::{Carried, LoopBody};
@@ -19,4 +22,6 @@ pub use maxplus::{Cycle, MaxPlus};
 pub use offer::{Offer, Packing, Party, Ring};
 pub use price::Moment;
 pub use quantity::{Bits, Curve};
+pub use relinearise::{Components, Relinearisable};
+pub use rotations::RotationKeys;
 pub use schedule::{CriticalCycle, Pack, RunnerUp, Schedule, Segments};

@@ -112,25 +112,24 @@ impl Decisions<'_> {
         moments
     }
 
-    /// A lower bound of the seconds of all updates with these packs, whatever the periods and segments: every pack alone, its
-    /// gaps between refreshes anywhere, other values without needs of their own; one pack pays for the updates. `None` if
-    /// some pack fits no update.
+    /// A lower bound of the seconds of all updates with these packs, whatever the periods and segments: every pack pays for its
+    /// own refreshes, the gaps between them anywhere and other values asking as little as they can; one pack pays for the
+    /// updates as well. `None` if some pack fits no update.
     pub fn bound(&self) -> Option<f64> {
-        let least = self.body.before(&vec![self.offer.input; self.body.carried.len()]).into_iter().max().unwrap_or_default();
+        let floor = self.floor();
+        let least = self.body.before(&floor).into_iter().max().unwrap_or_default();
         let alone = |pack: usize| {
-            let members = &self.packs[pack];
-            let decay = self.body.decay.only(members);
-            let mut needs = vec![self.left(pack); members.len()];
+            let mut after = floor.clone();
+            self.packs[pack].iter().for_each(|&value| after[value] = self.left(pack));
             let (mut updates, mut refreshes, mut all) = (0.0, vec![0.0], vec![0.0]);
             for _ in 0..self.body.trips {
-                let before = decay.before(&needs);
-                let demands = members.iter().map(|&value| self.body.carried[value].demand);
-                needs = before.into_iter().zip(demands).map(|(bits, demand)| bits.unwrap_or_default().max(demand)).collect();
-                let target = self.target(pack, needs.iter().copied());
+                let needs = self.body.before(&after);
+                self.packs[pack].iter().for_each(|&value| after[value] = needs[value]);
+                let target = self.target(pack, self.packs[pack].iter().map(|&value| needs[value]));
                 if target > self.offer.output {
                     break;
                 }
-                updates += self.ring.update.at(least.max(needs.iter().copied().max().unwrap_or_default()));
+                updates += self.ring.update.at(needs.into_iter().max().unwrap_or_default().max(least));
                 refreshes.push(self.refresh_seconds(pack, target));
                 all.push(updates + refreshes[refreshes.len() - 1] + self.offer.moment_seconds);
             }
@@ -139,6 +138,19 @@ impl Decisions<'_> {
         let costs = (0..self.packs.len()).map(alone).collect::<Option<Vec<_>>>()?;
         let refreshes: f64 = costs.iter().map(|(refresh, _)| refresh).sum();
         costs.iter().map(|(refresh, all)| refreshes - refresh + all).reduce(f64::max)
+    }
+
+    /// What every value has at least after every update: what a refresh must find, or what the next update needs.
+    fn floor(&self) -> Vec<Bits> {
+        let mut floor = vec![Bits(0); self.body.carried.len()];
+        // A value's floor only grows, and to what a refresh must find at most; stopping early leaves it lower.
+        for _ in 0..=self.body.carried.len() {
+            let needs = self.body.before(&floor);
+            for (pack, members) in self.packs.iter().enumerate() {
+                members.iter().for_each(|&value| floor[value] = needs[value].min(self.left(pack)));
+            }
+        }
+        floor
     }
 }
 

@@ -37,7 +37,7 @@ struct Candidate<'a> {
 ///
 /// # Errors
 /// `NotSquare` if the decay matrix does not fit the carried values, `NoOffer` if memory rules out every offer, `TooDeep` if one
-/// update spends more than any offer gives: then it must be refreshed inside, see `place`.
+/// update spends more than any offer gives: then it must be refreshed inside, see [`super::place`].
 pub fn run(body: &LoopBody, rings: &[Ring], limits: Limits) -> Result<Schedule, PlannerError> {
     if body.decay.size() != body.carried.len() {
         return Err(PlannerError::NotSquare);

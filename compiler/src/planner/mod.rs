@@ -5,6 +5,7 @@
 mod body;
 mod error;
 mod flow;
+pub mod inside;
 pub mod loops;
 mod maxplus;
 mod offer;
@@ -17,6 +18,8 @@ mod schedule;
 
 pub use body::{Carried, LoopBody};
 pub use error::PlannerError;
+pub use inside::place::run as place;
+pub use inside::{Dag, Node, Placement};
 pub use loops::{Limits, run as plan_loop};
 pub use maxplus::{Cycle, MaxPlus};
 pub use offer::{Offer, Packing, Party, Ring};

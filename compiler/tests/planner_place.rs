@@ -1,0 +1,277 @@
+//! Bootstraps inside an update against exhaustive search.
+
+use std::time::Instant;
+
+use hecc_compiler::planner::{Bits, Curve, Dag, Node, Offer, Party, Placement, PlannerError, place};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+struct Dice(ChaCha8Rng);
+
+impl Dice {
+    fn new(seed: u64) -> Self {
+        Self(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    fn below(&mut self, n: u32) -> u32 {
+        self.0.next_u32() % n
+    }
+}
+
+fn offer(input: u32, points: &[(u32, f64)]) -> Offer {
+    Offer {
+        name: "b".into(),
+        party: Party::Server,
+        slots: 1 << 15,
+        input: Bits(input),
+        output: Bits(points[points.len() - 1].0),
+        seconds: Curve::new(points.iter().map(|&(bits, s)| (Bits(bits), s)).collect()).unwrap(),
+        moment_seconds: 0.0,
+        traffic: Curve::constant(0.0),
+        key_bytes: 0,
+        memory_bytes: 0,
+    }
+}
+
+/// An operation that spends `spent` bits, a tenth of a second and a millisecond per bit of width.
+fn node(spent: u32, operands: &[usize]) -> Node {
+    Node {
+        spent: Bits(spent),
+        seconds: Curve::linear(0.1, 0.001),
+        ciphertexts: 1,
+        operands: operands.to_vec(),
+        available: Bits(100),
+        required: None,
+    }
+}
+
+fn random_node(dice: &mut Dice, operands: &[usize]) -> Node {
+    let spent = if operands.is_empty() { 0 } else { [0, 0, 20, 30][dice.below(4) as usize] };
+    let seconds = Curve::linear(f64::from(dice.below(10)) / 10.0, f64::from(dice.below(5)) / 1000.0);
+    let required = (dice.below(6) == 0).then(|| Bits(dice.below(40)));
+    Node { seconds, ciphertexts: 1 + dice.below(3), available: Bits(40 + dice.below(60)), required, ..node(spent, operands) }
+}
+
+fn random_offer(dice: &mut Dice) -> Offer {
+    let first = 1.0 + f64::from(dice.below(20)) / 10.0;
+    offer(dice.below(15), &[(20, first), (60 + dice.below(60), first + f64::from(dice.below(20)) / 10.0)])
+}
+
+/// Any graph: one to three operands, mostly near.
+fn random_dag(dice: &mut Dice, count: usize) -> Dag {
+    let mut dag = Dag::default();
+    for at in 0..count {
+        let near = |dice: &mut Dice| at - 1 - (dice.below(4).min(at as u32 - 1) as usize);
+        let operands = if at < 2 || dice.below(8) == 0 { vec![] } else { (0..1 + dice.below(2)).map(|_| near(dice)).collect() };
+        let node = random_node(dice, &operands);
+        dag.nodes.push(node);
+    }
+    dag
+}
+
+/// Series and parallel, nested: extends the graph after node `from` and returns the last node.
+fn random_region(dice: &mut Dice, dag: &mut Dag, from: usize, budget: u32) -> usize {
+    if budget <= 1 {
+        let node = random_node(dice, &[from]);
+        dag.nodes.push(node);
+        return dag.nodes.len() - 1;
+    }
+    if dice.below(2) == 0 {
+        let middle = random_region(dice, dag, from, budget / 2);
+        return random_region(dice, dag, middle, budget - budget / 2);
+    }
+    let skip = dice.below(2) == 0;
+    let (a, b) = (random_region(dice, dag, from, budget / 2), if skip { from } else { random_region(dice, dag, from, budget / 3) });
+    let node = random_node(dice, &[a, b]);
+    dag.nodes.push(node);
+    dag.nodes.len() - 1
+}
+
+fn brute(dag: &Dag, offer: &Offer) -> Option<f64> {
+    let sets = 0u32..1 << dag.nodes.len();
+    let marks = sets.map(|set| (0..dag.nodes.len()).map(|at| set >> at & 1 == 1).collect::<Vec<bool>>());
+    marks.filter_map(|marks| simulate(dag, offer, &marks)).reduce(f64::min)
+}
+
+/// Widths by demand, recursively, and budgets checked forwards: independent of the planner's own pricing.
+fn simulate(dag: &Dag, offer: &Offer, marks: &[bool]) -> Option<f64> {
+    fn asked(dag: &Dag, offer: &Offer, marks: &[bool], memo: &mut Vec<Option<u32>>, at: usize) -> u32 {
+        if let Some(known) = memo[at] {
+            return known;
+        }
+        let users = (at + 1..dag.nodes.len()).filter(|&user| dag.nodes[user].operands.contains(&at));
+        let mut need = dag.nodes[at].required.map_or(0, |bits| bits.0);
+        for user in users {
+            let after = if marks[user] { offer.input.0 } else { asked(dag, offer, marks, memo, user) };
+            need = need.max(after + dag.nodes[user].spent.0);
+        }
+        memo[at] = Some(need);
+        need
+    }
+    let mut memo = vec![None; dag.nodes.len()];
+    let mut total = 0.0;
+    let mut budgets: Vec<u32> = Vec::new();
+    for (at, node) in dag.nodes.iter().enumerate() {
+        let need = asked(dag, offer, marks, &mut memo, at);
+        let enters = node.spent.0 + if marks[at] { offer.input.0 } else { need };
+        let given = node.operands.iter().map(|&operand| budgets[operand]).min().unwrap_or(node.available.0);
+        if given < enters || marks[at] && need > offer.output.0 {
+            return None;
+        }
+        total += node.seconds.at(Bits(enters));
+        if marks[at] {
+            total += f64::from(node.ciphertexts) * offer.seconds.at(Bits(need));
+        }
+        budgets.push(need);
+    }
+    Some(total)
+}
+
+fn assert_holds(dag: &Dag, offer: &Offer, placement: &Placement) {
+    let marks: Vec<bool> = (0..dag.nodes.len()).map(|at| placement.bootstraps.contains(&at)).collect();
+    let seconds = simulate(dag, offer, &marks).unwrap();
+    assert!((seconds - placement.seconds).abs() <= 1e-9 * seconds.max(1.0), "{seconds} {placement}");
+    assert!(placement.lower_bound <= placement.seconds);
+    // Bootstrapped twice in a row, or for nothing: leaving one out must cost more, or not work.
+    for &boot in &placement.bootstraps {
+        let mut fewer = marks.clone();
+        fewer[boot] = false;
+        assert!(simulate(dag, offer, &fewer).is_none_or(|without| without >= seconds - 1e-9), "{boot} is not needed: {placement}");
+    }
+}
+
+fn compare(dag: &Dag, offer: &Offer) -> bool {
+    match place(dag, offer) {
+        Ok(placement) => {
+            assert_holds(dag, offer, &placement);
+            assert!(placement.exact);
+            let best = brute(dag, offer).unwrap();
+            assert!((placement.seconds - best).abs() <= 1e-9 * best, "{} instead of {best}: {placement} {dag:?}", placement.seconds);
+            !placement.bootstraps.is_empty()
+        }
+        Err(PlannerError::Unplaceable { .. }) => {
+            assert_eq!(brute(dag, offer), None);
+            false
+        }
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn equals_exhaustive_search_on_small_graphs() {
+    let mut dice = Dice::new(1);
+    let mut placed = 0;
+    for round in 0..400 {
+        let (dag, offer) = (random_dag(&mut dice, 3 + round % 9), random_offer(&mut dice));
+        placed += usize::from(compare(&dag, &offer));
+    }
+    assert!(placed > 100, "{placed}");
+}
+
+#[test]
+fn equals_exhaustive_search_on_small_series_parallel_graphs() {
+    let mut dice = Dice::new(2);
+    let mut placed = 0;
+    while placed < 100 {
+        let mut dag = Dag { nodes: vec![random_node(&mut dice, &[])] };
+        random_region(&mut dice, &mut dag, 0, 7);
+        let offer = random_offer(&mut dice);
+        if dag.nodes.len() <= 13 {
+            placed += usize::from(compare(&dag, &offer));
+        }
+    }
+}
+
+#[test]
+fn forks_and_joins_need_no_paths() {
+    // Forty diamonds in a row have 2^40 paths.
+    let mut dag = Dag { nodes: vec![node(0, &[])] };
+    for _ in 0..40 {
+        let from = dag.nodes.len() - 1;
+        dag.nodes.extend([node(20, &[from]), node(20, &[from]), node(0, &[from + 1, from + 2])]);
+    }
+    let offer = offer(10, &[(20, 3.0), (140, 5.0)]);
+    let placement = place(&dag, &offer).unwrap();
+    assert_holds(&dag, &offer, &placement);
+    assert!(placement.exact);
+    // 800 bits: 100 come along, 130 per bootstrap; at the joins, where one ciphertext is alive.
+    assert!(placement.bootstraps.len() >= 6 && placement.bootstraps.iter().all(|at| at % 3 == 0), "{placement}");
+}
+
+#[test]
+fn the_deeper_branch_decides() {
+    // Branches of 60 and 20 bits: `max(a, a)` would take one of them twice.
+    for (first, second) in [(60, 20), (20, 60)] {
+        let mut dag = Dag { nodes: vec![node(0, &[]), node(first, &[0]), node(second, &[0]), node(0, &[1, 2])] };
+        dag.nodes[3].required = Some(Bits(30));
+        let placement = place(&dag, &offer(5, &[(20, 3.0), (140, 5.0)])).unwrap();
+        assert_eq!(placement.enters[0], Bits(90));
+        assert!(placement.bootstraps.is_empty());
+    }
+}
+
+#[test]
+fn an_operation_too_deep_is_named() {
+    let dag = Dag { nodes: vec![node(0, &[]), node(90, &[0]), node(150, &[1])] };
+    let error = place(&dag, &offer(5, &[(20, 3.0), (140, 5.0)]));
+    assert_eq!(error, Err(PlannerError::Unplaceable { node: 2, needs: Bits(150), most: Bits(140) }));
+}
+
+/// Forward and backward through `layers`, with activations used in both and `weights` used twice: not series-parallel.
+fn network(layers: usize, wide: u32) -> Dag {
+    let mut dag = Dag { nodes: vec![node(0, &[])] };
+    let (mut activations, mut weights) = (vec![0], Vec::new());
+    for _ in 0..layers {
+        let weight = dag.nodes.len();
+        dag.nodes.push(Node { ciphertexts: wide, available: Bits(500), ..node(0, &[]) });
+        let before = activations[activations.len() - 1];
+        dag.nodes.extend([node(28, &[before, weight]), node(28, &[weight + 1, weight + 1])]);
+        weights.push(weight);
+        activations.push(weight + 2);
+    }
+    let mut error = activations[layers];
+    for layer in (0..layers).rev() {
+        let slope = weights[layer] + 1;
+        let at = dag.nodes.len();
+        dag.nodes.extend([node(28, &[error, slope]), node(28, &[at, activations[layer]]), node(28, &[at, weights[layer]])]);
+        dag.nodes[at + 1].required = Some(Bits(20));
+        dag.nodes[at + 1].ciphertexts = wide;
+        error = at + 2;
+    }
+    dag
+}
+
+#[test]
+fn values_shared_by_forward_and_backward() {
+    let offer = offer(10, &[(140, 4.7), (525, 8.6)]);
+    for layers in [4, 8, 12] {
+        let dag = network(layers, 8);
+        let placement = place(&dag, &offer).unwrap();
+        assert_holds(&dag, &offer, &placement);
+        println!("{layers} layers: {placement}");
+    }
+}
+
+#[test]
+fn large_bodies_are_placed_in_seconds() {
+    for (name, dag) in [("chain", chain(8000)), ("network", network(1600, 4))] {
+        let start = Instant::now();
+        let offer = offer(10, &[(140, 4.7), (525, 8.6)]);
+        let placement = place(&dag, &offer).unwrap();
+        println!(
+            "{name}: {} nodes, {:.2} s, {} bootstraps, {:.1} s, gap {:.3}, exact {}",
+            dag.nodes.len(),
+            start.elapsed().as_secs_f64(),
+            placement.bootstraps.len(),
+            placement.seconds,
+            placement.gap(),
+            placement.exact
+        );
+    }
+}
+
+fn chain(count: usize) -> Dag {
+    let mut dag = Dag { nodes: vec![node(0, &[])] };
+    (1..count).for_each(|at| dag.nodes.push(node(28, &[at - 1])));
+    dag
+}

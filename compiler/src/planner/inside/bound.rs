@@ -10,6 +10,8 @@ const PATHS: usize = 12;
 pub(super) struct Tables {
     /// The most that each node can have.
     pub most: Vec<Bits>,
+    /// The least that each node must leave.
+    pub least: Vec<Bits>,
     /// Seconds at least of all nodes before each.
     pub before: Vec<f64>,
     /// For each node, by bits asked: seconds at least of it and what it is made from, over their least.
@@ -31,8 +33,8 @@ pub(super) fn least_seconds(dag: &Dag, offer: &Offer, least: &[Bits]) -> Vec<f64
 /// Tables for a graph whose nodes can have `most` and leave `least`.
 ///
 /// The bound of a node takes the dearest operand: the others are free.
-pub(super) fn tables(dag: &Dag, offer: &Offer, most: Vec<Bits>, least: &[Bits]) -> Tables {
-    let seconds = least_seconds(dag, offer, least);
+pub(super) fn tables(dag: &Dag, offer: &Offer, most: Vec<Bits>, least: Vec<Bits>) -> Tables {
+    let seconds = least_seconds(dag, offer, &least);
     let mut ahead: Vec<Vec<f64>> = Vec::new();
     for (at, node) in dag.nodes.iter().enumerate() {
         let enter = |enters: Bits| {
@@ -54,18 +56,19 @@ pub(super) fn tables(dag: &Dag, offer: &Offer, most: Vec<Bits>, least: &[Bits]) 
         Some(before)
     });
     let before = before.collect();
-    Tables { most, before, ahead }
+    Tables { most, least, before, ahead }
 }
 
 /// Seconds that every placement costs: all nodes at their least, and what paths that share no node cost over that.
-pub(super) fn lower_bound(dag: &Dag, offer: &Offer, tables: &Tables, least: &[Bits]) -> f64 {
+pub(super) fn lower_bound(dag: &Dag, offer: &Offer, tables: &Tables) -> f64 {
+    let least = &tables.least;
     let seconds = least_seconds(dag, offer, least);
     let one = (0..dag.nodes.len()).map(|at| tables.ahead(at, least[at])).fold(0.0, f64::max);
     let mut taken = vec![false; dag.nodes.len()];
     let mut many = 0.0;
     for _ in 0..PATHS {
         let path = longest_path(dag, &taken);
-        let bound = path_bound(dag, offer, tables, least, &seconds, &path);
+        let bound = path_bound(dag, offer, tables, &seconds, &path);
         if bound <= 0.0 {
             break;
         }
@@ -92,7 +95,7 @@ fn longest_path(dag: &Dag, taken: &[bool]) -> Vec<usize> {
 }
 
 /// Seconds over the least of the nodes of a path, from its end to its start; what is around it comes free.
-fn path_bound(dag: &Dag, offer: &Offer, tables: &Tables, least: &[Bits], seconds: &[f64], path: &[usize]) -> f64 {
+fn path_bound(dag: &Dag, offer: &Offer, tables: &Tables, seconds: &[f64], path: &[usize]) -> f64 {
     let Some((&first, &last)) = path.last().zip(path.first()) else { return 0.0 };
     let node = &dag.nodes[first];
     let given = node.operands.iter().map(|&operand| tables.most[operand]).min().unwrap_or(node.available);
@@ -104,11 +107,11 @@ fn path_bound(dag: &Dag, offer: &Offer, tables: &Tables, least: &[Bits], seconds
             |enters: Bits| ahead.get(enters.0 as usize).map_or(f64::INFINITY, |ahead| ahead + node.seconds.at(enters) - seconds[at]);
         let fresh = enter(offer.input + node.spent);
         let asked = |bits: u32| {
-            let needs = Bits(bits).max(least[at]);
+            let needs = Bits(bits).max(tables.least[at]);
             let boot = if needs <= offer.output { fresh + node.refresh_seconds(offer, needs) } else { f64::INFINITY };
             enter(needs + node.spent).min(boot)
         };
         ahead = (0..=tables.most[at].0).map(asked).collect();
     }
-    ahead.get(least[last].0 as usize).copied().unwrap_or(0.0)
+    ahead.get(tables.least[last].0 as usize).copied().unwrap_or(0.0)
 }

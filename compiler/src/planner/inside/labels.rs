@@ -14,7 +14,7 @@ struct Label {
     /// What it asks of each open node.
     needs: Vec<Bits>,
     seconds: f64,
-    /// Seconds, and what the rest costs at least.
+    /// What any placement that it is a part of costs at least.
     promise: f64,
     trail: Trail,
 }
@@ -27,14 +27,13 @@ pub(super) struct Found {
     pub exact: bool,
 }
 
-/// The cheapest marks below `limit` seconds. Only `candidates` are bootstrapped.
-pub(super) fn run(dag: &Dag, offer: &Offer, tables: &Tables, candidates: &[bool], limit: f64, width: usize) -> Found {
+/// The cheapest marks below `limit` seconds.
+pub(super) fn run(dag: &Dag, offer: &Offer, tables: &Tables, limit: f64, width: usize) -> Found {
     let mut trails = Trails::default();
     // Unreached nodes that something reached uses; all labels have needs for the same.
     let mut open: Vec<usize> = Vec::new();
     let mut labels = vec![Label { needs: Vec::new(), seconds: 0.0, promise: 0.0, trail: None }];
     let mut exact = true;
-    let all = (0..dag.nodes.len()).all(|at| candidates[at]);
     for at in (0..dag.nodes.len()).rev() {
         let node = &dag.nodes[at];
         let place = open.iter().position(|&other| other == at);
@@ -49,12 +48,14 @@ pub(super) fn run(dag: &Dag, offer: &Offer, tables: &Tables, candidates: &[bool]
                 open.push(operand);
             }
         });
+        // Asked sooner or later anyway: labels that differ only below it are the same.
+        let floors: Vec<Bits> = open.iter().map(|&node| tables.least[node]).collect();
         let places: Vec<usize> = operands.iter().filter_map(|&operand| open.iter().position(|&other| other == operand)).collect();
         let mut next: Vec<Label> = Vec::new();
         for mut label in labels {
-            let own = place.map_or(Bits(0), |place| label.needs.swap_remove(place)).max(node.required.unwrap_or_default());
+            let own = place.map_or(tables.least[at], |place| label.needs.swap_remove(place));
             for boot in [false, true] {
-                if boot && (!candidates[at] || own > offer.output || own <= offer.input) {
+                if boot && (own > offer.output || own <= offer.input) {
                     continue;
                 }
                 let enters = if boot { offer.input } else { own } + node.spent;
@@ -64,12 +65,12 @@ pub(super) fn run(dag: &Dag, offer: &Offer, tables: &Tables, candidates: &[bool]
                     continue;
                 }
                 let mut needs = label.needs.clone();
-                needs.resize(open.len(), Bits(0));
+                needs.extend_from_slice(&floors[needs.len()..]);
                 places.iter().for_each(|&place| needs[place] = needs[place].max(enters));
                 let refresh = if boot { node.refresh_seconds(offer, own) } else { 0.0 };
                 let seconds = label.seconds + refresh + node.seconds.at(enters);
-                let ahead = open.iter().zip(&needs).map(|(&node, &needs)| tables.ahead(node, needs)).fold(0.0, f64::max);
-                let promise = seconds + tables.before[at] + ahead;
+                let ahead = places.iter().map(|&place| tables.ahead(open[place], needs[place])).fold(0.0, f64::max);
+                let promise = label.promise.max(seconds + tables.before[at] + ahead);
                 if promise < limit {
                     let trail = if boot { trails.with(at, label.trail) } else { label.trail };
                     next.push(Label { needs, seconds, promise, trail });
@@ -79,7 +80,7 @@ pub(super) fn run(dag: &Dag, offer: &Offer, tables: &Tables, candidates: &[bool]
         labels = prune(next, width, &mut exact);
     }
     let best = labels.into_iter().min_by(|a, b| a.seconds.total_cmp(&b.seconds));
-    Found { marks: best.map(|label| trails.marks(label.trail, dag.nodes.len())), exact: exact && all }
+    Found { marks: best.map(|label| trails.marks(label.trail, dag.nodes.len())), exact }
 }
 
 /// Drops labels that another beats, then the least promising beyond `width`.

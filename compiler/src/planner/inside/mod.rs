@@ -10,7 +10,9 @@ mod labels;
 pub mod place;
 mod polish;
 mod series;
+pub mod summary;
 mod trail;
 
 pub use dag::{Dag, Node, Widths};
 pub use place::Placement;
+pub use summary::Summary;

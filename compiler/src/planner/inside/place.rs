@@ -6,14 +6,14 @@ use super::dag::Dag;
 use super::{bound, cuts, labels, polish, series};
 use crate::planner::{Bits, Offer, PlannerError};
 
-/// Up to this many operations every value is a candidate, and labels are many.
-const SMALL: usize = 64;
+/// Up to this many operations a graph is small.
+const SMALL: usize = 128;
 /// Labels of a small graph.
 const MANY: usize = 1000;
-/// Labels times operations of a large one.
+/// Labels of a large graph, times its operations.
 const LABELS: usize = 65_536;
-/// A candidate's ciphertexts alive over the fewest nearby.
-const ALIVE: f64 = 1.25;
+/// Labels of the searches that only start others.
+const GREEDY: [usize; 2] = [1, 4];
 
 /// Where an update is bootstrapped.
 #[derive(Clone, PartialEq, Debug)]
@@ -58,43 +58,35 @@ impl fmt::Display for Placement {
 /// `Unplaceable` with a node that no bootstraps give enough.
 pub fn run(dag: &Dag, offer: &Offer) -> Result<Placement, PlannerError> {
     let most = dag.most(offer)?;
-    if let Some(marks) = series::run(dag, offer) {
-        return finish(dag, offer, &marks, None);
+    match series::run(dag, offer) {
+        Some(marks) => finish(dag, offer, &marks, None),
+        None if dag.nodes.len() <= SMALL => search(dag, offer, most, MANY),
+        None => search(dag, offer, most, (LABELS / dag.nodes.len()).clamp(4, 256)),
     }
-    let least = dag.least(offer);
-    let tables = bound::tables(dag, offer, most, &least);
-    let mut lower_bound = bound::lower_bound(dag, offer, &tables, &least);
-    let small = dag.nodes.len() <= SMALL;
-    let candidates = if small { vec![true; dag.nodes.len()] } else { thin(dag, offer) };
-    let width = if small { MANY } else { (LABELS / dag.nodes.len()).clamp(4, 256) };
-    let mut tries = cuts::run(dag, offer);
-    tries.push(vec![false; dag.nodes.len()]);
-    let mut best = tries.into_iter().filter_map(|marks| polish::run(dag, offer, marks)).min_by(|a, b| a.0.total_cmp(&b.0));
-    let limit = best.as_ref().map_or(f64::INFINITY, |(seconds, _)| *seconds);
-    let mut found = labels::run(dag, offer, &tables, &candidates, limit, width);
-    if found.marks.is_none() && best.is_none() {
-        found = labels::run(dag, offer, &tables, &vec![true; dag.nodes.len()], f64::INFINITY, width);
-    }
-    if let Some((seconds, marks)) = found.marks.and_then(|marks| polish::run(dag, offer, marks))
-        && seconds < limit
-    {
-        best = Some((seconds, marks));
-    }
-    let (seconds, marks) = best.unwrap_or((f64::INFINITY, vec![true; dag.nodes.len()]));
-    if found.exact {
-        lower_bound = seconds;
-    }
-    finish(dag, offer, &marks, Some((lower_bound, found.exact)))
 }
 
-/// Where few ciphertexts are alive, compared with what a refresh reaches.
-fn thin(dag: &Dag, offer: &Offer) -> Vec<bool> {
-    let (depths, alive) = cuts::alive(dag);
-    let reach = Bits(offer.output.saturating_sub(offer.input).0 / 2);
-    let fewest = |depth: Bits| alive.range(depth.saturating_sub(reach)..=depth + reach).map(|(_, &count)| count).min().unwrap_or(0);
-    let few: std::collections::BTreeMap<Bits, bool> =
-        alive.iter().map(|(&depth, &count)| (depth, count as f64 <= ALIVE * fewest(depth).max(1) as f64)).collect();
-    depths.iter().map(|depth| few.get(depth).copied().unwrap_or(false)).collect()
+/// The same without the short way for series-parallel graphs, and with `labels` partial placements at a time: what large graphs
+/// get. Exact if no more were needed.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_within(dag: &Dag, offer: &Offer, labels: usize) -> Result<Placement, PlannerError> {
+    search(dag, offer, dag.most(offer)?, labels)
+}
+
+fn search(dag: &Dag, offer: &Offer, most: Vec<Bits>, width: usize) -> Result<Placement, PlannerError> {
+    let tables = bound::tables(dag, offer, most, dag.least(offer));
+    // Where a local search ends depends on where it starts: several starts, cheap ones.
+    let mut starts = vec![cuts::run(dag, offer)];
+    starts.extend(GREEDY.iter().filter_map(|&few| labels::run(dag, offer, &tables, f64::INFINITY, few.min(width)).marks));
+    let polished = starts.into_iter().filter_map(|marks| polish::run(dag, offer, marks));
+    let (mut seconds, mut marks) = polished.min_by(|a, b| a.0.total_cmp(&b.0)).ok_or(PlannerError::NoPlacement)?;
+    let found = labels::run(dag, offer, &tables, seconds, width);
+    if let Some(better) = found.marks.and_then(|marks| polish::run(dag, offer, marks)).filter(|(other, _)| *other < seconds) {
+        (seconds, marks) = better;
+    }
+    let lower_bound = if found.exact { seconds } else { bound::lower_bound(dag, offer, &tables) };
+    finish(dag, offer, &marks, Some((lower_bound, found.exact)))
 }
 
 fn finish(dag: &Dag, offer: &Offer, marks: &[bool], bound: Option<(f64, bool)>) -> Result<Placement, PlannerError> {

@@ -1,4 +1,5 @@
 //! The loop planner against exhaustive search, against a simulation of the budgets, and against simpler planners.
+#![allow(clippy::unwrap_used)]
 
 use hecc_compiler::planner::price::{Decisions, SEGMENT, best_cut, segment_prices};
 use hecc_compiler::planner::{
@@ -499,6 +500,19 @@ fn slow_values_are_refreshed_rarely() {
     let [theta, target] = &schedule.packs[..] else { panic!("{schedule}") };
     assert_eq!((theta.period, target.period), (Some(2), None), "{schedule}");
     assert!(schedule.unroll > 10, "{schedule}");
+}
+
+#[test]
+fn long_loops_of_slow_values_are_planned_too() {
+    let rings = [ring(Curve::linear(0.0, 0.0001), vec![server("b", 16, 0, &[(10, 5.0), (200, 5.1)])])];
+    for trips in [600, 100_000] {
+        let rows: &[&[Option<u32>]] = &[&[Some(80), Some(60), None], &[None, Some(1), None], &[Some(20), None, Some(0)]];
+        let body = body(&[("theta", 16), ("average", 16), ("frozen", 16)], rows, trips);
+        let schedule = plan(&body, &rings);
+        assert_simulates(&schedule, &body, &rings);
+        // Two updates per refresh of theta's at the least, and all in the long run.
+        assert!(schedule.cost_per_update < 5.1 && schedule.cost_per_update > 2.5, "{schedule}");
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! Bootstraps inside an update against exhaustive search.
+#![allow(clippy::unwrap_used)]
 
 use hecc_compiler::planner::{Bits, Curve, Dag, Node, Offer, Party, Placement, PlannerError, inside, place};
 use rand_chacha::ChaCha8Rng;

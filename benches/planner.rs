@@ -6,8 +6,8 @@
 
 use divan::Bencher;
 use hecc_compiler::planner::{
-    Bits, Carried, Components, Curve, Dag, Limits, LoopBody, MaxPlus, Node, Offer, Packing, Party, Relinearisable, Ring, place, plan_loop,
-    relinearise,
+    Bits, Carried, Components, Curve, Dag, Limits, LoopBody, MaxPlus, Node, Offer, Packing, Party, Relinearisable, Ring, place,
+    place_in_loop, plan_loop, relinearise,
 };
 
 fn main() {
@@ -87,6 +87,14 @@ fn place_diamonds(bencher: Bencher<'_, '_>, count: usize) {
 fn place_network(bencher: Bencher<'_, '_>, count: usize) {
     let (dag, offer) = (network(count), offer());
     bencher.bench(|| place(&dag, &offer));
+}
+
+/// The first weight is carried: it becomes its gradient.
+#[divan::bench(args = [100, 1000], sample_count = 3)]
+fn place_network_in_loop(bencher: Bencher<'_, '_>, count: usize) {
+    let (dag, offer) = (network(count), offer());
+    let carried = [(1, dag.nodes.len() - 2)];
+    bencher.bench(|| place_in_loop(&dag, &carried, &offer));
 }
 
 #[divan::bench(args = [1000, 8000], sample_count = 3)]

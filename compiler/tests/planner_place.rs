@@ -1,7 +1,7 @@
 //! Bootstraps inside an update against exhaustive search.
 #![allow(clippy::unwrap_used)]
 
-use hecc_compiler::planner::{Bits, Curve, Dag, Node, Offer, Party, Placement, PlannerError, inside, place};
+use hecc_compiler::planner::{Bits, Curve, Dag, Node, Offer, Party, Placement, PlannerError, inside, place, place_in_loop};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
@@ -275,6 +275,63 @@ fn values_shared_by_forward_and_backward() {
 fn long_chains_are_exact() {
     let placement = place(&chain(3000), &offer(10, &[(140, 4.7), (525, 8.6)])).unwrap();
     assert!(placement.exact && placement.bootstraps.len() >= 2999 * 28 / 525);
+}
+
+/// So many updates in a row, each entering with what the one before left.
+fn unrolled(dag: &Dag, carried: &[(usize, usize)], times: usize) -> Dag {
+    let count = dag.nodes.len();
+    let mut all = Dag::default();
+    for time in 0..times {
+        for (at, node) in dag.nodes.iter().enumerate() {
+            let mut node = node.clone();
+            node.operands.iter_mut().for_each(|operand| *operand += time * count);
+            if let Some(&(_, end)) = carried.iter().find(|(start, _)| *start == at) {
+                node.available = Bits(400);
+                node.operands.extend((time > 0).then(|| (time - 1) * count + end));
+            }
+            all.nodes.push(node);
+        }
+    }
+    all
+}
+
+/// What an update more costs in the long run.
+fn steady(dag: &Dag, offer: &Offer, carried: &[(usize, usize)], marks: &[bool]) -> Option<f64> {
+    let of = |times: usize| simulate(&unrolled(dag, carried, times), offer, &marks.repeat(times));
+    let (many, few) = (of(carried.len() + 4)?, of(carried.len() + 3)?);
+    // Needs that grow without end come to more than there is.
+    of(41)?;
+    Some(many - few)
+}
+
+#[test]
+fn an_update_deeper_than_a_refresh_is_steady() {
+    let mut dice = Dice::new(6);
+    let (mut seconds, mut least, mut placed) = (0.0, 0.0, 0);
+    while placed < 25 {
+        let mut dag = random_dag(&mut dice, 6);
+        let offer = random_offer(&mut dice);
+        // The first two are inputs; the last two become their new values.
+        let carried = [(0, 5), (1, 4)];
+        dag.nodes.iter_mut().take(2).for_each(|node| node.required = None);
+        dag.nodes[5].spent = Bits(30);
+        let brute = (0u32..64).filter_map(|set| {
+            let marks: Vec<bool> = (0..6).map(|at| set >> at & 1 == 1).collect();
+            steady(&dag, &offer, &carried, &marks)
+        });
+        let best = brute.reduce(f64::min);
+        let Ok(placement) = place_in_loop(&dag, &carried, &offer) else {
+            assert_eq!(best, None);
+            continue;
+        };
+        let marks: Vec<bool> = (0..6).map(|at| placement.bootstraps.contains(&at)).collect();
+        let (simulated, best) = (steady(&dag, &offer, &carried, &marks).unwrap(), best.unwrap());
+        assert!((simulated - placement.seconds).abs() < 1e-9, "{simulated} {placement}");
+        assert!(placement.lower_bound <= best + 1e-9 && best <= placement.seconds + 1e-9, "{best} {placement}");
+        (seconds, least, placed) = (seconds + placement.seconds, least + best, placed + usize::from(!placement.bootstraps.is_empty()));
+    }
+    println!("steady placements cost {:.4} of the least", seconds / least);
+    assert!(seconds <= 1.005 * least, "{seconds} {least}");
 }
 
 #[test]

@@ -11,8 +11,10 @@ use super::{Bits, LoopBody, MaxPlus, Offer, PlannerError, Ring};
 
 /// Up to this many carried values all partitions are compared.
 pub const EXACT_VALUES: usize = 6;
-/// Combinations of periods compared for one partition, times the square of the updates that a segment may have.
-const PERIOD_WORK: usize = 20_000_000;
+/// Combinations of periods compared for one partition at most.
+const PERIOD_COMBINATIONS: usize = 4096;
+/// The same, times the square of the updates that a segment may have.
+const PERIOD_WORK: usize = 10_000_000;
 /// Up to this period all are tried one by one; beyond, each is a quarter longer than the one before.
 const SMALL_PERIOD: u32 = 16;
 /// Rounds of the local searches.
@@ -169,7 +171,7 @@ fn periods(candidate: &mut Candidate<'_>) -> bool {
     let all = |pack: usize| std::iter::once(SEGMENT).chain(1..longest_gap(&base, pack)).collect::<Vec<u32>>();
     let mut choices: Vec<Vec<u32>> = (0..base.packs.len()).map(all).collect();
     let combinations = choices.iter().try_fold(1usize, |product, c| product.checked_mul(c.len()));
-    let combinations = combinations.filter(|n| *n <= PERIOD_WORK / (longest * longest).max(1));
+    let combinations = combinations.filter(|n| *n <= PERIOD_COMBINATIONS.min(PERIOD_WORK / (longest * longest).max(1)));
     let mut attempt = |periods: Vec<u32>| {
         let decisions = Decisions { periods, ..base.clone() };
         let cheaper = cost(&decisions).filter(|cost| *cost < candidate.cost * CHEAPER);

@@ -18,6 +18,7 @@ mod schedule;
 
 pub use body::{Carried, LoopBody};
 pub use error::PlannerError;
+pub use inside::cycle::run as place_in_loop;
 pub use inside::place::run as place;
 pub use inside::summary::run as summarise;
 pub use inside::{Dag, Node, Placement, Summary};

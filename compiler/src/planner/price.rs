@@ -7,7 +7,7 @@ pub const SEGMENT: u32 = u32::MAX;
 /// Updates of the longest segment considered.
 pub const LONGEST: u32 = 512;
 /// Up to this many updates are cut into segments exactly.
-const EXACT_UPDATES: u32 = 4096;
+const EXACT_UPDATES: u32 = 1024;
 
 /// What is decided about a loop, apart from the lengths of its segments.
 #[derive(Clone, Debug)]
@@ -186,9 +186,9 @@ fn cut_bound(prices: &[f64], updates: u32) -> Option<f64> {
 /// The cheapest way to cut `updates` into segments of at most `prices.len() - 1`: its price and lengths, longest first.
 /// `None` if no segment is possible.
 ///
-/// Exact up to 4096 updates, and beyond where segments are short: of the segments other than those with the best price per
+/// Exact up to 1024 updates, and beyond where segments are short: of the segments other than those with the best price per
 /// update, `u` long, fewer than `u` are needed, since among `u` of them some add up to a multiple of `u`. Otherwise the
-/// last 4096 updates are cut exactly, the others into the best segments.
+/// last 1024 updates are cut exactly, the others into the best segments.
 pub fn best_cut(prices: &[f64], updates: u32) -> Option<(f64, Vec<(u32, u32)>)> {
     let longest = prices.len() as u32 - 1;
     if updates == 0 {

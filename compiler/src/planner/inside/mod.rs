@@ -5,6 +5,7 @@
 
 mod bound;
 mod cuts;
+pub mod cycle;
 mod dag;
 mod labels;
 pub mod place;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::dag::Dag;
+use super::dag::{Dag, Widths};
 use super::{bound, cuts, labels, polish, series};
 use crate::planner::{Bits, Offer, PlannerError};
 
@@ -90,16 +90,15 @@ fn search(dag: &Dag, offer: &Offer, most: Vec<Bits>, width: usize) -> Result<Pla
 }
 
 fn finish(dag: &Dag, offer: &Offer, marks: &[bool], bound: Option<(f64, bool)>) -> Result<Placement, PlannerError> {
-    let Some(widths) = dag.widths(offer, marks) else { return Err(PlannerError::NoPlacement) };
-    let bootstraps: Vec<usize> = (0..marks.len()).filter(|&at| marks[at]).collect();
+    let widths = dag.widths(offer, marks).ok_or(PlannerError::NoPlacement)?;
     let (lower_bound, exact) = bound.unwrap_or((widths.seconds, true));
-    let targets = bootstraps.iter().map(|&at| widths.needs[at]).collect();
-    Ok(Placement {
-        bootstraps,
-        targets,
-        enters: widths.enters,
-        seconds: widths.seconds,
-        lower_bound: lower_bound.min(widths.seconds),
-        exact,
-    })
+    Ok(placement(marks, widths, lower_bound, exact))
+}
+
+/// Marks with their widths.
+pub(super) fn placement(marks: &[bool], widths: Widths, lower_bound: f64, exact: bool) -> Placement {
+    let Widths { needs, enters, seconds } = widths;
+    let bootstraps: Vec<usize> = (0..marks.len()).filter(|&at| marks[at]).collect();
+    let targets = bootstraps.iter().map(|&at| needs[at]).collect();
+    Placement { bootstraps, targets, enters, seconds, lower_bound: lower_bound.min(seconds), exact }
 }

@@ -24,4 +24,17 @@ pub enum PlannerError {
         /// Bits that the nearest offer leaves.
         output: Bits,
     },
+    /// An operation, or an output, that asks for more than any bootstraps before it can give.
+    #[error("operation {node} needs {needs}, and has {most} at most, whatever is bootstrapped before it")]
+    Unplaceable {
+        /// The operation, by index.
+        node: usize,
+        /// Bits it must have.
+        needs: Bits,
+        /// Bits it can have.
+        most: Bits,
+    },
+    /// A placement exists, but the search, limited on large graphs, came upon none.
+    #[error("no placement of bootstraps was found among those tried")]
+    NoPlacement,
 }

@@ -5,14 +5,18 @@
 //! combination of periods. With more values, first fit and a local search take the place of the enumeration.
 
 use super::partition::{self, Packs};
-use super::price::{self, Decisions, SEGMENT};
+use super::price::{self, Decisions, LONGEST, SEGMENT};
 use super::schedule::{CriticalCycle, Pack, RunnerUp, Schedule, Segments};
 use super::{Bits, LoopBody, MaxPlus, Offer, PlannerError, Ring};
 
 /// Up to this many carried values all partitions are compared.
 pub const EXACT_VALUES: usize = 6;
-/// Up to this many combinations of periods are compared for one partition.
+/// Combinations of periods compared for one partition at most.
 const PERIOD_COMBINATIONS: usize = 4096;
+/// The same, times the square of the updates that a segment may have.
+const PERIOD_WORK: usize = 10_000_000;
+/// Up to this period all are tried one by one; beyond, each is a quarter longer than the one before.
+const SMALL_PERIOD: u32 = 16;
 /// Rounds of the local searches.
 const ROUNDS: usize = 64;
 /// What counts as cheaper: sums of seconds differ in their last bits by the order of summation.
@@ -37,7 +41,7 @@ struct Candidate<'a> {
 ///
 /// # Errors
 /// `NotSquare` if the decay matrix does not fit the carried values, `NoOffer` if memory rules out every offer, `TooDeep` if one
-/// update spends more than any offer gives: then it must be refreshed inside, see `place`.
+/// update spends more than any offer gives: then it must be refreshed inside, see [`super::place`].
 pub fn run(body: &LoopBody, rings: &[Ring], limits: Limits) -> Result<Schedule, PlannerError> {
     if body.decay.size() != body.carried.len() {
         return Err(PlannerError::NotSquare);
@@ -65,7 +69,7 @@ pub fn run(body: &LoopBody, rings: &[Ring], limits: Limits) -> Result<Schedule, 
     if few {
         lower_bound = candidates.iter().map(|c| c.bound).fold(f64::INFINITY, f64::min);
     }
-    let exhaustive = refine(&mut candidates) && few;
+    let exhaustive = refine(&mut candidates) && few && body.trips <= LONGEST;
     candidates.sort_by(|a, b| a.cost.total_cmp(&b.cost));
     // Sums that differ in their last bits are ties: fewer packs win, then periods that are never used.
     let Some(cheapest) = candidates.first().map(|c| c.cost) else { return Err(too_deep(body, &offers)) };
@@ -163,9 +167,11 @@ fn refine(candidates: &mut [Candidate<'_>]) -> bool {
 /// The best periods: all combinations if they are few, one pack at a time otherwise.
 fn periods(candidate: &mut Candidate<'_>) -> bool {
     let base = candidate.decisions.clone();
-    let choices: Vec<Vec<u32>> =
-        (0..base.packs.len()).map(|pack| std::iter::once(SEGMENT).chain(1..longest_gap(&base, pack)).collect()).collect();
-    let combinations = choices.iter().try_fold(1usize, |product, c| product.checked_mul(c.len())).filter(|n| *n <= PERIOD_COMBINATIONS);
+    let longest = base.body.trips.min(LONGEST) as usize;
+    let all = |pack: usize| std::iter::once(SEGMENT).chain(1..longest_gap(&base, pack)).collect::<Vec<u32>>();
+    let mut choices: Vec<Vec<u32>> = (0..base.packs.len()).map(all).collect();
+    let combinations = choices.iter().try_fold(1usize, |product, c| product.checked_mul(c.len()));
+    let combinations = combinations.filter(|n| *n <= PERIOD_COMBINATIONS.min(PERIOD_WORK / (longest * longest).max(1)));
     let mut attempt = |periods: Vec<u32>| {
         let decisions = Decisions { periods, ..base.clone() };
         let cheaper = cost(&decisions).filter(|cost| *cost < candidate.cost * CHEAPER);
@@ -184,6 +190,16 @@ fn periods(candidate: &mut Candidate<'_>) -> bool {
             attempt(choices.iter().map(digit).collect());
         }
         return true;
+    }
+    for choice in &mut choices {
+        let mut next = SMALL_PERIOD;
+        choice.retain(|&period| {
+            let keep = period <= SMALL_PERIOD || period == SEGMENT || period >= next;
+            if keep && period >= next && period != SEGMENT {
+                next = period + period / 4;
+            }
+            keep
+        });
     }
     let mut at = base.periods.clone();
     for _ in 0..ROUNDS {

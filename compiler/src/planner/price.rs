@@ -4,6 +4,10 @@ use super::{Bits, LoopBody, Offer, Ring};
 
 /// A refresh only where a segment starts.
 pub const SEGMENT: u32 = u32::MAX;
+/// Updates of the longest segment considered.
+pub const LONGEST: u32 = 512;
+/// Up to this many updates are cut into segments exactly.
+const EXACT_UPDATES: u32 = 1024;
 
 /// What is decided about a loop, apart from the lengths of its segments.
 #[derive(Clone, Debug)]
@@ -77,14 +81,15 @@ impl Decisions<'_> {
         if marked.contains(&true) { self.offer.moment_seconds + refresh } else { 0.0 }
     }
 
-    /// The moments of the longest segment that the offer's output allows, at most all updates; the last moment first.
+    /// The moments of the longest segment that the offer's output allows, at most all updates and [`LONGEST`]; the last moment
+    /// first.
     pub fn moments(&self) -> Vec<Moment> {
         let mut needs = vec![Bits(0); self.body.carried.len()];
         for (pack, members) in self.packs.iter().enumerate() {
             members.iter().for_each(|&value| needs[value] = self.left(pack));
         }
         let mut moments = Vec::new();
-        for remaining in 1..=self.body.trips {
+        for remaining in 1..=self.body.trips.min(LONGEST) {
             needs = self.body.before(&needs);
             let width = needs.iter().copied().max().unwrap_or_default();
             let members = |pack: usize| self.packs[pack].iter().map(|&value| needs[value]);
@@ -112,33 +117,49 @@ impl Decisions<'_> {
         moments
     }
 
-    /// A lower bound of the seconds of all updates with these packs, whatever the periods and segments: every pack alone, its
-    /// gaps between refreshes anywhere, other values without needs of their own; one pack pays for the updates. `None` if
-    /// some pack fits no update.
+    /// A lower bound of the seconds of all updates with these packs, whatever the periods and segments: every pack pays for its
+    /// own refreshes, the gaps between them anywhere and other values asking as little as they can; one pack pays for the
+    /// updates as well. `None` if some pack fits no update.
     pub fn bound(&self) -> Option<f64> {
-        let least = self.body.before(&vec![self.offer.input; self.body.carried.len()]).into_iter().max().unwrap_or_default();
+        let floor = self.floor();
+        let least = self.body.before(&floor).into_iter().max().unwrap_or_default();
         let alone = |pack: usize| {
-            let members = &self.packs[pack];
-            let decay = self.body.decay.only(members);
-            let mut needs = vec![self.left(pack); members.len()];
+            let mut after = floor.clone();
+            self.packs[pack].iter().for_each(|&value| after[value] = self.left(pack));
             let (mut updates, mut refreshes, mut all) = (0.0, vec![0.0], vec![0.0]);
-            for _ in 0..self.body.trips {
-                let before = decay.before(&needs);
-                let demands = members.iter().map(|&value| self.body.carried[value].demand);
-                needs = before.into_iter().zip(demands).map(|(bits, demand)| bits.unwrap_or_default().max(demand)).collect();
-                let target = self.target(pack, needs.iter().copied());
+            for gap in 1..=self.body.trips {
+                if gap > LONGEST {
+                    // It may never need a refresh.
+                    return Some((0.0, f64::from(self.body.trips) * self.ring.update.at(least)));
+                }
+                let needs = self.body.before(&after);
+                self.packs[pack].iter().for_each(|&value| after[value] = needs[value]);
+                let target = self.target(pack, self.packs[pack].iter().map(|&value| needs[value]));
                 if target > self.offer.output {
                     break;
                 }
-                updates += self.ring.update.at(least.max(needs.iter().copied().max().unwrap_or_default()));
+                updates += self.ring.update.at(needs.into_iter().max().unwrap_or_default().max(least));
                 refreshes.push(self.refresh_seconds(pack, target));
                 all.push(updates + refreshes[refreshes.len() - 1] + self.offer.moment_seconds);
             }
-            Some((best_cut(&refreshes, self.body.trips)?.0, best_cut(&all, self.body.trips)?.0))
+            Some((cut_bound(&refreshes, self.body.trips)?, cut_bound(&all, self.body.trips)?))
         };
         let costs = (0..self.packs.len()).map(alone).collect::<Option<Vec<_>>>()?;
         let refreshes: f64 = costs.iter().map(|(refresh, _)| refresh).sum();
         costs.iter().map(|(refresh, all)| refreshes - refresh + all).reduce(f64::max)
+    }
+
+    /// What every value has at least after every update: what a refresh must find, or what the next update needs.
+    fn floor(&self) -> Vec<Bits> {
+        let mut floor = vec![Bits(0); self.body.carried.len()];
+        // A value's floor only grows, and to what a refresh must find at most; stopping early leaves it lower.
+        for _ in 0..=self.body.carried.len() {
+            let needs = self.body.before(&floor);
+            for (pack, members) in self.packs.iter().enumerate() {
+                members.iter().for_each(|&value| floor[value] = needs[value].min(self.left(pack)));
+            }
+        }
+        floor
     }
 }
 
@@ -153,11 +174,21 @@ pub fn segment_prices(moments: &[Moment]) -> Vec<f64> {
     prices
 }
 
+/// No cut of `updates` into segments costs less. `None` if no segment is possible.
+fn cut_bound(prices: &[f64], updates: u32) -> Option<f64> {
+    if updates <= EXACT_UPDATES {
+        return Some(best_cut(prices, updates)?.0);
+    }
+    let rates = (1..prices.len()).map(|length| prices[length] / length as f64);
+    Some(f64::from(updates) * rates.reduce(f64::min)?)
+}
+
 /// The cheapest way to cut `updates` into segments of at most `prices.len() - 1`: its price and lengths, longest first.
 /// `None` if no segment is possible.
 ///
-/// Exact for any number of updates in time that does not grow with it: of the segments other than those with the best
-/// price per update, `u` long, fewer than `u` are needed, since among `u` of them some add up to a multiple of `u`.
+/// Exact up to 1024 updates, and beyond where segments are short: of the segments other than those with the best price per
+/// update, `u` long, fewer than `u` are needed, since among `u` of them some add up to a multiple of `u`. Otherwise the
+/// last 1024 updates are cut exactly, the others into the best segments.
 pub fn best_cut(prices: &[f64], updates: u32) -> Option<(f64, Vec<(u32, u32)>)> {
     let longest = prices.len() as u32 - 1;
     if updates == 0 {
@@ -165,7 +196,7 @@ pub fn best_cut(prices: &[f64], updates: u32) -> Option<(f64, Vec<(u32, u32)>)> 
     }
     let rate = |u: u32| prices[u as usize] / f64::from(u);
     let steady = (1..=longest.min(updates)).rev().min_by(|&a, &b| rate(a).total_cmp(&rate(b)))?;
-    let times = updates.saturating_sub(steady.saturating_mul(longest)) / steady;
+    let times = updates.saturating_sub(steady.saturating_mul(longest).min(EXACT_UPDATES)) / steady;
     let rest = (updates - times * steady) as usize;
     let mut best = vec![(0.0, 0u32); rest + 1];
     for n in 1..=rest {

@@ -2,6 +2,7 @@
 
 use hecc_plan::{ActionSpec, ClearProgram, Collect, EnvSpec, Explore, ObservationSpec, Plan, Run, State, Training};
 
+use crate::approximation::Approximation;
 use crate::check::hir::{self, ActionKind, Expr, ExprKind, NetId, NetRef, Program, Stmt, Task, Train, Value};
 use crate::schemes::ckks::{Lowered, known::Client, policy};
 use crate::tensor::build::{self, Built};
@@ -14,7 +15,7 @@ pub fn emit(program: &Program, source: &str, built: &Built, lowered: Lowered) ->
     };
     let is_public = |state: &State| built.public.iter().any(|(name, _)| *name == state.name);
     let training = match &program.task {
-        Task::Train(train) => Some(training(program, train, built)),
+        Task::Train(train) => Some(training(program, train, built, &lowered.approximation)),
         Task::Serve(_) => None,
     };
     Plan {
@@ -43,8 +44,8 @@ fn hash(source: &str) -> u64 {
     source.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-fn training(program: &Program, train: &Train, built: &Built) -> Training {
-    let (policy, act) = acting(program, train, built.acting).unwrap_or_else(|| {
+fn training(program: &Program, train: &Train, built: &Built, approximation: &Approximation) -> Training {
+    let (policy, act) = acting(program, train, built.acting, approximation).unwrap_or_else(|| {
         let mut client = Client::default();
         let act = client.push(hecc_plan::ClearOp::Number(0.0));
         (client.program, act)
@@ -108,7 +109,12 @@ fn environment(program: &Program) -> EnvSpec {
 }
 
 /// The trained network on the current state, as the algorithm itself applies it.
-fn acting(program: &Program, train: &Train, net: Option<NetId>) -> Option<(ClearProgram, hecc_plan::ClearId)> {
+fn acting(
+    program: &Program,
+    train: &Train,
+    net: Option<NetId>,
+    approximation: &Approximation,
+) -> Option<(ClearProgram, hecc_plan::ClearId)> {
     let net = net?;
     let mut found = None;
     let lets = train.body.lets.iter().map(|l| &l.expr);
@@ -117,7 +123,7 @@ fn acting(program: &Program, train: &Train, net: Option<NetId>) -> Option<(Clear
     for expr in losses.into_iter().chain(lets) {
         find_application(expr, net, &mut found);
     }
-    let graph = build::evaluation(program, found?).ok()?;
+    let graph = approximation.apply(&build::evaluation(program, found?).ok()?);
     let averaged = train.settings.average.is_some();
     let rename = |name: &str| if averaged { format!("{name}.average") } else { name.to_owned() };
     let tolerance = crate::schemes::ckks::tolerance(program);

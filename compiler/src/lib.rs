@@ -1,5 +1,6 @@
 //! From a reinforcement-learning program to a homomorphic-encryption plan.
 
+pub mod approximation;
 pub mod check;
 pub mod diagnostics;
 mod emit;

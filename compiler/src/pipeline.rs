@@ -2,6 +2,7 @@
 
 use hecc_plan::Plan;
 
+use crate::approximation::{self, Approximation};
 use crate::check::hir::{Action, ActionKind, Program, Refresh, Scheme, Task};
 use crate::diagnostics::Diagnostic;
 use crate::passes::{self, Facts};
@@ -26,6 +27,8 @@ pub struct Compiled {
     pub graph: Graph,
     /// The circuit before widths, as text.
     pub circuit: String,
+    /// Which polynomials compute the activations.
+    pub approximation: Approximation,
 }
 
 /// Compiles a program.
@@ -45,17 +48,21 @@ pub fn compile_program(program: &Program, source: &str, options: &Options) -> Re
     placement(program).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?;
     let facts = facts(program);
     let mut last: Option<Built> = None;
-    let public = build::build(program, false).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?.public;
+    let first = build::build(program, false).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?;
+    let approximation = approximation::run(program, &passes::run(&first.graph, &facts));
+    let public = first.public;
     let lowered = ckks::lower(program, &public, options.insecure_log_n, |padded| {
         let built = build::build(program, padded)?;
-        let graph = passes::run(&built.graph, &facts);
+        let graph = approximation.apply(&passes::run(&built.graph, &facts));
         last = Some(built);
         Ok::<_, Vec<TensorError>>(graph)
     });
-    let lowered = lowered.map_err(|error| match error {
+    let mut lowered = lowered.map_err(|error| match error {
         LowerError::Graph(errors) => errors.iter().map(Diagnostic::from).collect::<Vec<_>>(),
         LowerError::Ckks(errors) => errors.iter().map(Diagnostic::from).collect(),
     })?;
+    lowered.notes.extend(approximation.note());
+    lowered.approximation = approximation.clone();
     let built = last.expect("lowering builds at least one graph");
     let (graph, circuit) = (lowered.graph.clone(), lowered.circuit.print());
     let plan = crate::emit::emit(program, source, &built, lowered);
@@ -64,7 +71,7 @@ pub fn compile_program(program: &Program, source: &str, options: &Options) -> Re
     {
         panic!("the compiler made a plan that does not check, which is a bug of hecc: {faults:?}");
     }
-    Ok(Compiled { plan, graph, circuit })
+    Ok(Compiled { plan, graph, circuit, approximation })
 }
 
 /// What the passes may assume of a program.

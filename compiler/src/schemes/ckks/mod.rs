@@ -14,16 +14,18 @@ pub mod policy;
 mod polynomial;
 
 pub use error::CkksError;
+pub(crate) use polynomial::cost as polynomial_cost;
 
 use hecc_plan::{Ckks, Geometry, Span, security};
 
+use crate::approximation::Approximation;
 use crate::check::hir::{Program, Task};
 use crate::tensor::{Graph, Op, Shape};
 use budget::Sized;
 use circuit::Circuit;
 
 /// Scale of 0-1 masks, in bits: what rounding a mask leaves of the other slots must stay below the noise, whatever they hold.
-const MASK_BITS: u32 = 28;
+pub(crate) const MASK_BITS: u32 = 28;
 /// Widest vector.
 const WIDEST: usize = 4096;
 
@@ -48,6 +50,8 @@ pub struct Lowered {
     pub seconds: f64,
     /// The tensor graph it came from.
     pub graph: Graph,
+    /// Which polynomials compute its activations.
+    pub approximation: Approximation,
 }
 
 /// Tolerance of approximations and cap on unpinned degrees, for a program.
@@ -239,6 +243,7 @@ fn lower_for(
             notes: lowering.notes,
             seconds,
             graph: graph.clone(),
+            approximation: Approximation::default(),
             circuit: lowering.circuit,
         }));
     }

@@ -20,7 +20,7 @@ pub fn emit(program: &Program, source: &str, built: &Built, lowered: Lowered) ->
     };
     Plan {
         name,
-        source: format!("{:016x}", hash(source)),
+        source: fingerprint(source),
         ckks: lowered.ckks,
         geometry: lowered.geometry,
         client: lowered.client,
@@ -39,12 +39,17 @@ pub fn emit(program: &Program, source: &str, built: &Built, lowered: Lowered) ->
     }
 }
 
+/// The fingerprint of a source in its plans and ranges.
+pub fn fingerprint(source: &str) -> String {
+    format!("{:016x}", hash(source))
+}
+
 /// FNV-1a of the source, to name it in messages.
 fn hash(source: &str) -> u64 {
     source.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-fn training(program: &Program, train: &Train, built: &Built, approximation: &Approximation) -> Training {
+pub(crate) fn training(program: &Program, train: &Train, built: &Built, approximation: &Approximation) -> Training {
     let (policy, act) = acting(program, train, built.acting, approximation).unwrap_or_else(|| {
         let mut client = Client::default();
         let act = client.push(hecc_plan::ClearOp::Number(0.0));

@@ -8,9 +8,11 @@ pub mod front;
 pub mod library;
 pub mod passes;
 pub mod pipeline;
+pub mod rehearsal;
 pub mod schemes;
 pub mod syntax;
 pub mod tensor;
 
+pub use emit::fingerprint;
 pub use front::{check, format, parse, std_source};
-pub use pipeline::{Compiled, Options, compile, compile_program};
+pub use pipeline::{Compiled, Options, compile, compile_calibrated, compile_program};

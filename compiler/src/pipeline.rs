@@ -1,6 +1,7 @@
 //! The pipeline on one screen: text, checked program, tensor graph, passes, circuit, plan.
 
 use hecc_plan::Plan;
+use hecc_plan::calibration::Calibration;
 
 use crate::approximation::{self, Approximation};
 use crate::check::hir::{Action, ActionKind, Program, Refresh, Scheme, Task};
@@ -36,7 +37,19 @@ pub struct Compiled {
 /// # Errors
 /// All errors of the first stage that has any.
 pub fn compile(source: &str, options: &Options) -> Result<Compiled, Vec<Diagnostic>> {
+    compile_calibrated(source, options, None)
+}
+
+/// [`compile`] with ranges that a clear-text run of this source measured; those that the program pins stay.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_calibrated(source: &str, options: &Options, calibration: Option<&Calibration>) -> Result<Compiled, Vec<Diagnostic>> {
     let program = crate::front::check(source)?;
+    let program = match calibration {
+        Some(calibration) => approximation::calibrated::run(&program, calibration),
+        None => program,
+    };
     compile_program(&program, source, options)
 }
 

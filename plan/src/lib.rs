@@ -4,6 +4,7 @@
 //! The checker ([`check`]), the counts ([`counts`]), the clear-text oracle ([`oracle`]) and the encrypted executors are
 //! all a [`Machine`] under the one loop of [`drive()`].
 
+pub mod calibration;
 pub mod check;
 pub mod clear;
 pub mod counts;

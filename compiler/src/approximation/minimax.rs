@@ -9,6 +9,8 @@ use hecc_plan::clear::chebyshev;
 const EXCHANGES: usize = 24;
 /// Points of the search for extrema, per interval of the reference.
 const DENSITY: usize = 16;
+/// Parabolas through three ever closer points that an extremum is refined by.
+const REFINEMENTS: usize = 4;
 /// The error is level when its extrema agree to this part.
 const LEVEL: f64 = 1e-11;
 
@@ -101,12 +103,21 @@ fn peaks(points: &[f64], errors: &[f64], error: &dyn Fn(f64) -> f64) -> Vec<(f64
         }
     }
     let refined = |(i, e): (usize, f64)| {
+        let mut peak = (points[i], e);
         if i == 0 || i + 1 == points.len() {
-            return (points[i], e);
+            return peak;
         }
-        let t = apex([points[i - 1], points[i], points[i + 1]], [errors[i - 1], e, errors[i + 1]]);
-        let there = error(t);
-        if there.abs() > e.abs() { (t, there) } else { (points[i], e) }
+        let mut width = (points[i + 1] - points[i]).min(points[i] - points[i - 1]);
+        for _ in 0..REFINEMENTS {
+            let [left, right] = [peak.0 - width, peak.0 + width];
+            let t = apex([left, peak.0, right], [error(left), peak.1, error(right)]);
+            let there = error(t);
+            if there.abs() > peak.1.abs() {
+                peak = (t, there);
+            }
+            width /= 8.0;
+        }
+        peak
     };
     peaks.into_iter().map(refined).collect()
 }

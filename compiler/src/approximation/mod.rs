@@ -7,6 +7,7 @@
 //! data, and the worst contributor bumped while that run is further off than the budget. A pinned degree is the program's
 //! own: its polynomial counts as the function.
 
+pub mod calibrated;
 mod knapsack;
 pub mod minimax;
 mod options;
@@ -175,6 +176,12 @@ fn groups(program: &Program, graph: &Graph) -> Vec<Group> {
             Some(group) => {
                 group.range = Range { low: group.range.low.min(range.low), high: group.range.high.max(range.high) };
                 group.nodes.push(id);
+                // A network rather than a copy of it.
+                let own = name(graph, id, *function);
+                let trained = |name: &str| program.nets.iter().any(|net| name.contains(&format!(" after {}.", net.name)));
+                if trained(&own) && !trained(&group.name) {
+                    group.name = own;
+                }
             }
             None => groups.push(Group {
                 name: name(graph, id, *function),
@@ -191,7 +198,7 @@ fn groups(program: &Program, graph: &Graph) -> Vec<Group> {
 }
 
 /// Which nodes the client knows, and so computes exactly.
-fn known(program: &Program, graph: &Graph) -> Vec<bool> {
+pub(crate) fn known(program: &Program, graph: &Graph) -> Vec<bool> {
     let mut known: Vec<bool> = Vec::with_capacity(graph.len());
     for id in graph.ids() {
         let operands: Vec<bool> = graph.operands(id).iter().map(|o| known[o.index()]).collect();
@@ -201,7 +208,7 @@ fn known(program: &Program, graph: &Graph) -> Vec<bool> {
 }
 
 /// The function and the layer whose result it takes.
-fn name(graph: &Graph, id: Id, function: Function) -> String {
+pub(crate) fn name(graph: &Graph, id: Id, function: Function) -> String {
     match graph.operands(id).first().and_then(|&x| layer(graph, x)) {
         Some(layer) => format!("{} after {layer}", function.name()),
         None => function.name().to_owned(),
@@ -209,7 +216,7 @@ fn name(graph: &Graph, id: Id, function: Function) -> String {
 }
 
 /// The layer that a value comes from, if sums and constants are all that is in between.
-pub(crate) fn layer(graph: &Graph, x: Id) -> Option<String> {
+fn layer(graph: &Graph, x: Id) -> Option<String> {
     let operands = graph.operands(x);
     match &graph.node(x).op {
         Op::State(name) => Some(name.rsplit_once('.').map_or(name.as_str(), |(layer, _)| layer).to_owned()),

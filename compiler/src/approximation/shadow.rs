@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use hecc_plan::clear::chebyshev;
 use hecc_plan::{Span, State, StateInit, init};
 
 use super::{Group, known, mapped, polynomial};
@@ -137,9 +136,10 @@ struct Mixed<'a>(&'a BTreeMap<usize, Polynomial>);
 
 impl Functions for Mixed<'_> {
     fn map(&self, map: &Map, x: f64) -> f64 {
+        // What lies outside of the interval is a matter of ranges, not of degrees.
+        let x = map.pins.range.map_or(x, |range| x.clamp(range.low, range.high));
         match map.pins.degree.and_then(|node| self.0.get(&node)) {
-            // What lies outside of the interval is a matter of ranges, not of degrees.
-            Some(p) => chebyshev(&p.coefficients, ((x - p.centre) / p.half).clamp(-1.0, 1.0)),
+            Some(p) => p.eval(x),
             None => Exact.map(map, x),
         }
     }

@@ -5,6 +5,7 @@ pub mod build;
 mod error;
 pub mod eval;
 pub mod graph;
+mod penalty;
 pub(crate) mod ranges;
 
 pub use error::TensorError;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 use hecc_runtime::engine;
 
+use crate::calibrate_program::calibrate_program;
 use crate::commands::{check, compile, explain, fmt, init, library, run, train};
 use crate::output;
 
@@ -51,6 +52,18 @@ enum Command {
         /// Which, such as `dqn`
         name: Option<String>,
     },
+    /// Measure the ranges of a program in the clear, for its next compilation
+    Calibrate {
+        /// The program
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Arrays to run on, instead of the program's environment
+        #[arg(long, value_name = "FILE.safetensors")]
+        data: Option<PathBuf>,
+        /// Updates, instead of the program's number
+        #[arg(long)]
+        updates: Option<usize>,
+    },
     /// Explain an error code
     Explain {
         /// The code, such as `HE0203`
@@ -95,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Std { name } => library::run(name.as_deref()),
+        Command::Calibrate { file, data, updates } => calibrate_program(&file, data.as_deref(), updates),
         Command::Explain { code } => explain::run(&code),
     };
     match result {

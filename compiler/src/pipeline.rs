@@ -46,11 +46,10 @@ pub fn compile(source: &str, options: &Options) -> Result<Compiled, Vec<Diagnost
 /// As [`compile`].
 pub fn compile_calibrated(source: &str, options: &Options, calibration: Option<&Calibration>) -> Result<Compiled, Vec<Diagnostic>> {
     let program = crate::front::check(source)?;
-    let program = match calibration {
-        Some(calibration) => approximation::calibrated::run(&program, calibration),
-        None => program,
-    };
-    compile_program(&program, source, options)
+    let Some(calibration) = calibration else { return compile_program(&program, source, options) };
+    let mut compiled = compile_program(&approximation::calibrated::run(&program, calibration), source, options)?;
+    compiled.plan.notes.push(format!("ranges: measured over {} updates in the clear", calibration.updates));
+    Ok(compiled)
 }
 
 /// Compiles a checked program; `source` is only named in the plan.

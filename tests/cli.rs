@@ -84,6 +84,7 @@ fn plan() -> Plan {
                 explore: Explore::Epsilon(1.0, 0.1, 20),
             },
             policy,
+            watch: Default::default(),
             act,
             release: vec![("q.0.weight".to_owned(), "q.0.weight".to_owned())],
         }),

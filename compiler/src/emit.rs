@@ -1,6 +1,6 @@
 //! From a lowered program to a plan.
 
-use hecc_plan::{ActionSpec, ClearProgram, Collect, EnvSpec, Explore, ObservationSpec, Plan, Run, State, Training};
+use hecc_plan::{ActionSpec, ClearProgram, Collect, EnvSpec, Explore, ObservationSpec, Plan, Run, State, Training, Watch};
 
 use crate::approximation::Approximation;
 use crate::check::hir::{self, ActionKind, Expr, ExprKind, NetId, NetRef, Program, Stmt, Task, Train, Value};
@@ -15,7 +15,10 @@ pub fn emit(program: &Program, source: &str, built: &Built, lowered: Lowered) ->
     };
     let is_public = |state: &State| built.public.iter().any(|(name, _)| *name == state.name);
     let training = match &program.task {
-        Task::Train(train) => Some(training(program, train, built, &lowered.approximation)),
+        Task::Train(train) => {
+            let watch = policy::watch(program, &lowered.graph, &lowered.approximation);
+            Some(Training { watch, ..training(program, train, built, &lowered.approximation) })
+        }
         Task::Serve(_) => None,
     };
     Plan {
@@ -87,6 +90,7 @@ pub(crate) fn training(program: &Program, train: &Train, built: &Built, approxim
         },
         policy,
         act,
+        watch: Watch::default(),
         release,
     }
 }

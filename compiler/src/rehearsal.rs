@@ -152,9 +152,11 @@ impl Rehearsal {
                 What::Spread(id) => {
                     let wide = |row: &[f64]| {
                         let (low, high) = row.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
-                        [low - high, high - low]
+                        high - low
                     };
-                    gathered.add(&value(id).chunks(value(id).len() / rows).flat_map(wide).collect::<Vec<_>>());
+                    let widths: Vec<f64> = value(id).chunks(value(id).len() / rows).map(wide).collect();
+                    gathered.add(&widths);
+                    gathered.add(&widths.iter().map(|w| -w).collect::<Vec<_>>());
                 }
             }
         }

@@ -34,4 +34,4 @@ pub use print::print;
 pub use span::Span;
 pub use step::{Op, Step, Wire, WireId};
 pub use tensor::{Tensor, Tensors};
-pub use train::{ActionSpec, Collect, EnvSpec, Explore, ObservationSpec, Run, Training};
+pub use train::{ActionSpec, Collect, EnvSpec, Explore, ObservationSpec, Run, Training, Watch, Watched};

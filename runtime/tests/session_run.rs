@@ -72,6 +72,7 @@ fn plan(collect: Collect) -> Plan {
                 explore: Explore::Epsilon(0.5, 0.1, 40),
             },
             policy,
+            watch: Default::default(),
             act,
             release: vec![("q.0.weight".to_owned(), "q.0.weight.average".to_owned())],
         }),

@@ -2,7 +2,7 @@
 //!
 //! The rule for the margin: the interval is the hull of all applications of a function, a quarter wider about its middle,
 //! since another seed or noise goes elsewhere than the run did; what is positive (negative) stays so. If its middle is within
-//! a quarter of its half width of 0 it is made symmetric, which halves the terms of many polynomials.
+//! a quarter of its half width of 0 it is made symmetric, which halves the terms of many polynomials. Ends are rounded outward.
 
 use hecc_plan::calibration::Calibration;
 use hecc_plan::{Function, Span};
@@ -118,11 +118,17 @@ fn widened(low: f64, high: f64) -> Range {
         (true, _) if from <= 0.0 => Range { low: low / MARGIN, high: to },
         (_, true) if to >= 0.0 => Range { low: from, high: high / MARGIN },
         _ if centre.abs() <= half / 4.0 => {
-            let half = from.abs().max(to.abs());
+            let half = outward(from.abs().max(to.abs()), half);
             Range { low: -half, high: half }
         }
-        _ => Range { low: from, high: to },
+        _ => Range { low: -outward(-from, half), high: outward(to, half) },
     }
+}
+
+/// Up to two digits of what the interval is wide, so that it reads well.
+fn outward(end: f64, half: f64) -> f64 {
+    let parts = libm::exp10(1.0 - libm::floor(libm::log10(half)));
+    libm::ceil(end * parts) / parts
 }
 
 #[cfg(test)]
@@ -136,7 +142,7 @@ mod tests {
             (low, high)
         };
         assert_eq!(pair(-4.0, 4.0), (-5.0, 5.0));
-        assert_eq!(pair(-4.0, 5.0), (-6.125, 6.125));
+        assert_eq!(pair(-4.0, 5.0), (-6.2, 6.2));
         assert_eq!(pair(-1.0, 7.0), (-2.0, 8.0));
         let (low, high) = pair(0.1, 6.0);
         assert!(low > 0.0 && low < 0.1 && high > 6.0);

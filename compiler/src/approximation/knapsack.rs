@@ -8,7 +8,7 @@ use crate::schemes::ckks::MASK_BITS;
 use crate::tensor::{Graph, Op};
 
 /// Combinations up to which all are looked at.
-const COMBINATIONS: usize = 20_000;
+const COMBINATIONS: usize = 4096;
 /// Steps into which the dynamic programme cuts the budget.
 const STEPS: usize = 512;
 /// Bits of a product, for depths: only their ratio to those of constants matters.

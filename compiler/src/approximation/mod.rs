@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use hecc_plan::{Function, Span};
 
-use crate::check::hir::{Program, Range, Task};
+use crate::check::hir::{Pins, Program, Range, Task};
 use crate::passes::hoist::client_knows;
 use crate::schemes::ckks::approximate::{Polynomial, approximate};
 use crate::tensor::graph::{Elementwise, Map};
@@ -70,6 +70,20 @@ impl Approximation {
         self.measured <= self.budget
     }
 
+    /// The activations of a graph, application by application: its name there, the node and its interval.
+    pub fn uses(&self, program: &Program, graph: &Graph) -> Vec<(String, Id, Range)> {
+        let of = |group: &Group| self.activations.iter().any(|a| a.function == group.function && a.span == group.span);
+        let mut uses = Vec::new();
+        for group in groups(program, graph).into_iter().filter(of) {
+            for id in group.nodes {
+                if let Op::Map(Map { order: 0, pins: Pins { range: Some(range), .. }, .. }) = graph.node(id).op {
+                    uses.push((name(graph, id, group.function), id, range));
+                }
+            }
+        }
+        uses
+    }
+
     /// What to tell of the budget, if any of it was spent.
     pub fn note(&self) -> Option<String> {
         let Self { activations, budget, predicted, measured } = self;
@@ -96,7 +110,7 @@ impl Approximation {
 
 /// The part of `precision` that polynomials may take; the rest is for the noise of ciphertexts and for weights and data
 /// that the shadow run has not seen.
-const PART: f64 = 0.25;
+const PART: f64 = 0.5;
 
 /// Chooses for the graph that is lowered. Ranges are those of the graph.
 pub fn run(program: &Program, graph: &Graph) -> Approximation {
@@ -246,7 +260,7 @@ fn mapped(graph: &Graph, mut change: impl FnMut(Id, Span, &Map) -> Map) -> Graph
 
 /// The polynomial of a map at a degree.
 fn polynomial(map: &Map, degree: usize) -> Polynomial {
-    let pins = crate::check::hir::Pins { degree: Some(degree), ..map.pins };
+    let pins = Pins { degree: Some(degree), ..map.pins };
     let p = approximate(&map.function, &pins, 0.0, usize::MAX);
     if map.order == 0 { p } else { p.derivative() }
 }

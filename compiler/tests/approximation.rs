@@ -53,11 +53,12 @@ fn error(source: &str, compiled: &Compiled) -> f64 {
     let polynomial = run_graph(&program, graph, &batch, &states, &support::Approximated::new(&program));
     let exact = run_graph(&program, graph, &batch, &states, &Exact);
     let scale = states.values().flat_map(|t| &t.data).fold(0.0f64, |m, v| m.max(v.abs()));
-    let apart = |(a, b): (&(Output, Vec<f64>), &(Output, Vec<f64>))| {
-        let scale = if matches!(a.0, Output::Result(_)) { 1.0 } else { scale };
-        a.1.iter().zip(&b.1).map(|(a, b)| (a - b).abs() / scale).fold(0.0, f64::max)
-    };
-    polynomial.iter().zip(&exact).map(apart).fold(0.0, f64::max)
+    let mut largest = 0.0f64;
+    for ((output, a), (_, b)) in polynomial.iter().zip(&exact) {
+        let scale = if matches!(output, Output::Result(_)) { 1.0 } else { scale };
+        largest = a.iter().zip(b).map(|(a, b)| (a - b).abs() / scale).fold(largest, f64::max);
+    }
+    largest
 }
 
 fn depth(compiled: &Compiled) -> u32 {

@@ -14,10 +14,14 @@ const STEPS: usize = 512;
 /// Bits of a product, for depths: only their ratio to those of constants matters.
 const PRODUCT: u32 = 30;
 
+/// A node: operands, bits of its own, and the activation that it is (its index, and whether the derivative).
+type Step = (Vec<usize>, u32, Option<(usize, usize)>);
+/// A partial choice and what it costs: depth and products.
+type Partial = ((u32, usize), Vec<usize>);
+
 /// The graph as far as its depth goes.
 pub(super) struct Path {
-    /// For each node: operands, bits of its own, and the activation that it is (its index, and whether the derivative).
-    nodes: Vec<(Vec<usize>, u32, Option<(usize, usize)>)>,
+    nodes: Vec<Step>,
 }
 
 impl Path {
@@ -125,10 +129,10 @@ fn programme(candidates: &[Vec<Candidate>], path: &Path, budget: f64) -> Option<
     let exact: Vec<usize> = candidates.iter().map(|c| best(c)).collect();
     let (_, counts) = path.longest(&|g, order| candidates[g][exact[g]].depth[order], candidates.len());
     // After some activations, for each number of steps spent: the least (depth, products) and the choices.
-    let mut table: Vec<Option<((u32, usize), Vec<usize>)>> = vec![None; STEPS + 1];
+    let mut table: Vec<Option<Partial>> = vec![None; STEPS + 1];
     table[0] = Some(((0, 0), Vec::new()));
     for (c, &count) in candidates.iter().zip(&counts) {
-        let mut next: Vec<Option<((u32, usize), Vec<usize>)>> = vec![None; STEPS + 1];
+        let mut next: Vec<Option<Partial>> = vec![None; STEPS + 1];
         for (spent, entry) in table.iter().enumerate() {
             let Some(((depth, products), choice)) = entry else { continue };
             for (j, candidate) in c.iter().enumerate() {

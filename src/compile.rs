@@ -6,13 +6,17 @@ use std::path::Path;
 pub use hecc_compiler::Compiled;
 pub use hecc_compiler::Options;
 use hecc_compiler::diagnostics::{self, Diagnostic};
+use hecc_compiler::rehearsal::Rehearsal;
+use hecc_plan::calibration::Calibration;
 
+use crate::calibrate_program::ranges_path;
 use crate::failure::Failure;
+use crate::output;
 
 /// Names of the standard library's sources.
 pub const LIBRARY: &[&str] = &hecc_compiler::library::NAMES;
 
-/// Compiles a program.
+/// Compiles a program, with the ranges that were measured beside it if there are any.
 ///
 /// # Errors
 /// Its errors, rendered.
@@ -20,12 +24,34 @@ pub fn compile(path: &Path, source: &str) -> Result<Compiled, Failure> {
     compile_with(path, source, &Options::default())
 }
 
-/// Compiles a program, as asked for.
+/// Compiles a program, as asked for, with the ranges beside it if there are any.
 ///
 /// # Errors
 /// Its errors, rendered.
 pub fn compile_with(path: &Path, source: &str, options: &Options) -> Result<Compiled, Failure> {
-    rendered(path, source, hecc_compiler::compile(source, options))
+    let calibration = calibration(path, source);
+    rendered(path, source, hecc_compiler::compile_calibrated(source, options, calibration.as_ref()))
+}
+
+/// The ranges beside a program. Ones that are not its own any more are left alone, with a warning.
+fn calibration(path: &Path, source: &str) -> Option<Calibration> {
+    let ranges = ranges_path(path);
+    let bytes = std::fs::read(&ranges).ok()?;
+    match Calibration::read(&bytes, &hecc_compiler::fingerprint(source)) {
+        Ok(calibration) => Some(calibration),
+        Err(error) => {
+            output::complain(&format!("warning: {} is not used: {error}", ranges.display()));
+            None
+        }
+    }
+}
+
+/// Prepares a program's run in the clear.
+///
+/// # Errors
+/// Its errors, rendered.
+pub fn rehearsal(path: &Path, source: &str) -> Result<Rehearsal, Failure> {
+    rendered(path, source, hecc_compiler::rehearsal::run(source))
 }
 
 /// Checks a program.

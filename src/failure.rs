@@ -139,9 +139,11 @@ impl From<SessionError> for Failure {
         match error {
             SessionError::Engine(error) => error.into(),
             SessionError::Checkpoint(error) => error.into(),
-            SessionError::Settings(_) | SessionError::OutOfRange(_) | SessionError::Env(_) | SessionError::Clear(_) => {
-                Self::coded(Kind::Program, code, error)
-            }
+            SessionError::Settings(_)
+            | SessionError::OutOfRange(_)
+            | SessionError::Escaped(_)
+            | SessionError::Env(_)
+            | SessionError::Clear(_) => Self::coded(Kind::Program, code, error),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The `hecc` command.
 
+mod calibrate_program;
 mod cli;
 mod commands;
 mod compile;

@@ -54,6 +54,7 @@ impl Display {
         match event {
             Event::Collected(count) => self.line(&format!("{count} transitions collected")),
             Event::OutOfRange(out) => self.line(&format!("warning: {out}; clipped")),
+            Event::Reached(reach) => self.line(&format!("warning: {reach}")),
             Event::Evaluated(updates, mean) => self.line(&format!("update {updates}: return {mean:.1}")),
             // On a terminal the bar says as much by going on.
             Event::Saved(path) if self.bar.is_hidden() => self.line(&format!("saved {}", path.display())),

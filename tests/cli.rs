@@ -92,6 +92,7 @@ fn plan() -> Plan {
                 explore: Explore::Epsilon(1.0, 0.1, 20),
             },
             policy,
+            watch: Default::default(),
             act,
             release: vec![("q.0.weight".to_owned(), "q.0.weight".to_owned())],
         }),
@@ -150,6 +151,63 @@ fn wrong_use_ends_with_2() {
     folder.hecc(&["explain", "HE9999"]).code(2).stderr(predicate::str::contains("HE9999"));
     folder.hecc(&["std", "alchemy"]).code(2).stderr(predicate::str::contains("double_dqn"));
     folder.hecc(&["--help"]).code(0).stdout(predicate::str::contains("Exit status"));
+}
+
+const PROGRAM: &str = "use std.dqn
+env \"CartPole-v1\" {
+    observe s: [4] in [-4.8, 4.8], [-4, 4], [-0.42, 0.42], [-4, 4]
+    act a: one of 2
+    reward r in [-1, 1]
+}
+net q(s) -> [2] { dense 4 silu dense 2 init small }
+train dqn(q) { batch = 16 updates = 5 warmup = 50 optimizer = momentum(lr: 0.1) }
+secure ckks { refresh = client client = [max] }
+";
+
+#[test]
+fn ranges_are_measured_taken_up_and_left_alone_when_stale() {
+    let folder = Folder::new();
+    folder.write("p.rl", PROGRAM.as_bytes());
+    let compiled = |expected: &str| folder.hecc(&["compile", "p.rl"]).code(0).stdout(predicate::str::contains(expected.to_owned()));
+    compiled("note: silu: degree");
+    let first = folder.hecc(&["calibrate", "p.rl"]).code(0).stdout(predicate::str::contains("silu after q.0"));
+    drop(first);
+    compiled("measured over 5 updates").stderr(predicate::str::is_empty());
+    let again = std::fs::read(folder.path("p.ranges.json")).expect("reads");
+    folder.hecc(&["calibrate", "p.rl"]).code(0);
+    assert_eq!(std::fs::read(folder.path("p.ranges.json")).expect("reads"), again, "the same run, the same ranges");
+    folder.hecc(&["calibrate", "p.rl", "--updates", "2"]).code(0);
+    compiled("measured over 2 updates");
+    folder.write("p.rl", format!("// changed\n{PROGRAM}").as_bytes());
+    folder
+        .hecc(&["compile", "p.rl"])
+        .code(0)
+        .stdout(predicate::str::contains("measured").not())
+        .stderr(predicate::str::contains("p.ranges.json is not used").and(predicate::str::contains("calibrate again")));
+    folder.write("p.ranges.json", b"{");
+    folder.hecc(&["compile", "p.rl"]).code(0).stderr(predicate::str::contains("is not used"));
+}
+
+#[test]
+fn ranges_can_be_measured_on_given_data() {
+    let folder = Folder::new();
+    folder.write("p.rl", PROGRAM.replace("CartPole-v1", "Other-v0").as_bytes());
+    folder.hecc(&["calibrate", "p.rl"]).code(1).stderr(predicate::str::contains("Other-v0"));
+    let rows = 40;
+    let numbers = |dim: usize| Tensor::new(vec![rows, dim], (0..rows * dim).map(|i| (i * 7 % 11) as f64 / 11.0 - 0.5).collect());
+    let flat = |f: fn(usize) -> f64| Tensor::new(vec![rows], (0..rows).map(f).collect());
+    let mut data = Tensors::from([
+        ("s".to_owned(), numbers(4)),
+        ("s_next".to_owned(), numbers(4)),
+        ("a".to_owned(), flat(|i| (i % 2) as f64)),
+        ("r".to_owned(), flat(|i| (i % 3) as f64 - 1.0)),
+        ("done".to_owned(), flat(|i| f64::from(u8::from(i % 9 == 8)))),
+    ]);
+    folder.arrays("data", &data);
+    folder.hecc(&["calibrate", "p.rl", "--data", "data"]).code(0).stdout(predicate::str::contains("gradient of q.0.weight"));
+    data.remove("r");
+    folder.arrays("data", &data);
+    folder.hecc(&["calibrate", "p.rl", "--data", "data"]).code(2).stderr(predicate::str::contains("`r` is missing"));
 }
 
 #[test]

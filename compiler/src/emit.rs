@@ -1,7 +1,8 @@
 //! From a lowered program to a plan.
 
-use hecc_plan::{ActionSpec, ClearProgram, Collect, EnvSpec, Explore, ObservationSpec, Plan, Run, State, Training};
+use hecc_plan::{ActionSpec, ClearProgram, Collect, EnvSpec, Explore, ObservationSpec, Plan, Run, State, Training, Watch};
 
+use crate::approximation::Approximation;
 use crate::check::hir::{self, ActionKind, Expr, ExprKind, NetId, NetRef, Program, Stmt, Task, Train, Value};
 use crate::schemes::ckks::{Lowered, known::Client, policy};
 use crate::tensor::build::{self, Built};
@@ -14,13 +15,16 @@ pub fn emit(program: &Program, source: &str, built: &Built, lowered: Lowered) ->
     };
     let is_public = |state: &State| built.public.iter().any(|(name, _)| *name == state.name);
     let training = match &program.task {
-        Task::Train(train) => Some(training(program, train, built)),
+        Task::Train(train) => {
+            let watch = policy::watch(program, &lowered.graph, &lowered.approximation);
+            Some(Training { watch, ..training(program, train, built, &lowered.approximation) })
+        }
         Task::Serve(_) => None,
     };
     let decisions = crate::schemes::ckks::decide::run(program, &lowered);
     Plan {
         name,
-        source: format!("{:016x}", hash(source)),
+        source: fingerprint(source),
         ckks: lowered.ckks,
         geometry: lowered.geometry,
         client: lowered.client,
@@ -42,13 +46,18 @@ pub fn emit(program: &Program, source: &str, built: &Built, lowered: Lowered) ->
     }
 }
 
+/// The fingerprint of a source in its plans and ranges.
+pub fn fingerprint(source: &str) -> String {
+    format!("{:016x}", hash(source))
+}
+
 /// FNV-1a of the source, to name it in messages.
 fn hash(source: &str) -> u64 {
     source.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-fn training(program: &Program, train: &Train, built: &Built) -> Training {
-    let (policy, act) = acting(program, train, built.acting).unwrap_or_else(|| {
+pub(crate) fn training(program: &Program, train: &Train, built: &Built, approximation: &Approximation) -> Training {
+    let (policy, act) = acting(program, train, built.acting, approximation).unwrap_or_else(|| {
         let mut client = Client::default();
         let act = client.push(hecc_plan::ClearOp::Number(0.0));
         (client.program, act)
@@ -85,6 +94,7 @@ fn training(program: &Program, train: &Train, built: &Built) -> Training {
         },
         policy,
         act,
+        watch: Watch::default(),
         release,
     }
 }
@@ -112,7 +122,12 @@ fn environment(program: &Program) -> EnvSpec {
 }
 
 /// The trained network on the current state, as the algorithm itself applies it.
-fn acting(program: &Program, train: &Train, net: Option<NetId>) -> Option<(ClearProgram, hecc_plan::ClearId)> {
+fn acting(
+    program: &Program,
+    train: &Train,
+    net: Option<NetId>,
+    approximation: &Approximation,
+) -> Option<(ClearProgram, hecc_plan::ClearId)> {
     let net = net?;
     let mut found = None;
     let lets = train.body.lets.iter().map(|l| &l.expr);
@@ -121,7 +136,7 @@ fn acting(program: &Program, train: &Train, net: Option<NetId>) -> Option<(Clear
     for expr in losses.into_iter().chain(lets) {
         find_application(expr, net, &mut found);
     }
-    let graph = build::evaluation(program, found?).ok()?;
+    let graph = approximation.apply(&build::evaluation(program, found?).ok()?);
     let averaged = train.settings.average.is_some();
     let rename = |name: &str| if averaged { format!("{name}.average") } else { name.to_owned() };
     let tolerance = crate::schemes::ckks::tolerance(program);

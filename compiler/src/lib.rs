@@ -1,5 +1,6 @@
 //! From a reinforcement-learning program to a homomorphic-encryption plan.
 
+pub mod approximation;
 pub mod check;
 pub mod diagnostics;
 mod emit;
@@ -8,9 +9,11 @@ pub mod library;
 pub mod passes;
 pub mod pipeline;
 pub mod planner;
+pub mod rehearsal;
 pub mod schemes;
 pub mod syntax;
 pub mod tensor;
 
+pub use emit::fingerprint;
 pub use front::{check, format, parse, std_source};
-pub use pipeline::{Compiled, Options, compile, compile_program};
+pub use pipeline::{Compiled, Options, compile, compile_calibrated, compile_program};

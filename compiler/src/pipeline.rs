@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use hecc_plan::Plan;
+use hecc_plan::calibration::Calibration;
 use hecc_plan::cost::CostTable;
 
+use crate::approximation::{self, Approximation};
 use crate::check::hir::{Action, ActionKind, Program, Refresh, Scheme, Task};
 use crate::diagnostics::Diagnostic;
 use crate::passes::{self, Facts, Level, PassName, Selection, saturate};
@@ -39,6 +41,8 @@ pub struct Compiled {
     pub circuit: String,
     /// What the circuit spends.
     pub measure: Measure,
+    /// Which polynomials compute the activations.
+    pub approximation: Approximation,
 }
 
 /// Compiles a program.
@@ -46,8 +50,19 @@ pub struct Compiled {
 /// # Errors
 /// All errors of the first stage that has any.
 pub fn compile(source: &str, options: &Options) -> Result<Compiled, Vec<Diagnostic>> {
+    compile_calibrated(source, options, None)
+}
+
+/// [`compile`] with ranges that a clear-text run of this source measured; those that the program pins stay.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_calibrated(source: &str, options: &Options, calibration: Option<&Calibration>) -> Result<Compiled, Vec<Diagnostic>> {
     let program = crate::front::check(source)?;
-    compile_program(&program, source, options)
+    let Some(calibration) = calibration else { return compile_program(&program, source, options) };
+    let mut compiled = compile_program(&approximation::calibrated::run(&program, calibration), source, options)?;
+    compiled.plan.notes.push(format!("ranges: measured over {} updates in the clear", calibration.updates));
+    Ok(compiled)
 }
 
 /// Compiles a checked program; `source` is only named in the plan.
@@ -59,7 +74,9 @@ pub fn compile_program(program: &Program, source: &str, options: &Options) -> Re
     let facts = facts(program);
     let selection = Selection::new(options.level, &options.without);
     let mut last: Option<Built> = None;
-    let Built { public, periods, .. } = build::build(program, false).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?;
+    let first = build::build(program, false).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?;
+    let approximation = approximation::run(program, &passes::run_some(&first.graph, &facts, &selection));
+    let Built { public, periods, .. } = first;
     let ring = ckks::Ring {
         insecure_log_n: options.insecure_log_n,
         refine: selection.contains(PassName::Refine),
@@ -68,7 +85,7 @@ pub fn compile_program(program: &Program, source: &str, options: &Options) -> Re
     };
     let lowered = ckks::lower(program, &public, ring, |padded| {
         let built = build::build(program, padded)?;
-        let graph = passes::run_some(&built.graph, &facts, &selection);
+        let graph = approximation.apply(&passes::run_some(&built.graph, &facts, &selection));
         last = Some(built);
         Ok::<_, Vec<TensorError>>(graph)
     });
@@ -79,6 +96,8 @@ pub fn compile_program(program: &Program, source: &str, options: &Options) -> Re
     if selection.contains(PassName::Saturate) {
         lowered = saturated(program, &public, ring, &facts, options.trade, lowered);
     }
+    lowered.notes.extend(approximation.note());
+    lowered.approximation = approximation.clone();
     let built = last.expect("lowering builds at least one graph");
     let (graph, circuit, measure) = (lowered.graph.clone(), lowered.circuit.print(), Measure::of(&lowered.circuit));
     let plan = crate::emit::emit(program, source, &built, lowered);
@@ -87,7 +106,7 @@ pub fn compile_program(program: &Program, source: &str, options: &Options) -> Re
     {
         panic!("the compiler made a plan that does not check, which is a bug of hecc: {faults:?}");
     }
-    Ok(Compiled { plan, graph, circuit, measure })
+    Ok(Compiled { plan, graph, circuit, measure, approximation })
 }
 
 /// The plan of the best graph that equality saturation finds, or `lowered` where none is better: no deeper, and with no more

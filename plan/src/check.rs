@@ -224,7 +224,8 @@ fn structure(plan: &Plan) -> Vec<PlanError> {
         }
     }
     let training = plan.training.iter();
-    let programs = training.clone().map(|t| &t.policy).chain(training.filter_map(|t| t.env.recode.as_ref().map(|r| &r.0)));
+    let own = training.clone().flat_map(|t| [&t.policy, &t.watch.program]);
+    let programs = own.chain(training.filter_map(|t| t.env.recode.as_ref().map(|r| &r.0)));
     for program in std::iter::once(&plan.client).chain(programs) {
         for (index, node) in program.nodes.iter().enumerate() {
             for operand in node.op.operands() {
@@ -244,6 +245,11 @@ fn structure(plan: &Plan) -> Vec<PlanError> {
     if let Some(training) = &plan.training {
         if training.act.0 as usize >= training.policy.nodes.len() {
             dangling("policy", 0, format!("node {}", training.act.0));
+        }
+        for watched in &training.watch.arguments {
+            if watched.node.0 as usize >= training.watch.program.nodes.len() {
+                dangling("watched argument", 0, format!("node {}", watched.node.0));
+            }
         }
         if let Some((program, output)) = &training.env.recode
             && output.0 as usize >= program.nodes.len()
@@ -416,7 +422,7 @@ fn tensors(plan: &Plan) -> Vec<PlanError> {
         }
     }
     let training = plan.training.iter();
-    let policies = training.clone().map(|t| (&t.policy, "policy"));
+    let policies = training.clone().flat_map(|t| [(&t.policy, "policy"), (&t.watch.program, "watch")]);
     let recodes = training.filter_map(|t| t.env.recode.as_ref().map(|r| (&r.0, "reward recoding")));
     let own = std::iter::once((&plan.client, "client"));
     for (program, what) in own.chain(policies).chain(recodes) {
@@ -424,6 +430,12 @@ fn tensors(plan: &Plan) -> Vec<PlanError> {
         let batch = if what == "client" { plan.geometry.batch } else { 2 };
         if let Err((node, reason)) = infer(plan, program, batch, what == "client") {
             refuse(&format!("{what} node {node}"), &reason);
+        }
+    }
+    for watched in plan.training.iter().flat_map(|t| &t.watch.arguments) {
+        let [low, high] = watched.range;
+        if !(low.is_finite() && high.is_finite() && low < high) {
+            refuse(&watched.name, "its interval is empty or not finite");
         }
     }
     for content in plan.outputs.iter().flat_map(|o| &o.contents) {

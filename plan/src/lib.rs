@@ -5,6 +5,7 @@
 //! all a [`Machine`] under the one loop of [`drive()`].
 
 pub mod bootstrap;
+pub mod calibration;
 pub mod check;
 pub mod clear;
 pub mod cost;
@@ -39,4 +40,4 @@ pub use print::print;
 pub use span::Span;
 pub use step::{Op, Step, Wire, WireId};
 pub use tensor::{Tensor, Tensors};
-pub use train::{ActionSpec, Collect, EnvSpec, Explore, ObservationSpec, Run, Training};
+pub use train::{ActionSpec, Collect, EnvSpec, Explore, ObservationSpec, Run, Training, Watch, Watched};

@@ -94,6 +94,10 @@ fn write_plan(plan: &Plan, out: &mut String) -> std::fmt::Result {
             writeln!(out, "policy c{index} = {:?}", node.op)?;
         }
         writeln!(out, "acts by the largest of c{}", training.act.0)?;
+        for watched in &training.watch.arguments {
+            let [low, high] = watched.range;
+            writeln!(out, "watches {} on [{low}, {high}]", watched.name)?;
+        }
     }
     Ok(())
 }

@@ -15,8 +15,31 @@ pub struct Training {
     pub policy: ClearProgram,
     /// The output node: action values, of which the largest acts.
     pub act: ClearId,
+    /// The arguments of activations, which the client watches as it trains.
+    #[serde(default)]
+    pub watch: Watch,
     /// States to release: (state, its average) where an average is kept, the state itself twice where not.
     pub release: Vec<(String, String)>,
+}
+
+/// Arguments of polynomials, as the client computes them in the clear from its batch and its states.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Watch {
+    /// Computes them.
+    pub program: ClearProgram,
+    /// Which they are.
+    pub arguments: Vec<Watched>,
+}
+
+/// One argument.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Watched {
+    /// The function and the layer it follows, such as `silu after q.0`.
+    pub name: String,
+    /// The node of the program.
+    pub node: ClearId,
+    /// The interval on which the polynomial holds.
+    pub range: [f64; 2],
 }
 
 /// The environment as the client drives it.

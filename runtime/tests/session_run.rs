@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hecc_plan::{
     ActionSpec, Ckks, ClearOp, ClearProgram, Collect, EnvSpec, Explore, Geometry, KeyManifest, ObservationSpec, Plan, Run, Span, State,
-    StateInit, Tensor, Tensors, Training,
+    StateInit, Tensor, Tensors, Training, Watched,
 };
 use hecc_runtime::arrays;
 use hecc_runtime::engine::{EngineError, Update};
@@ -74,6 +74,7 @@ fn plan(collect: Collect) -> Plan {
                 explore: Explore::Epsilon(0.5, 0.1, 40),
             },
             policy,
+            watch: Default::default(),
             act,
             release: vec![("q.0.weight".to_owned(), "q.0.weight.average".to_owned())],
         }),
@@ -275,6 +276,34 @@ fn values_out_of_range_are_reported_or_stop_the_run() {
     let session = Session::start(&plan, strict).expect("starts");
     let error = session.run(&mut Fake::default(), &AtomicBool::new(false), &mut |_| ()).expect_err("it stops");
     assert_eq!(error.code(), "HE0672");
+}
+
+#[test]
+fn arguments_that_leave_their_interval_are_reported_or_stop_the_run() {
+    let mut plan = plan(Collect::Random(50));
+    let watch = &mut plan.training.as_mut().expect("a training plan").watch;
+    let x = watch.program.push(ClearOp::Batch { name: "s".to_owned(), dim: 4 });
+    let weight = watch.program.push(ClearOp::State("q.0.weight".to_owned()));
+    let node = watch.program.push(ClearOp::Dense { x, weight, bias: None });
+    for (name, half) in [("silu after q.0", 1e-3), ("tanh after q.0", 1e6)] {
+        watch.arguments.push(Watched { name: name.to_owned(), node, range: [-half, half] });
+    }
+    let mut seen = Vec::new();
+    let session = Session::start(&plan, settings(None)).expect("starts");
+    let observe = &mut |event: Event<'_>| {
+        if let Event::Reached(reach) = event {
+            seen.push((reach.name.clone(), reach.update, reach.outside()));
+        }
+    };
+    session.run(&mut Fake::default(), &AtomicBool::new(false), observe).expect("goes on");
+    assert_eq!(seen, [("silu after q.0".to_owned(), 1, true)], "once, and only the narrow one");
+    let folder = tempfile::tempdir().expect("a folder");
+    let strict = Settings { stop_out_of_range: true, ..settings(Some(folder.path())) };
+    let session = Session::start(&plan, strict).expect("starts");
+    let mut fake = Fake::default();
+    let error = session.run(&mut fake, &AtomicBool::new(false), &mut |_| ()).expect_err("it stops");
+    assert_eq!((error.code(), fake.calls), ("HE0672", 0), "before anything was sent");
+    assert!(error.to_string().contains("silu after q.0 left its interval [-0.001, 0.001]"), "{error}");
 }
 
 #[test]

@@ -1,17 +1,27 @@
-//! `hecc calibrate`: what operations take on this machine.
+//! `hecc calibrate`: what operations take on this machine, or the ranges that a program's values have.
 
 use std::path::PathBuf;
 
 use hecc_runtime::calibrate::{self, Options};
 
+use crate::calibrate_program::calibrate_program;
 use crate::failure::Failure;
 use crate::{costs, files, output};
 
 /// What `hecc calibrate` takes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// The program whose ranges are measured in the clear, for its next compilation
+    #[arg(value_name = "FILE", required_unless_present = "machine", conflicts_with = "machine")]
+    file: Option<PathBuf>,
+    /// Arrays to run the program on, instead of its environment
+    #[arg(long, value_name = "FILE.safetensors", requires = "file")]
+    data: Option<PathBuf>,
+    /// Updates of the program, instead of its own number
+    #[arg(long, requires = "file")]
+    updates: Option<usize>,
     /// Measure this machine: every operation of a plan, by ring degree and width
-    #[arg(long, required = true)]
+    #[arg(long)]
     machine: bool,
     /// A minute instead of ten: fewer widths, fewer repeats
     #[arg(long)]
@@ -27,11 +37,14 @@ pub struct Args {
     threads: usize,
 }
 
-/// Measures, and writes the table.
+/// Measures, and writes the table or the ranges.
 ///
 /// # Errors
 /// If the library fails, or the table cannot be written.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    if let Some(file) = &args.file {
+        return calibrate_program(file, args.data.as_deref(), args.updates);
+    }
     let [from, to] = args.rings[..] else { return Err(Failure::wrong_use("`--rings` takes two numbers")) };
     if from > to {
         return Err(Failure::wrong_use(format!("there is no ring between 2^{from} and 2^{to}")));

@@ -39,7 +39,7 @@ pub struct Args {
     /// Greedy episodes of the final evaluation
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     episodes: u32,
-    /// Stop at a value outside its declared range instead of clipping it
+    /// Stop at a value outside its declared range instead of clipping it, and before an activation leaves its interval
     #[arg(long)]
     stop_out_of_range: bool,
     /// Threads; 0 for all cores

@@ -56,10 +56,39 @@ def least_squares(f, low, high, degree, kink=0.0):
     return Polynomial(chebyshev.poly2cheb(legendre.leg2poly(coefficients)), low, high)
 
 
-def interpolation(f, low, high, degree):
-    """Interpolation in the degree + 1 Chebyshev points of the first kind."""
+def minimax(f, low, high, degree):
+    """The polynomial of smallest largest error, by Remez's exchange on a dense grid with refined extrema."""
     centre, half = (low + high) / 2, (high - low) / 2
-    return Polynomial(chebyshev.chebinterpolate(lambda t: f(centre + half * t), degree), low, high)
+    g = lambda t: f(centre + half * t)
+    grid = np.cos(np.linspace(np.pi, 0, 4001))
+    # On a symmetric interval the best polynomials of some degree and of the next one are the same; the error of one of the
+    # two alternates as often as its degree says.
+    for n in (degree, degree + 1):
+        reference = np.cos(np.linspace(np.pi, 0, n + 2))
+        for _ in range(60):
+            system = np.column_stack([chebyshev.chebvander(reference, n), (-1.0) ** np.arange(n + 2)])
+            *c, level = np.linalg.solve(system, g(reference))
+            error = lambda t: g(t) - chebyshev.chebval(t, c)
+            e = error(grid)
+            runs = np.split(np.arange(len(grid)), np.flatnonzero(np.sign(e[1:]) != np.sign(e[:-1])) + 1)
+            peaks = []
+            for run in runs:
+                i = run[np.argmax(np.abs(e[run]))]
+                t, width = grid[i], 0 if i in (0, len(grid) - 1) else (grid[i + 1] - grid[i - 1]) / 2
+                for _ in range(6 * (width > 0)):
+                    near = np.clip(t + np.linspace(-width, width, 9), -1, 1)
+                    t, width = near[np.argmax(np.abs(error(near)))], width / 3
+                peaks.append(t)
+            while len(peaks) > n + 2:
+                ends = np.abs(error(np.array([peaks[0], peaks[-1]])))
+                peaks.pop(0 if ends[0] < ends[1] else -1)
+            if len(peaks) < n + 2:
+                break
+            reference = np.array(peaks)
+            if np.abs(error(reference)).max() - abs(level) < 1e-13:
+                assert all(abs(extra) < 1e-12 for extra in c[degree + 1 :])
+                return Polynomial(np.array(c[: degree + 1]), low, high)
+    raise ArithmeticError(f"no exchange for degree {degree} on [{low}, {high}]")
 
 
 class Square:
@@ -92,7 +121,7 @@ EXACT = {
 
 
 def smooth(name, degree, low, high):
-    return interpolation(EXACT[name], low, high, degree)
+    return minimax(EXACT[name], low, high, degree)
 
 
 def relu(degree, low, high):

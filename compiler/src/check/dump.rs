@@ -117,6 +117,7 @@ impl<'a> Dump<'a> {
             n_step,
             discount,
             average,
+            range_penalty,
             seed,
             evaluate,
             checkpoint,
@@ -131,6 +132,9 @@ impl<'a> Dump<'a> {
         );
         self.line(1, &format!("collect {collect:?} n_step {n_step} discount {discount:?} average {average:?} seed {seed}"));
         self.line(1, &format!("evaluate {evaluate} checkpoint {checkpoint} explore {explore:?}"));
+        if *range_penalty > 0.0 {
+            self.line(1, &format!("range_penalty {range_penalty}"));
+        }
         self.body = Some(&train.body);
         for state in &train.body.states {
             let kind = match state.kind {

@@ -520,6 +520,8 @@ pub struct Settings {
     pub discount: Option<f64>,
     /// Exponential average of the weights, per update.
     pub average: Option<f64>,
+    /// Weight of the penalty on activations' arguments near the ends of their intervals; 0 for none.
+    pub range_penalty: f64,
     /// Seed.
     pub seed: u64,
     /// Episodes of an evaluation.

@@ -8,7 +8,7 @@ use super::secrecy::Secrecy;
 use crate::syntax::ast::{self, ExprKind as Written, SettingValue};
 
 /// Settings of every run.
-pub(super) const TRAIN: [&str; 13] = [
+pub(super) const TRAIN: [&str; 14] = [
     "batch",
     "updates",
     "warmup",
@@ -18,6 +18,7 @@ pub(super) const TRAIN: [&str; 13] = [
     "collect",
     "n_step",
     "average",
+    "range_penalty",
     "seed",
     "evaluate",
     "checkpoint",
@@ -43,6 +44,7 @@ pub(super) fn defaults(action: &ActionKind) -> Settings {
         n_step: 1,
         discount: None,
         average: None,
+        range_penalty: 0.0,
         seed: 0,
         evaluate: 10,
         checkpoint: 50,
@@ -129,6 +131,12 @@ pub(super) fn set(exprs: &mut Exprs<'_>, settings: &mut Settings, setting: &ast:
             settings.average = match name_of(value) {
                 Some("off") => None,
                 _ => number(exprs, setting, "a number above 0, up to 1, or `off`", |x| x > 0.0 && x <= 1.0),
+            }
+        }
+        "range_penalty" => {
+            settings.range_penalty = match name_of(value) {
+                Some("off") => 0.0,
+                _ => number(exprs, setting, "a number, 0 or above, or `off`", |x| x >= 0.0 && x.is_finite()).unwrap_or(0.0),
             }
         }
         "collect" => {

@@ -42,7 +42,7 @@ pub fn gradients(graph: &mut Graph, loss: Id, wanted: &[Id]) -> Result<BTreeMap<
 }
 
 /// Which nodes depend on a wanted one, not through a `stop`.
-fn reaches(graph: &Graph, wanted: &[Id]) -> Vec<bool> {
+pub(super) fn reaches(graph: &Graph, wanted: &[Id]) -> Vec<bool> {
     let mut reaches = vec![false; graph.len()];
     for id in graph.ids() {
         let stop = matches!(graph.node(id).op, Op::Stop);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hecc_plan::{Span, State, StateInit};
 
 use super::graph::{Data, Elementwise, Graph, Id, Map, Op, Output, Rate, Shape};
+use super::penalty::{Penalty, penalised};
 use super::{TensorError, autodiff, ranges};
 use crate::check::hir::{
     Activation, Binary, Body, Expr, ExprKind, Extremum, Function, Init, Layer, LayerKind, NetId, NetRef, OptimizerKind, Pins, Program,
@@ -379,6 +380,14 @@ impl Builder<'_> {
             }
         }
         let ids: Vec<Id> = wanted.iter().map(|w| w.3).collect();
+        let loss_id = match train.settings.range_penalty {
+            0.0 => loss_id,
+            kappa => {
+                let ones = self.padded.then(|| self.graph.push(Op::Data(Data::Ones), &[], Shape::Sample(1), span));
+                let penalty = Penalty { kappa, batch: train.settings.batch, client: &self.program.secure.client, ones };
+                penalised(&mut self.graph, loss_id, &ids, &penalty)
+            }
+        };
         let gradients = match autodiff::gradients(&mut self.graph, loss_id, &ids) {
             Ok(gradients) => gradients,
             Err(error) => return self.fail(error),

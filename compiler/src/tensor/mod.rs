@@ -5,7 +5,8 @@ pub mod build;
 mod error;
 pub mod eval;
 pub mod graph;
-mod ranges;
+mod penalty;
+pub(crate) mod ranges;
 
 pub use error::TensorError;
 pub use graph::{Data, Graph, Id, Node, Op, Output, Shape};

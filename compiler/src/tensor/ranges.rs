@@ -150,7 +150,7 @@ fn hull(values: &[f64], margin: f64) -> Range {
 }
 
 /// Random values of one input, from its declared range.
-fn sample(program: &Program, data: &Data, batch: usize, dim: usize, seed: u64, stream: u64) -> Vec<f64> {
+pub(crate) fn sample(program: &Program, data: &Data, batch: usize, dim: usize, seed: u64, stream: u64) -> Vec<f64> {
     let state = [State {
         name: "x".to_owned(),
         shape: vec![batch * dim, 2],

@@ -67,6 +67,9 @@ pub enum SessionError {
     /// HE0672.
     #[error("{0}; the run was asked to stop rather than clip it")]
     OutOfRange(ranges::OutOfRange),
+    /// HE0672.
+    #[error("{0}; the run was asked to stop rather than go on")]
+    Escaped(ranges::Reach),
     /// HE064x.
     #[error(transparent)]
     Env(#[from] EnvError),
@@ -86,7 +89,7 @@ impl SessionError {
     pub fn code(&self) -> &'static str {
         match self {
             SessionError::Settings(_) => "HE0671",
-            SessionError::OutOfRange(_) => "HE0672",
+            SessionError::OutOfRange(_) | SessionError::Escaped(_) => "HE0672",
             SessionError::Env(error) => error.code(),
             SessionError::Clear(ClearError::NotFinite { .. }) => "HE0608",
             SessionError::Clear(_) => "HE0601",

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use hecc_plan::{ClearOp, ClearProgram, Tensors};
+use hecc_plan::clear::{ClearError, Sources};
+use hecc_plan::{ClearId, ClearOp, ClearProgram, Tensors, Watch};
 
 /// The values of one array that were outside its declared range.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +60,78 @@ impl RangeWatch {
     }
 }
 
+/// How near the argument of an activation came to the ends of its interval, beyond which its polynomial is not the function.
+/// Nothing of the values but that is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reach {
+    /// The activation.
+    pub name: String,
+    /// Its interval.
+    pub range: [f64; 2],
+    /// The largest distance from the middle, in parts of half the interval: beyond 1 it is outside.
+    pub part: f64,
+    /// The update, counted from 1, whose batch and weights it was.
+    pub update: usize,
+}
+
+impl Reach {
+    /// From here on it is worth a warning.
+    pub const NEAR: f64 = 0.9;
+
+    /// Whether the interval was left.
+    pub fn outside(&self) -> bool {
+        self.part > 1.0
+    }
+}
+
+impl fmt::Display for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, range: [low, high], part, update } = self;
+        let percent = 100.0 * part;
+        if self.outside() {
+            let over = percent - 100.0;
+            write!(f, "update {update}: the argument of {name} left its interval [{low}, {high}] by {over:.0} % of half its width")
+        } else {
+            write!(f, "update {update}: the argument of {name} came to {percent:.0} % of the way to an end of its interval [{low}, {high}]")
+        }
+    }
+}
+
+/// Watches the arguments of activations, update by update.
+#[derive(Clone, Debug, Default)]
+pub struct ArgumentWatch {
+    told: BTreeMap<String, Reach>,
+}
+
+impl ArgumentWatch {
+    /// Computes the arguments that `batch` gives with `states` in the clear. Gives those that came near an end of their
+    /// interval, or left it, for the first time.
+    ///
+    /// # Errors
+    /// [`ClearError`] if an array is missing.
+    pub fn look(&mut self, watch: &Watch, batch: &Tensors, states: &Tensors, update: usize) -> Result<Vec<Reach>, ClearError> {
+        let wanted: Vec<ClearId> = watch.arguments.iter().map(|a| a.node).collect();
+        let (mut known, decrypted) = (BTreeMap::new(), BTreeMap::new());
+        watch.program.eval(&wanted, Sources { batch, states, decrypted: &decrypted }, &mut known)?;
+        let mut news = Vec::new();
+        for argument in &watch.arguments {
+            let [low, high] = argument.range;
+            let (centre, half) = ((low + high) / 2.0, (high - low) / 2.0);
+            let part = known[&argument.node].data.iter().fold(0.0f64, |m, v| m.max(((v - centre) / half).abs()));
+            let reach = Reach { name: argument.name.clone(), range: argument.range, part, update };
+            let before = self.told.get(&argument.name).map_or(0.0, |r| r.part);
+            let step = |part: f64| usize::from(part >= Reach::NEAR) + usize::from(part > 1.0);
+            if step(part) > step(before) {
+                news.push(reach.clone());
+            }
+            if part > before {
+                self.told.insert(argument.name.clone(), reach);
+            }
+        }
+        Ok(news)
+    }
+}
+
 /// Values of a batch that a client's program will clip, by array.
 pub fn clipped(program: &ClearProgram, batch: &Tensors) -> Vec<OutOfRange> {
     let mut watch = RangeWatch::default();
@@ -93,6 +166,27 @@ mod tests {
             watch.report()[0].to_string(),
             "`s` was 2.5 in element 1, outside its declared range [0, 2]; so were 2 more of its values"
         );
+    }
+
+    #[test]
+    fn an_argument_is_told_of_when_it_nears_an_end_and_when_it_leaves() {
+        let mut watch = Watch::default();
+        let x = watch.program.push(ClearOp::Batch { name: "s".to_owned(), dim: 1 });
+        let w = watch.program.push(ClearOp::State("w".to_owned()));
+        let node = watch.program.push(ClearOp::Dense { x, weight: w, bias: None });
+        watch.arguments.push(hecc_plan::Watched { name: "silu after q.0".to_owned(), node, range: [-1.0, 3.0] });
+        let array = |shape: &[usize], v: &[f64]| hecc_plan::Tensor::new(shape.to_vec(), v.to_vec());
+        let batch = Tensors::from([("s".to_owned(), array(&[2], &[1.0, -0.25]))]);
+        let mut seen = ArgumentWatch::default();
+        let mut look = |w: f64, update: usize| {
+            let states = Tensors::from([("w".to_owned(), array(&[1, 1], &[w]))]);
+            seen.look(&watch, &batch, &states, update).expect("it fits").iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert!(look(2.0, 1).is_empty());
+        assert_eq!(look(2.9, 2), ["update 2: the argument of silu after q.0 came to 95 % of the way to an end of its interval [-1, 3]"]);
+        assert!(look(2.95, 3).is_empty(), "told once");
+        assert_eq!(look(6.0, 4), ["update 4: the argument of silu after q.0 left its interval [-1, 3] by 150 % of half its width"]);
+        assert!(look(8.0, 5).is_empty());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use hecc_plan::Tensors;
 
 use super::checkpoint::Totals;
-use super::ranges::OutOfRange;
+use super::ranges::{OutOfRange, Reach};
 
 /// What happened.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub enum Event<'a> {
     Collected(usize),
     /// An array left its declared range, for the first time.
     OutOfRange(&'a OutOfRange),
+    /// The argument of an activation came near an end of its interval, or left it, for the first time.
+    Reached(&'a Reach),
     /// An update is done.
     Updated(Progress<'a>),
     /// An evaluation is done: after so many updates, its mean return.

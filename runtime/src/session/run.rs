@@ -10,6 +10,7 @@ use rand_chacha::ChaCha20Rng;
 use super::checkpoint::{self, Checkpoint, CheckpointError, Notes, Totals};
 use super::collect::{Actor, Collector};
 use super::random::{Purpose, normal, position, stream, stream_at};
+use super::ranges::ArgumentWatch;
 use super::replay::{Columns, Replay};
 use super::report::{Event, Outcome, Progress};
 use super::settings::{Settings, noises, trainable};
@@ -38,6 +39,7 @@ pub struct Session<'a> {
     totals: Totals,
     results: BTreeMap<String, f64>,
     reported: usize,
+    arguments: ArgumentWatch,
 }
 
 impl<'a> Session<'a> {
@@ -67,6 +69,7 @@ impl<'a> Session<'a> {
             totals: Totals::default(),
             results: BTreeMap::new(),
             reported: 0,
+            arguments: ArgumentWatch::default(),
             plan,
             training,
             settings,
@@ -138,6 +141,13 @@ impl<'a> Session<'a> {
             }
             let before = (self.batches.clone(), self.noise.clone());
             let batch = self.batch();
+            if let Err(error) = self.watch(&batch, observe) {
+                (self.batches, self.noise) = before;
+                if self.done > first {
+                    self.save(observe)?;
+                }
+                return Err(error);
+            }
             let update = match updater.update(&batch, &mut self.states) {
                 Ok(update) => update,
                 Err(error) => {
@@ -233,6 +243,17 @@ impl<'a> Session<'a> {
             Some(out) if self.settings.stop_out_of_range => Err(SessionError::OutOfRange(out)),
             _ => Ok(()),
         }
+    }
+
+    /// Says which activations the coming update brings to an end of their interval: in the clear, before anything is sent.
+    fn watch(&mut self, batch: &Tensors, observe: &mut dyn FnMut(Event<'_>)) -> Result<(), SessionError> {
+        for reach in self.arguments.look(&self.training.watch, batch, &self.states, self.done + 1)? {
+            observe(Event::Reached(&reach));
+            if reach.outside() && self.settings.stop_out_of_range {
+                return Err(SessionError::Escaped(reach));
+            }
+        }
+        Ok(())
     }
 
     fn batch(&mut self) -> Tensors {

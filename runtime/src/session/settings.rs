@@ -17,7 +17,8 @@ pub struct Settings {
     pub backend: String,
     /// Episodes of the final evaluation.
     pub episodes: usize,
-    /// Stop at an observation or reward outside its declared range instead of clipping it.
+    /// Stop at an observation or reward outside its declared range instead of clipping it, and before an activation's
+    /// argument leaves its interval.
     pub stop_out_of_range: bool,
 }
 

@@ -20,17 +20,19 @@ mod unroll;
 
 pub use error::CkksError;
 pub use measure::Measure;
+pub(crate) use polynomial::cost as polynomial_cost;
 
 use hecc_plan::cost::CostTable;
 use hecc_plan::{Bootstrap, Ckks, Geometry, Span, bootstrap, security};
 
+use crate::approximation::Approximation;
 use crate::check::hir::{Program, Refresh, Task};
 use crate::tensor::{Graph, Op, Shape};
 use budget::Sized;
 use circuit::Circuit;
 
 /// Scale of 0-1 masks, in bits: what rounding a mask leaves of the other slots must stay below the noise, whatever they hold.
-const MASK_BITS: u32 = 28;
+pub(crate) const MASK_BITS: u32 = 28;
 /// Widest vector.
 const WIDEST: usize = 4096;
 
@@ -61,6 +63,8 @@ pub struct Lowered {
     pub graph: Graph,
     /// How the server refreshes what it carries, if it does.
     pub bootstrap: Option<Bootstrap>,
+    /// Which polynomials compute its activations.
+    pub approximation: Approximation,
 }
 
 /// Tolerance of approximations and cap on unpinned degrees, for a program.
@@ -417,6 +421,7 @@ fn widths_for(
             tried: Vec::new(),
             seconds,
             graph: graph.clone(),
+            approximation: Approximation::default(),
             circuit,
             bootstrap: bootstrap.cloned(),
         });

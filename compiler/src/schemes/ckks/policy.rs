@@ -1,13 +1,15 @@
-//! The policy that acts: the trained network with the plan's polynomials, as a clear-text program of the client's.
+//! Networks with the plan's polynomials as clear-text programs of the client's: the policy that acts, and the arguments of
+//! activations that it watches.
 
-use hecc_plan::{ClearId, ClearOp};
+use hecc_plan::{ClearId, ClearOp, Watch, Watched};
 
 use super::approximate::approximate;
 use super::known::Client;
+use crate::approximation::Approximation;
 use crate::check::hir::Program;
 use crate::passes::hoist::client_computes;
 use crate::tensor::graph::{Elementwise, Map};
-use crate::tensor::{Graph, Op};
+use crate::tensor::{Graph, Id, Op};
 
 /// Translates a network's graph, its states taken from `rename`d names. Gives the node of its first output, or `None` if
 /// the network has an operation that a policy cannot have.
@@ -18,62 +20,101 @@ pub fn policy(
     cap: usize,
     rename: &dyn Fn(&str) -> String,
 ) -> Option<(hecc_plan::ClearProgram, ClearId)> {
-    let mut client = Client::default();
-    let mut values: Vec<ClearId> = Vec::new();
-    for id in graph.ids() {
-        let node = graph.node(id);
-        let x: Vec<ClearId> = graph.operands(id).iter().map(|o| values[o.index()]).collect();
-        let dim = match node.shape {
-            crate::tensor::Shape::Sample(d) | crate::tensor::Shape::Vector(d) => d,
-            crate::tensor::Shape::Matrix(_, i) => i,
-        };
-        values.push(match &node.op {
-            Op::Data(data) => client.data(program, data, dim),
-            Op::State(name) => client.push(ClearOp::State(rename(name))),
-            Op::Constant(c) => client.push(ClearOp::Number(*c)),
-            Op::Add => {
-                let operands = graph.operands(id);
-                let spread = operands.iter().position(|&o| matches!(graph.node(o).op, Op::Spread));
-                match (spread, spread.map(|s| client.program.nodes[x[1 - s].0 as usize].op.clone())) {
-                    (None, _) => client.push(ClearOp::Add(x[0], x[1])),
-                    (Some(s), Some(ClearOp::Dense { x: input, weight, bias: None })) => {
-                        client.push(ClearOp::Dense { x: input, weight, bias: Some(x[s]) })
-                    }
-                    _ => return None,
-                }
-            }
-            Op::Sub => client.push(ClearOp::Sub(x[0], x[1])),
-            Op::Mul => client.push(ClearOp::Mul(x[0], x[1])),
-            Op::Scale(c) => client.scaled(x[0], *c),
-            Op::Offset(c) => client.push(ClearOp::Affine { x: x[0], factor: 1.0, offset: *c }),
-            Op::Dense => client.push(ClearOp::Dense { x: x[0], weight: x[1], bias: None }),
-            // A bias joins the product it is added to.
-            Op::Spread => x[0],
-            Op::Broadcast | Op::Stop => x[0],
-            Op::SumElements => client.push(ClearOp::SumElements(x[0])),
-            Op::Slice { start } => client.push(ClearOp::Slice { x: x[0], start: *start, len: dim }),
-            Op::Map(map) => match &map.function {
-                Elementwise::Named(function) if client_computes(&node.op, &program.secure.client) => client.map(*function, map.order, x[0]),
-                Elementwise::Named(_) | Elementwise::Polynomial(_) => {
-                    let Map { function, pins, order } = map;
-                    let p = approximate(function, pins, tolerance, if pins.degree.is_some() { usize::MAX } else { cap });
-                    let p = if *order == 0 { p } else { p.derivative() };
-                    client.push(ClearOp::Chebyshev { x: x[0], centre: p.centre, half: p.half, coefficients: p.coefficients })
-                }
-            },
-            Op::Place { start } => {
-                let crate::tensor::Shape::Sample(width) = graph.shape(graph.operands(id)[0]) else { return None };
-                let zero = client.push(ClearOp::Number(0.0));
-                let mut parts = vec![zero; *start];
-                parts.push(x[0]);
-                parts.extend(vec![zero; dim.checked_sub(start + width)?]);
-                client.push(ClearOp::Concat(parts))
-            }
-            Op::Rate(_) | Op::DenseTranspose | Op::DenseGradient | Op::SumBatch | Op::Max(_) | Op::ArgMax | Op::Extremum { .. } => {
-                return None;
-            }
-        });
-    }
+    let (client, values) = translated(program, graph, tolerance, cap, rename);
     let (_, output) = graph.outputs.first()?;
-    Some((client.program, values[output.index()]))
+    Some((client.program, values[output.index()]?))
+}
+
+/// The arguments of the activations that the client can compute: those of networks as they stand before the update.
+pub fn watch(program: &Program, graph: &Graph, approximation: &Approximation) -> Watch {
+    let (client, values) = translated(program, graph, super::tolerance(program), super::degree_cap(), &str::to_owned);
+    let mut watch = Watch { program: client.program, arguments: Vec::new() };
+    for (name, id, range) in approximation.uses(program, graph) {
+        if let Some(node) = graph.operands(id).first().and_then(|x| values[x.index()])
+            && !watch.arguments.iter().any(|a| a.node == node && a.range == [range.low, range.high])
+        {
+            watch.arguments.push(Watched { name, node, range: [range.low, range.high] });
+        }
+    }
+    watch
+}
+
+/// The nodes of a graph in a client's program; `None` where an operation has no place in one.
+fn translated(
+    program: &Program,
+    graph: &Graph,
+    tolerance: f64,
+    cap: usize,
+    rename: &dyn Fn(&str) -> String,
+) -> (Client, Vec<Option<ClearId>>) {
+    let mut client = Client::default();
+    let mut values: Vec<Option<ClearId>> = Vec::new();
+    for id in graph.ids() {
+        let operands: Option<Vec<ClearId>> = graph.operands(id).iter().map(|o| values[o.index()]).collect();
+        let value = operands.and_then(|x| node(program, graph, id, &x, &mut client, (tolerance, cap), rename));
+        values.push(value);
+    }
+    (client, values)
+}
+
+fn node(
+    program: &Program,
+    graph: &Graph,
+    id: Id,
+    x: &[ClearId],
+    client: &mut Client,
+    (tolerance, cap): (f64, usize),
+    rename: &dyn Fn(&str) -> String,
+) -> Option<ClearId> {
+    let node = graph.node(id);
+    let dim = match node.shape {
+        crate::tensor::Shape::Sample(d) | crate::tensor::Shape::Vector(d) => d,
+        crate::tensor::Shape::Matrix(_, i) => i,
+    };
+    Some(match &node.op {
+        Op::Data(data) => client.data(program, data, dim),
+        Op::State(name) => client.push(ClearOp::State(rename(name))),
+        Op::Constant(c) => client.push(ClearOp::Number(*c)),
+        Op::Add => {
+            let operands = graph.operands(id);
+            let spread = operands.iter().position(|&o| matches!(graph.node(o).op, Op::Spread));
+            match (spread, spread.map(|s| client.program.nodes[x[1 - s].0 as usize].op.clone())) {
+                (None, _) => client.push(ClearOp::Add(x[0], x[1])),
+                (Some(s), Some(ClearOp::Dense { x: input, weight, bias: None })) => {
+                    client.push(ClearOp::Dense { x: input, weight, bias: Some(x[s]) })
+                }
+                _ => return None,
+            }
+        }
+        Op::Sub => client.push(ClearOp::Sub(x[0], x[1])),
+        Op::Mul => client.push(ClearOp::Mul(x[0], x[1])),
+        Op::Scale(c) => client.scaled(x[0], *c),
+        Op::Offset(c) => client.push(ClearOp::Affine { x: x[0], factor: 1.0, offset: *c }),
+        Op::Dense => client.push(ClearOp::Dense { x: x[0], weight: x[1], bias: None }),
+        // A bias joins the product it is added to.
+        Op::Spread => x[0],
+        Op::Broadcast | Op::Stop => x[0],
+        Op::SumElements => client.push(ClearOp::SumElements(x[0])),
+        Op::Slice { start } => client.push(ClearOp::Slice { x: x[0], start: *start, len: dim }),
+        Op::Map(map) => match &map.function {
+            Elementwise::Named(function) if client_computes(&node.op, &program.secure.client) => client.map(*function, map.order, x[0]),
+            Elementwise::Named(_) | Elementwise::Polynomial(_) => {
+                let Map { function, pins, order } = map;
+                let p = approximate(function, pins, tolerance, if pins.degree.is_some() { usize::MAX } else { cap });
+                let p = if *order == 0 { p } else { p.derivative() };
+                client.push(ClearOp::Chebyshev { x: x[0], centre: p.centre, half: p.half, coefficients: p.coefficients })
+            }
+        },
+        Op::Place { start } => {
+            let crate::tensor::Shape::Sample(width) = graph.shape(graph.operands(id)[0]) else { return None };
+            let zero = client.push(ClearOp::Number(0.0));
+            let mut parts = vec![zero; *start];
+            parts.push(x[0]);
+            parts.extend(vec![zero; dim.checked_sub(start + width)?]);
+            client.push(ClearOp::Concat(parts))
+        }
+        Op::Rate(_) | Op::DenseTranspose | Op::DenseGradient | Op::SumBatch | Op::Max(_) | Op::ArgMax | Op::Extremum { .. } => {
+            return None;
+        }
+    })
 }

@@ -5,10 +5,12 @@
 //! quartic two. From degree 5 on, Chebyshev's basis with binary splitting: `p = q T_m + r`, m the largest power of two in
 //! the degree, spends ceil(log2(degree + 1)) products (Paterson and Stockmeyer 1973; Bossuat et al. 2021, section 3).
 
-use hecc_plan::{Op, Span, WireId};
+use hecc_plan::{Geometry, Op, Span, WireId};
 
 use super::approximate::Polynomial;
 use super::lower::{Cts, Lowering};
+use crate::check::hir::Program;
+use crate::tensor::Graph;
 
 impl Lowering<'_> {
     /// p of a value. The degree is at least 1.
@@ -156,6 +158,25 @@ impl Lowering<'_> {
     fn zip(&mut self, a: &[WireId], b: &[WireId], span: Span) -> Vec<WireId> {
         a.iter().zip(b).map(|(&a, &b)| self.circuit.push(Op::Add(a, b), span)).collect()
     }
+}
+
+/// Bits of depth of a polynomial and of its derivative, each in turn at its best factor, and the products of both together.
+pub(crate) fn cost(program: &Program, p: Option<&Polynomial>, derivative: Option<&Polynomial>) -> (u32, u32, usize) {
+    let graph = Graph::default();
+    let grid = Geometry { width: 1, lanes: 2, batch: 1 };
+    let mut lowering = Lowering::new(program, &graph, grid, 30, &[]);
+    let wire = lowering.circuit.input("x", Vec::new(), 0, Span::default());
+    let mut depth = |p: Option<&Polynomial>| match p {
+        Some(p) if p.degree() > 0 => {
+            let x = Cts { wires: vec![wire], factor: p.half, dim: 1, clean: true };
+            let wires = lowering.polynomial(&x, p, Span::default()).wires;
+            lowering.circuit.depth(wires[0])
+        }
+        Some(_) | None => 0,
+    };
+    let depths = (depth(p), depth(derivative));
+    let products = lowering.circuit.nodes.iter().filter(|n| matches!(n.op, Op::Dot(_))).count();
+    (depths.0, depths.1, products)
 }
 
 /// Scale of a constant so that it is known to about 2^-21 of itself.

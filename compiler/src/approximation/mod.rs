@@ -1,0 +1,271 @@
+//! Which polynomial computes which activation: the degrees that meet `secure { precision = ... }` together, at the least
+//! depth and then the least cost. Activations are those of the tensor graph; the uses of one (online and target network,
+//! function and derivative) share a polynomial.
+//!
+//! A polynomial of one activation moves the outputs by a contribution that [`shadow`] measures; to first order the
+//! contributions add up, and [`knapsack`] keeps their sum within the budget. The choice is then run as a whole, on other
+//! data, and the worst contributor bumped while that run is further off than the budget. A pinned degree is the program's
+//! own: its polynomial counts as the function.
+
+pub mod calibrated;
+mod knapsack;
+pub mod minimax;
+mod options;
+mod shadow;
+
+use std::collections::BTreeMap;
+
+use hecc_plan::{Function, Span};
+
+use crate::check::hir::{Pins, Program, Range, Task};
+use crate::passes::hoist::client_knows;
+use crate::schemes::ckks::approximate::{Polynomial, approximate};
+use crate::tensor::graph::{Elementwise, Map};
+use crate::tensor::{Graph, Id, Op};
+use options::Candidate;
+use shadow::Shadow;
+
+/// How one activation is computed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ActivationChoice {
+    /// The function and the layer it follows, such as `silu after q.0`; the function alone in an expression.
+    pub name: String,
+    /// The function.
+    pub function: Function,
+    /// The layer or expression.
+    pub span: Span,
+    /// Degree of the polynomial.
+    pub degree: usize,
+    /// Whether the program pins the degree.
+    pub pinned: bool,
+    /// The interval it holds on.
+    pub range: Range,
+    /// Largest error of the polynomial on the interval.
+    pub error: f64,
+    /// The same of its derivative, where the update uses it.
+    pub derivative_error: Option<f64>,
+    /// How far an error of one in this activation moves the outputs, to first order.
+    pub sensitivity: f64,
+    /// Its part of the budget: `sensitivity` times `error`, over the budget; 0 for a pinned degree, which costs none.
+    pub share: f64,
+}
+
+/// The choice for a whole program.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Approximation {
+    /// Every activation that a polynomial computes, in the order of the graph.
+    pub activations: Vec<ActivationChoice>,
+    /// What polynomials may move the outputs by: new weights relative to their network's largest, served values relative
+    /// to the largest or to one.
+    pub budget: f64,
+    /// What they do to first order, as a sum over the activations.
+    pub predicted: f64,
+    /// What they did in the shadow run of all of them.
+    pub measured: f64,
+}
+
+impl Approximation {
+    /// Whether the activations stay within the budget.
+    pub fn met(&self) -> bool {
+        self.measured <= self.budget
+    }
+
+    /// The activations of a graph, application by application: its name there, the node and its interval.
+    pub fn uses(&self, program: &Program, graph: &Graph) -> Vec<(String, Id, Range)> {
+        let of = |group: &Group| self.activations.iter().any(|a| a.function == group.function && a.span == group.span);
+        let mut uses = Vec::new();
+        for group in groups(program, graph).into_iter().filter(of) {
+            for id in group.nodes {
+                if let Op::Map(Map { order: 0, pins: Pins { range: Some(range), .. }, .. }) = graph.node(id).op {
+                    uses.push((name(graph, id, group.function), id, range));
+                }
+            }
+        }
+        uses
+    }
+
+    /// What to tell of the budget, if any of it was spent.
+    pub fn note(&self) -> Option<String> {
+        let Self { activations, budget, predicted, measured } = self;
+        let chosen = activations.iter().filter(|a| !a.pinned).count();
+        (chosen > 0).then(|| {
+            let end = if self.met() { "" } else { ": more than is allowed; a wider degree or a narrower range has to be pinned" };
+            format!("polynomials: {measured:.1e} of an error of {budget:.1e} (to first order {predicted:.1e}){end}")
+        })
+    }
+
+    /// The graph with a degree for every activation.
+    pub fn apply(&self, graph: &Graph) -> Graph {
+        let degrees: BTreeMap<(&str, Span), usize> = self.activations.iter().map(|a| ((a.function.name(), a.span), a.degree)).collect();
+        mapped(graph, |_, span, map| match &map.function {
+            Elementwise::Named(function) if map.pins.degree.is_none() => {
+                let mut pins = map.pins;
+                pins.degree = degrees.get(&(function.name(), span)).copied();
+                Map { pins, ..map.clone() }
+            }
+            Elementwise::Named(_) | Elementwise::Polynomial(_) => map.clone(),
+        })
+    }
+}
+
+/// The part of `precision` that polynomials may take; the rest is for the noise of ciphertexts and for weights and data
+/// that the shadow run has not seen.
+const PART: f64 = 0.5;
+
+/// Chooses for the graph that is lowered. Ranges are those of the graph.
+pub fn run(program: &Program, graph: &Graph) -> Approximation {
+    let (graph, batch) = &shadow::resized(program, graph);
+    let groups = groups(program, graph);
+    let budget = PART * program.secure.precision;
+    if groups.is_empty() {
+        return Approximation { budget, ..Approximation::default() };
+    }
+    let shadow = Shadow::new(program, graph, *batch, 0);
+    let candidates: Vec<Vec<Candidate>> = groups.iter().map(|group| options::run(program, graph, group, &shadow)).collect();
+    let path = knapsack::Path::new(program, graph, &groups);
+    // What no degree can meet (a kink) is met as well as can be.
+    let least: f64 = candidates.iter().map(|c| c.iter().map(|c| c.contribution).fold(f64::INFINITY, f64::min)).sum();
+    let allowed = budget.max(1.25 * least);
+    let mut chosen = knapsack::run(&candidates, &path, allowed);
+    let check = Shadow::new(program, graph, *batch, 1);
+    let measured = loop {
+        let degrees: Vec<usize> = chosen.iter().zip(&candidates).map(|(&j, c)| c[j].degree).collect();
+        let measured = check.moved(&groups, &degrees);
+        // A better candidate of whichever contributes most, if it has one.
+        let finer = |i: usize| {
+            let now = &candidates[i][chosen[i]];
+            let better = candidates[i].iter().enumerate().filter(|(_, c)| c.contribution < now.contribution);
+            better.max_by(|a, b| a.1.contribution.total_cmp(&b.1.contribution)).map(|(j, _)| j)
+        };
+        let worst = (0..groups.len())
+            .filter_map(|i| Some((i, finer(i)?)))
+            .max_by(|a, b| candidates[a.0][chosen[a.0]].contribution.total_cmp(&candidates[b.0][chosen[b.0]].contribution));
+        match worst {
+            Some((i, j)) if measured > allowed || measured.is_nan() => chosen[i] = j,
+            _ => break measured,
+        }
+    };
+    let picked: Vec<&Candidate> = chosen.iter().zip(&candidates).map(|(&j, c)| &c[j]).collect();
+    let predicted = picked.iter().map(|c| c.contribution).sum();
+    let record = |(group, c): (&Group, &Candidate)| ActivationChoice {
+        name: group.name.clone(),
+        function: group.function,
+        span: group.span,
+        degree: c.degree,
+        pinned: group.pinned,
+        range: group.range,
+        error: c.error,
+        derivative_error: c.derivative_error,
+        sensitivity: if c.error > 0.0 { c.moved / c.error } else { 0.0 },
+        share: c.contribution / budget,
+    };
+    let activations = groups.iter().zip(picked).map(record).collect();
+    Approximation { activations, budget, predicted, measured }
+}
+
+/// The uses of one activation.
+#[derive(Clone, Debug)]
+struct Group {
+    name: String,
+    function: Function,
+    span: Span,
+    pinned: bool,
+    /// What holds the ranges of all uses.
+    range: Range,
+    /// The degree, where the program pins it.
+    degree: Option<usize>,
+    /// The maps and their derivatives.
+    nodes: Vec<Id>,
+}
+
+/// Every activation that is computed by a polynomial of some degree.
+fn groups(program: &Program, graph: &Graph) -> Vec<Group> {
+    let known = known(program, graph);
+    let mut groups: Vec<Group> = Vec::new();
+    for id in graph.ids().filter(|id| !known[id.index()]) {
+        let node = graph.node(id);
+        let Op::Map(Map { function: Elementwise::Named(function), pins, .. }) = &node.op else { continue };
+        let range = pins.range.unwrap_or(Range { low: -1.0, high: 1.0 });
+        match groups.iter_mut().find(|g| g.function == *function && g.span == node.span) {
+            Some(group) => {
+                group.range = Range { low: group.range.low.min(range.low), high: group.range.high.max(range.high) };
+                group.nodes.push(id);
+                // A network rather than a copy of it.
+                let own = name(graph, id, *function);
+                let trained = |name: &str| program.nets.iter().any(|net| name.contains(&format!(" after {}.", net.name)));
+                if trained(&own) && !trained(&group.name) {
+                    group.name = own;
+                }
+            }
+            None => groups.push(Group {
+                name: name(graph, id, *function),
+                function: *function,
+                span: node.span,
+                pinned: pins.degree.is_some(),
+                range,
+                degree: pins.degree,
+                nodes: vec![id],
+            }),
+        }
+    }
+    groups
+}
+
+/// Which nodes the client knows, and so computes exactly.
+pub(crate) fn known(program: &Program, graph: &Graph) -> Vec<bool> {
+    let mut known: Vec<bool> = Vec::with_capacity(graph.len());
+    for id in graph.ids() {
+        let operands: Vec<bool> = graph.operands(id).iter().map(|o| known[o.index()]).collect();
+        known.push(client_knows(&graph.node(id).op, &operands, &program.secure.client));
+    }
+    known
+}
+
+/// The function and the layer whose result it takes.
+pub(crate) fn name(graph: &Graph, id: Id, function: Function) -> String {
+    match graph.operands(id).first().and_then(|&x| layer(graph, x)) {
+        Some(layer) => format!("{} after {layer}", function.name()),
+        None => function.name().to_owned(),
+    }
+}
+
+/// The layer that a value comes from, if sums and constants are all that is in between.
+fn layer(graph: &Graph, x: Id) -> Option<String> {
+    let operands = graph.operands(x);
+    match &graph.node(x).op {
+        Op::State(name) => Some(name.rsplit_once('.').map_or(name.as_str(), |(layer, _)| layer).to_owned()),
+        Op::Dense => layer(graph, operands[1]),
+        Op::Add | Op::Sub => operands.iter().find_map(|&o| layer(graph, o)),
+        Op::Scale(_) | Op::Rate(_) | Op::Offset(_) | Op::Spread | Op::Broadcast | Op::Stop => layer(graph, operands[0]),
+        _ => None,
+    }
+}
+
+/// The graph with other maps.
+fn mapped(graph: &Graph, mut change: impl FnMut(Id, Span, &Map) -> Map) -> Graph {
+    let mut new = Graph::default();
+    let mut ids: Vec<Id> = Vec::with_capacity(graph.len());
+    for id in graph.ids() {
+        let node = graph.node(id);
+        let operands: Vec<Id> = graph.operands(id).iter().map(|o| ids[o.index()]).collect();
+        let op = match &node.op {
+            Op::Map(map) => Op::Map(change(id, node.span, map)),
+            other => other.clone(),
+        };
+        ids.push(new.push(op, &operands, node.shape, node.span));
+    }
+    new.outputs = graph.outputs.iter().map(|(output, id)| (output.clone(), ids[id.index()])).collect();
+    new
+}
+
+/// The polynomial of a map at a degree.
+fn polynomial(map: &Map, degree: usize) -> Polynomial {
+    let pins = Pins { degree: Some(degree), ..map.pins };
+    let p = approximate(&map.function, &pins, 0.0, usize::MAX);
+    if map.order == 0 { p } else { p.derivative() }
+}
+
+/// Whether the task is a training run.
+fn trains(program: &Program) -> bool {
+    matches!(program.task, Task::Train(_))
+}

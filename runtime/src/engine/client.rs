@@ -204,7 +204,7 @@ impl Client {
         for (target, mut value) in values {
             if let Target::Rated { by, .. } = &target {
                 let rate = known.get(by).and_then(|rate| rate.data.first()).copied();
-                let rate = rate.ok_or_else(|| EngineError::Array(format!("the array `{}` is missing", hecc_plan::UPDATE)))?;
+                let rate = rate.ok_or_else(|| EngineError::Array(format!("the array `{}` is missing", UPDATE)))?;
                 value.data.iter_mut().for_each(|v| *v *= rate);
             }
             match target {

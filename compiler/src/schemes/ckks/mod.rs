@@ -275,6 +275,8 @@ fn width(graph: &Graph) -> (usize, Span) {
 fn scale(program: &Program, graph: &Graph, log_n: u32) -> u32 {
     let precision = libm::ceil(-libm::log2(program.secure.precision)).clamp(4.0, 24.0) as u32;
     let margin = match program.task {
+        // Bits are dear where they are bootstrapped: what training bears, measured, and not the worst case.
+        Task::Train(_) if program.secure.refresh == Refresh::Bootstrap => 4,
         Task::Train(_) => 7,
         Task::Serve(_) => 8,
     };

@@ -55,7 +55,11 @@ pub fn compile_program(program: &Program, source: &str, options: &Options) -> Re
     let selection = Selection::new(options.level, &options.without);
     let mut last: Option<Built> = None;
     let public = build::build(program, false).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?.public;
-    let ring = ckks::Ring { insecure_log_n: options.insecure_log_n, refine: selection.contains(PassName::Refine) };
+    let ring = ckks::Ring {
+        insecure_log_n: options.insecure_log_n,
+        refine: selection.contains(PassName::Refine),
+        rotations: selection.contains(PassName::Rotations),
+    };
     let lowered = ckks::lower(program, &public, ring, |padded| {
         let built = build::build(program, padded)?;
         let graph = passes::run_some(&built.graph, &facts, &selection);
@@ -82,14 +86,20 @@ pub fn compile_program(program: &Program, source: &str, options: &Options) -> Re
 
 /// The plan of the best graph that equality saturation finds, or `lowered` where none is better: no deeper, and with no more
 /// rotations and products, each as lowered, unless `trade` allows it.
-fn saturated(program: &Program, public: &[(String, Vec<usize>)], ring: ckks::Ring, facts: &Facts, trade: bool, lowered: Lowered) -> Lowered {
+fn saturated(
+    program: &Program,
+    public: &[(String, Vec<usize>)],
+    ring: ckks::Ring,
+    facts: &Facts,
+    trade: bool,
+    lowered: Lowered,
+) -> Lowered {
     let selection = Selection::new(Level::new(1), &[]);
     let before = Measure::of(&lowered.circuit);
     let better = |measure: &Measure| measure.beats(&before) || (trade && measure.shortens(&before));
     let candidates = saturate::front(&lowered.graph, facts).into_iter().filter_map(|graph| {
         let graph = passes::run_some(&graph, facts, &selection);
-        let measure = ckks::measure(program, &graph, public, &lowered)?;
-        if std::env::var("HECC_DEBUG").is_ok() { println!("{:?}\n{}", measure, graph.print()); }
+        let measure = ckks::measure(program, &graph, public, ring, &lowered)?;
         better(&measure).then_some((measure, graph))
     });
     let Some((_, graph)) = candidates.min_by_key(|(measure, _)| *measure) else { return lowered };

@@ -24,15 +24,8 @@ pub enum PassName {
 }
 
 /// All names, in the order in which the passes run.
-pub const NAMES: [PassName; 7] = [
-    PassName::Fold,
-    PassName::Share,
-    PassName::Prune,
-    PassName::Hoist,
-    PassName::Saturate,
-    PassName::Rotations,
-    PassName::Refine,
-];
+pub const NAMES: [PassName; 7] =
+    [PassName::Fold, PassName::Share, PassName::Prune, PassName::Hoist, PassName::Saturate, PassName::Rotations, PassName::Refine];
 
 impl PassName {
     /// The name.

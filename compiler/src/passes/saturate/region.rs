@@ -14,8 +14,8 @@ use crate::tensor::{Data, Graph, Id, Op, Shape};
 
 /// Rounds of rewriting.
 const ITERATIONS: usize = 8;
-/// Matches of one rule in one round.
-const MATCHES: usize = 2000;
+/// The part of an e-graph that one rule may add in one round, so that no rule leaves the others no room.
+const SHARE: usize = 6;
 
 /// A stretch of the graph as an e-graph.
 pub struct Region {
@@ -129,7 +129,7 @@ impl Region {
         let rules = rules::rewrites();
         for _ in 0..ITERATIONS {
             let before = (self.values.total_number_of_nodes(), self.values.number_of_classes());
-            let found: Vec<_> = rules.iter().map(|rule| rule.search_with_limit(&self.values, MATCHES)).collect();
+            let found: Vec<_> = rules.iter().map(|rule| rule.search_with_limit(&self.values, nodes / SHARE)).collect();
             for (rule, matches) in rules.iter().zip(&found) {
                 if self.values.total_number_of_nodes() < nodes {
                     rule.apply(&mut self.values, matches);
@@ -240,7 +240,8 @@ impl Region {
         };
         let shape = self.values[self.values.lookup(term.clone()).expect("a term of the e-graph")].data.shape;
         let facts = &self.values.analysis.facts;
-        let operands: Vec<(Shape, bool)> = self.operands(term).iter().map(|c| (self.values[*c].data.shape, self.values[*c].data.known)).collect();
+        let operands: Vec<(Shape, bool)> =
+            self.operands(term).iter().map(|c| (self.values[*c].data.shape, self.values[*c].data.known)).collect();
         let price = cost::price(&op, shape, &operands, facts);
         match &op {
             Op::Map(map) if self.choosing && !price.fresh && operands.iter().any(|(_, known)| !known) => {

@@ -13,6 +13,7 @@ mod measure;
 mod pack;
 pub mod policy;
 mod polynomial;
+mod rotations;
 
 pub use error::CkksError;
 pub use measure::Measure;
@@ -73,6 +74,8 @@ pub struct Ring {
     pub insecure_log_n: Option<u32>,
     /// Whether a larger scale is taken where it costs no limb.
     pub refine: bool,
+    /// Whether rotations are moved behind sums.
+    pub rotations: bool,
 }
 
 /// Lowers the graphs that `graph_for` builds (it is told whether some lanes hold no sample). `ring` may fix a small
@@ -86,7 +89,7 @@ pub fn lower<E>(
     ring: Ring,
     mut graph_for: impl FnMut(bool) -> Result<Graph, E>,
 ) -> Result<Lowered, LowerError<E>> {
-    let Ring { insecure_log_n, refine } = ring;
+    let Ring { insecure_log_n, refine, rotations: _ } = ring;
     let batch = match &program.task {
         Task::Train(train) => train.settings.batch,
         Task::Serve(serve) => serve.batch,
@@ -112,7 +115,7 @@ pub fn lower<E>(
         let padded = grid.groups() * grid.lanes != batch;
         let graph = if padded { graph_for(true).map_err(LowerError::Graph)? } else { first };
         let bits = scale(program, &graph, log_n);
-        match lower_for(program, &graph, grid, log_n, bits, public, insecure_log_n.is_some()).map_err(LowerError::Ckks)? {
+        match lower_for(program, &graph, grid, log_n, bits, public, ring).map_err(LowerError::Ckks)? {
             Ok(lowered) => {
                 let done = grid.groups() == 1;
                 if best.as_ref().is_none_or(|b| lowered.seconds < b.seconds) {
@@ -129,7 +132,7 @@ pub fn lower<E>(
         && insecure_log_n.is_none()
         && let Some(lowered) = best.take()
     {
-        return Ok(refined(program, lowered, public));
+        return Ok(refined(program, lowered, public, ring));
     }
     let (needed, available, span) = nearest;
     best.ok_or(LowerError::Ckks(vec![CkksError::Budget { needed, available, span }]))
@@ -142,16 +145,19 @@ pub fn lower_again(program: &Program, graph: &Graph, public: &[(String, Vec<usiz
     let again = lower(program, public, ring, |padded| if padded && !padding { Err(()) } else { Ok(graph.clone()) });
     let same = || {
         let bits = scale(program, graph, like.ckks.log_n);
-        lower_for(program, graph, like.geometry, like.ckks.log_n, bits, public, ring.insecure_log_n.is_some()).ok()?.ok()
+        lower_for(program, graph, like.geometry, like.ckks.log_n, bits, public, ring).ok()?.ok()
     };
     again.ok().or_else(same)
 }
 
 /// What a graph of the same program is lowered to, in the same ring; `None` where it cannot be lowered.
-pub fn measure(program: &Program, graph: &Graph, public: &[(String, Vec<usize>)], like: &Lowered) -> Option<Measure> {
+pub fn measure(program: &Program, graph: &Graph, public: &[(String, Vec<usize>)], ring: Ring, like: &Lowered) -> Option<Measure> {
     let mut lowering = lower::Lowering::new(program, graph, like.geometry, like.circuit.scale, public);
     lowering.run();
-    lowering.errors.is_empty().then(|| Measure::of(&lowering.circuit))
+    if !lowering.errors.is_empty() {
+        return None;
+    }
+    Some(Measure::of(&if ring.rotations { rotations::run(lowering.circuit) } else { lowering.circuit }))
 }
 
 /// Why [`lower()`] failed.
@@ -201,11 +207,11 @@ fn scale(program: &Program, graph: &Graph, log_n: u32) -> u32 {
 }
 
 /// The same plan at a larger scale where that costs no limb: precision for free.
-fn refined(program: &Program, lowered: Lowered, public: &[(String, Vec<usize>)]) -> Lowered {
+fn refined(program: &Program, lowered: Lowered, public: &[(String, Vec<usize>)], ring: Ring) -> Lowered {
     let ckks = lowered.ckks;
     let limbs = |c: &Ckks| c.max_k.div_ceil(c.base2k);
     for extra in [6, 4, 2, 1] {
-        let finer = lower_for(program, &lowered.graph, lowered.geometry, ckks.log_n, ckks.scale + extra, public, false);
+        let finer = lower_for(program, &lowered.graph, lowered.geometry, ckks.log_n, ckks.scale + extra, public, ring);
         if let Ok(Ok(finer)) = finer
             && limbs(&finer.ckks) <= limbs(&ckks)
             && finer.seconds <= 1.02 * lowered.seconds
@@ -225,8 +231,9 @@ fn lower_for(
     log_n: u32,
     scale: u32,
     public: &[(String, Vec<usize>)],
-    insecure: bool,
+    ring: Ring,
 ) -> Result<Result<Lowered, TooDeep>, Vec<CkksError>> {
+    let insecure = ring.insecure_log_n.is_some();
     let mut lowering = lower::Lowering::new(program, graph, grid, scale, public);
     lowering.run();
     if !lowering.errors.is_empty() {
@@ -239,6 +246,9 @@ fn lower_for(
             }
         });
         return Err(lowering.errors);
+    }
+    if ring.rotations {
+        lowering.circuit = rotations::run(lowering.circuit);
     }
     let bits = program.secure.bits;
     let bound = if insecure { 4000 } else { security::max_log_modulus(log_n, bits).unwrap_or(0) };

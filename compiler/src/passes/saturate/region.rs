@@ -1,6 +1,7 @@
 //! From a stretch of the tensor graph to an e-graph, and from a selection back.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use egg::{Id as Class, Language};
 use hecc_plan::Span;
@@ -151,8 +152,8 @@ impl Region {
         let mut order: Vec<Class> = Vec::new();
         let mut stack: Vec<Class> = self.outputs.iter().rev().map(|(_, class)| self.values.find(*class)).collect();
         while let Some(class) = stack.pop() {
-            if !index.contains_key(&class) {
-                index.insert(class, order.len());
+            if let Entry::Vacant(place) = index.entry(class) {
+                place.insert(order.len());
                 order.push(class);
                 for term in self.values[class].iter() {
                     stack.extend(self.operands(term));

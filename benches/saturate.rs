@@ -1,6 +1,5 @@
 //! Seconds of compiling programs of many products with and without equality saturation: `cargo bench --bench saturate`.
 
-use std::fmt::Write;
 use std::time::Instant;
 
 use hecc_compiler::passes::{Facts, PassName, saturate};
@@ -8,15 +7,16 @@ use hecc_compiler::tensor::{Data, Graph, Op, Output, Shape};
 use hecc_compiler::{Options, compile};
 use hecc_plan::Span;
 
-/// A served sum of products of eight factors each, with about `products` products.
+/// A served sum of products of eight factors each, with about `products` products, as a balanced tree.
 fn program(products: usize) -> String {
-    let mut sum = String::from("actor(s)");
-    for term in 0..products / 8 {
-        sum.push_str(" + actor(s)");
-        for factor in 0..7 {
-            let _ = write!(sum, " * (actor(s) + {}.{:03})", factor, term);
-        }
+    let mut terms: Vec<String> = (0..products / 8)
+        .map(|term| (0..7).fold(String::from("actor(s)"), |text, factor| format!("{text} * (actor(s) + {factor}.{term:04})")))
+        .collect();
+    // The parser bounds how deep expressions nest.
+    while terms.len() > 1 {
+        terms = terms.chunks(2).map(|pair| format!("({})", pair.join(" + "))).collect();
     }
+    let sum = terms.concat();
     format!(
         r#"env "Other-v0" {{ observe s: [4] in [-1, 1]  act a: [1] in [-1, 1]  reward r in [-1, 1] }}
 net actor(s) -> [4] {{ dense 4 }}

@@ -82,6 +82,7 @@ pub fn compile_program(program: &Program, source: &str, options: &Options) -> Re
         refine: selection.contains(PassName::Refine),
         periods: &periods,
         costs: options.costs.as_deref().unwrap_or_else(|| CostTable::built_in()),
+        rotations: selection.contains(PassName::Rotations),
     };
     let lowered = ckks::lower(program, &public, ring, |padded| {
         let built = build::build(program, padded)?;
@@ -111,14 +112,21 @@ pub fn compile_program(program: &Program, source: &str, options: &Options) -> Re
 
 /// The plan of the best graph that equality saturation finds, or `lowered` where none is better: no deeper, and with no more
 /// rotations and products, each as lowered, unless `trade` allows it.
-fn saturated(program: &Program, public: &[(String, Vec<usize>)], ring: ckks::Ring, facts: &Facts, trade: bool, lowered: Lowered) -> Lowered {
+fn saturated(
+    program: &Program,
+    public: &[(String, Vec<usize>)],
+    ring: ckks::Ring,
+    facts: &Facts,
+    trade: bool,
+    lowered: Lowered,
+) -> Lowered {
     let selection = Selection::new(Level::new(1), &[]);
     let Some(before) = ckks::measure(program, &lowered.graph, public, ring.periods, &lowered) else { return lowered };
     let bootstrapped = lowered.bootstrap.is_some();
     let better = |measure: &Measure| measure.beats(&before) || ((trade || bootstrapped) && measure.shortens(&before));
     let candidates = saturate::front(&lowered.graph, facts).into_iter().filter_map(|graph| {
         let graph = passes::run_some(&graph, facts, &selection);
-        let measure = ckks::measure(program, &graph, public, ring.periods, &lowered)?;
+        let measure = ckks::measure(program, &graph, public, ring, &lowered)?;
         better(&measure).then_some((measure, graph))
     });
     if bootstrapped {

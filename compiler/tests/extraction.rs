@@ -1,7 +1,7 @@
 //! Depth-indexed extraction against an exact solution by integer programming.
 
 use good_lp::{Expression, ProblemVariables, Solution as _, SolverModel, Variable, constraint, microlp, variable};
-use hecc_compiler::passes::saturate::extract::{Choice, Problem};
+use hecc_compiler::passes::saturate::extract::{Choice, Effort, Problem};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
@@ -58,7 +58,7 @@ fn is_within_two_percent_of_exact() {
         let problem = random(&mut rng);
         let least = problem.least()[problem.root].expect("every class has a choice");
         let deepest = least + 6;
-        let front = problem.front(deepest);
+        let front = problem.front(deepest, Effort::Full);
         for limit in least..=deepest {
             let found = front.iter().rev().find(|s| s.depth <= limit).expect("the least depth is reached");
             assert_eq!(problem.evaluate(&found.chosen), Some((found.depth, found.cost)));
@@ -95,7 +95,7 @@ fn chooses_where_to_refresh() {
         vec![server(&[5, 6], 1, 10)],
     ];
     let problem = Problem { root: 7, classes };
-    let front = problem.front(3);
+    let front = problem.front(3, Effort::Full);
     // Two levels need a bootstrap, and one at the bottleneck is enough.
     let shallow = front.first().expect("a selection");
     assert_eq!((shallow.depth, shallow.cost), (1, 241));
@@ -103,7 +103,7 @@ fn chooses_where_to_refresh() {
     assert_eq!((front[2].depth, front[2].cost), (3, 41));
     assert_eq!(front[1].chosen[2], Some(1));
     // A budget that is too small for any path without a refresh.
-    assert_eq!(problem.front(2).last().map(|s| s.cost), Some(141));
+    assert_eq!(problem.front(2, Effort::Full).last().map(|s| s.cost), Some(141));
 }
 
 /// A class that is only reached through itself is never chosen that way.
@@ -112,7 +112,7 @@ fn circles_are_left_out() {
     let node = |children: &[usize], cost| Choice { children: children.to_vec(), spends: 0, cost, fresh: false };
     let classes = vec![vec![node(&[1], 0), node(&[], 50)], vec![node(&[0], 0), node(&[], 40)], vec![node(&[0, 1], 1)]];
     let problem = Problem { root: 2, classes };
-    let front = problem.front(0);
+    let front = problem.front(0, Effort::Full);
     assert_eq!(front.len(), 1);
     assert_eq!(front[0].cost, 41);
     assert_eq!(problem.evaluate(&front[0].chosen), Some((0, 41)));

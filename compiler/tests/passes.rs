@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use hecc_compiler::check::hir::{ClientOp, Pins, Range};
-use hecc_compiler::passes::{self, Facts, fold, hoist, prune, share};
+use hecc_compiler::passes::{self, Facts, fold, hoist, prune, saturate, share};
 use hecc_compiler::tensor::eval::{Exact, eval};
 use hecc_compiler::tensor::graph::{Elementwise, Map};
 use hecc_compiler::tensor::{Data, Graph, Id, Op, Output, Shape, build};
@@ -215,6 +215,30 @@ proptest! {
             if name != "all" {
                 same(name, &graph, &pass(&once, &facts), seed)?;
             }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn saturation_keeps_random_graphs(
+        genes in prop::collection::vec((0u8..27, any::<u32>(), any::<u32>()), 1..40),
+        client in prop::sample::subsequence(vec![ClientOp::Max, ClientOp::ArgMax, ClientOp::Tanh], 0..=3),
+        one_hot in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        let graph = grown(&genes);
+        let facts = Facts { client, one_hot, tolerance: 0.0, degree_cap: 16 };
+        for before in [&graph, &passes::run(&graph, &facts)] {
+            let front = saturate::front(before, &facts);
+            prop_assert!(!front.is_empty());
+            for after in &front {
+                same("saturate", before, after, seed)?;
+            }
+            let again: Vec<String> = saturate::front(before, &facts).iter().map(Graph::print).collect();
+            prop_assert_eq!(front.iter().map(Graph::print).collect::<Vec<_>>(), again);
         }
     }
 }

@@ -52,8 +52,9 @@ pub fn run_some(graph: &Graph, facts: &Facts, selection: &Selection) -> Graph {
         (PassName::Prune, prune::run),
         (PassName::Share, share::run),
     ];
-    // `stop` and vectors of constants cannot be lowered, and this takes them out.
-    let mut graph = verified(PassName::Fold, fold::run(graph, facts));
+    // `stop` and vectors of constants cannot be lowered, nor can what differentiation leaves behind.
+    let graph = verified(PassName::Fold, fold::run(graph, facts));
+    let mut graph = verified(PassName::Prune, prune::run(&graph, facts));
     for (name, pass) in passes {
         if selection.contains(name) {
             graph = verified(name, pass(&graph, facts));

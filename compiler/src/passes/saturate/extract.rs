@@ -39,6 +39,25 @@ pub struct Solution {
     pub chosen: Vec<Option<usize>>,
 }
 
+/// How thorough extraction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// Few depths, as they are found.
+    Quick,
+    /// Many depths, each improved choice by choice.
+    Full,
+}
+
+impl Effort {
+    /// Levels above its least that a class tells apart.
+    fn slack(self) -> u32 {
+        match self {
+            Self::Quick => 2,
+            Self::Full => 15,
+        }
+    }
+}
+
 /// A class in a selection: its choice, the levels spent there, and its height in the derivation that chose it.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -67,20 +86,24 @@ impl Best {
 
 /// Sweeps over all classes before a selection that still changes is taken as it is.
 const SWEEPS: usize = 12;
+
 /// Rounds of improvements, choice by choice.
-const POLISH: usize = 4;
+const POLISH: usize = 3;
 
 impl Problem {
-    /// Costs for each depth up to `limit`: shallower first, each cheaper than the one before.
-    pub fn front(&self, limit: u32) -> Vec<Solution> {
-        let mut search = Search::new(self, limit);
+    /// Costs for each depth up to `limit`: shallower first, each cheaper than the one before. `effort`
+    /// decides how long this takes.
+    pub fn front(&self, limit: u32, effort: Effort) -> Vec<Solution> {
+        let mut search = Search::new(self, limit, effort);
         search.run();
         let mut front: Vec<Solution> = Vec::new();
-        for (bound, best) in search.best[self.root].iter().enumerate() {
+        for (slack, best) in search.best[self.root].iter().enumerate() {
             let Some(best) = best else { continue };
             let mut chosen = vec![None; self.classes.len()];
             best.entries.iter().for_each(|e| chosen[e.class as usize] = Some(e.choice as usize));
-            let solution = search.polished(Solution { depth: best.depth, cost: best.cost, chosen }, bound as u32);
+            let bound = search.least[self.root].unwrap_or(0) + slack as u32;
+            let found = Solution { depth: best.depth, cost: best.cost, chosen };
+            let solution = if effort == Effort::Full { search.polished(found, bound) } else { found };
             if front.last().is_none_or(|last| solution.cost < last.cost) {
                 front.push(solution);
             }
@@ -138,8 +161,10 @@ struct Search<'a> {
     problem: &'a Problem,
     /// Classes, operands mostly first.
     order: Vec<usize>,
-    /// By class and bound on its depth.
+    /// By class, and by the levels that it may spend above its least.
     best: Vec<Vec<Option<Best>>>,
+    least: Vec<Option<u32>>,
+    limit: u32,
     parents: Vec<Vec<usize>>,
     /// The selection under construction, valid where the stamp is current.
     slots: Vec<Entry>,
@@ -149,7 +174,7 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(problem: &'a Problem, limit: u32) -> Self {
+    fn new(problem: &'a Problem, limit: u32, effort: Effort) -> Self {
         let count = problem.classes.len();
         let least = problem.least();
         let mut order: Vec<usize> = (0..count).filter(|&c| least[c].is_some_and(|d| d <= limit)).collect();
@@ -163,11 +188,14 @@ impl<'a> Search<'a> {
                 }
             }
         }
+        let slack = least[problem.root].map_or(0, |least| limit.saturating_sub(least).min(effort.slack()) as usize + 1);
         let none = Entry { class: 0, choice: 0, depth: 0, rank: 0 };
         Self {
             problem,
             order,
-            best: vec![vec![None; limit as usize + 1]; count],
+            best: vec![vec![None; slack]; count],
+            least,
+            limit,
             parents,
             slots: vec![none; count],
             stamps: vec![0; count],
@@ -198,19 +226,19 @@ impl<'a> Search<'a> {
     fn improve(&mut self, class: usize) -> bool {
         let problem = self.problem;
         let mut improved = false;
-        for bound in 0..self.best[class].len() {
-            if bound > 0
-                && let Some(shallower) = self.best[class][bound - 1].clone()
-                && self.best[class][bound].as_ref().is_none_or(|b| shallower.price() < b.price())
+        for slack in 0..self.best[class].len() {
+            if slack > 0
+                && let Some(shallower) = self.best[class][slack - 1].clone()
+                && self.best[class][slack].as_ref().is_none_or(|b| shallower.price() < b.price())
             {
-                self.best[class][bound] = Some(shallower);
+                self.best[class][slack] = Some(shallower);
                 improved = true;
             }
             for (number, choice) in problem.classes[class].iter().enumerate() {
-                if let Some(candidate) = self.candidate(class, number, choice, bound)
-                    && self.best[class][bound].as_ref().is_none_or(|b| candidate.price() < b.price())
+                if let Some(candidate) = self.candidate(class, number, choice, slack)
+                    && self.best[class][slack].as_ref().is_none_or(|b| candidate.price() < b.price())
                 {
-                    self.best[class][bound] = Some(candidate);
+                    self.best[class][slack] = Some(candidate);
                     improved = true;
                 }
             }
@@ -272,15 +300,16 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn candidate(&mut self, class: usize, number: usize, choice: &Choice, bound: usize) -> Option<Best> {
-        let last = self.best[class].len() - 1;
-        let below = if choice.fresh { last } else { bound.checked_sub(choice.spends as usize)? };
-        if choice.fresh && choice.spends as usize > bound {
-            return None;
-        }
-        let parts: Vec<Best> = choice.children.iter().map(|&c| self.best[c][below].clone()).collect::<Option<_>>()?;
+    fn candidate(&mut self, class: usize, number: usize, choice: &Choice, slack: usize) -> Option<Best> {
+        let left = (self.least[class]? + slack as u32).checked_sub(choice.spends)?;
+        let below = if choice.fresh { self.limit } else { left };
+        let part = |&c: &usize| {
+            let above = below.checked_sub(self.least[c]?)? as usize;
+            self.best[c][above.min(self.best[c].len() - 1)].clone()
+        };
+        let parts: Vec<Best> = choice.children.iter().map(part).collect::<Option<_>>()?;
         // What one operand costs, all of them cost.
-        let known = self.best[class][bound].as_ref().map(|b| b.cost);
+        let known = self.best[class][slack].as_ref().map(|b| b.cost);
         let least = parts.iter().map(|p| p.cost).max().unwrap_or(0) + choice.cost;
         if known.is_some_and(|known| least > known) {
             return None;

@@ -16,15 +16,15 @@ use std::collections::BTreeMap;
 use super::Facts;
 use super::hoist::client_knows;
 use crate::tensor::{Graph, Id};
-use extract::Solution;
+use extract::{Effort, Solution};
 use region::{Extraction, Region};
 
 /// Nodes of a graph that is rewritten as a whole, and of a window of a larger one.
 const WHOLE: usize = 400;
-const WINDOW: usize = 160;
+const WINDOW: usize = 96;
 /// Nodes of an e-graph of a whole graph, and of a window.
 const NODES: usize = 6000;
-const WINDOW_NODES: usize = 1500;
+const WINDOW_NODES: usize = 600;
 /// Levels that a window tells apart.
 const LEVELS: u32 = 24;
 
@@ -50,7 +50,7 @@ pub fn front(graph: &Graph, facts: &Facts) -> Vec<Graph> {
         windows.push((window, region));
     }
     if let [(window, region)] = windows.as_slice() {
-        let (extraction, solutions) = solve(region, window, &levels, &levels.depths);
+        let (extraction, solutions) = solve(region, window, &levels, &levels.depths, Effort::Full);
         return solutions
             .iter()
             .map(|solution| {
@@ -78,7 +78,7 @@ fn stitched(
     let mut depths = levels.depths.clone();
     let mut reached = Levels::default();
     for (window, region) in windows {
-        let (extraction, solutions) = solve(region, window, levels, &depths);
+        let (extraction, solutions) = solve(region, window, levels, &depths, Effort::Quick);
         region.emit(&extraction, pick(&solutions)?, &mut new, &mut map);
         reached.extend(&new, facts);
         for id in *window {
@@ -92,7 +92,7 @@ fn stitched(
 }
 
 /// A window's front, where `depths` are spent before it.
-fn solve(region: &Region, window: &[Id], levels: &Levels, depths: &[u32]) -> (Extraction, Vec<Solution>) {
+fn solve(region: &Region, window: &[Id], levels: &Levels, depths: &[u32], effort: Effort) -> (Extraction, Vec<Solution>) {
     // Differences of more levels than this are as good as infinite, and each level that is told apart costs time.
     let deepest = (0..window[0].index()).map(|i| depths[i]).max().unwrap_or(0);
     let entry = |id: Id| (depths[id.index()] + LEVELS).saturating_sub(deepest.max(LEVELS));
@@ -109,7 +109,7 @@ fn solve(region: &Region, window: &[Id], levels: &Levels, depths: &[u32]) -> (Ex
         limit = limit.max(depth + height(id));
     }
     let extraction = region.extraction(&entry, &height);
-    let solutions = extraction.problem.front(limit.min(4 * LEVELS));
+    let solutions = extraction.problem.front(limit, effort);
     (extraction, solutions)
 }
 

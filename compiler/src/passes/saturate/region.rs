@@ -1,6 +1,7 @@
 //! From a stretch of the tensor graph to an e-graph, and from a selection back.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use egg::{Id as Class, Language};
 use hecc_plan::Span;
@@ -14,8 +15,8 @@ use crate::tensor::{Data, Graph, Id, Op, Shape};
 
 /// Rounds of rewriting.
 const ITERATIONS: usize = 8;
-/// Matches of one rule in one round.
-const MATCHES: usize = 2000;
+/// The part of an e-graph that one rule may add in one round, so that no rule leaves the others no room.
+const SHARE: usize = 6;
 
 /// A stretch of the graph as an e-graph.
 pub struct Region {
@@ -129,7 +130,7 @@ impl Region {
         let rules = rules::rewrites();
         for _ in 0..ITERATIONS {
             let before = (self.values.total_number_of_nodes(), self.values.number_of_classes());
-            let found: Vec<_> = rules.iter().map(|rule| rule.search_with_limit(&self.values, MATCHES)).collect();
+            let found: Vec<_> = rules.iter().map(|rule| rule.search_with_limit(&self.values, nodes / SHARE)).collect();
             for (rule, matches) in rules.iter().zip(&found) {
                 if self.values.total_number_of_nodes() < nodes {
                     rule.apply(&mut self.values, matches);
@@ -151,8 +152,8 @@ impl Region {
         let mut order: Vec<Class> = Vec::new();
         let mut stack: Vec<Class> = self.outputs.iter().rev().map(|(_, class)| self.values.find(*class)).collect();
         while let Some(class) = stack.pop() {
-            if !index.contains_key(&class) {
-                index.insert(class, order.len());
+            if let Entry::Vacant(place) = index.entry(class) {
+                place.insert(order.len());
                 order.push(class);
                 for term in self.values[class].iter() {
                     stack.extend(self.operands(term));

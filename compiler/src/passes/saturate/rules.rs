@@ -25,6 +25,8 @@ pub enum When {
     MaskedUnknown,
     /// The client knows `?a`, and one of `?b` and `?c`.
     Known,
+    /// The client knows `?e`, which has one element per sample.
+    KnownScalar,
     /// `?n` is the width of `?x`.
     Whole,
     /// `?x` and `?y` have one shape.
@@ -34,7 +36,7 @@ pub enum When {
 /// A rule: its purpose, name, left and right side, condition.
 pub type Row = (&'static str, &'static str, &'static str, &'static str, When);
 
-use When::{Alike, Always, Known, Masked, MaskedUnknown, One, OneUnknown, Whole};
+use When::{Alike, Always, Known, KnownScalar, Masked, MaskedUnknown, One, OneUnknown, Whole};
 
 /// All rules.
 #[rustfmt::skip]
@@ -54,6 +56,11 @@ pub const RULES: &[Row] = &[
     ("depth",     "transpose-one",    "(transpose ?e ?w)",                         "(mul (wide (width (transpose (ones 1) ?w)) ?e) (transpose (ones 1) ?w))", OneUnknown),
     ("depth",     "transpose-action", "(transpose ?x ?w)",                         "(mul (wide (width (transpose action ?w)) (sum ?x)) (transpose action ?w))", MaskedUnknown),
     ("depth",     "action-masked",    "(mul action ?x)",                           "?x",                                                       Masked),
+    ("depth",     "gradient-action",  "(gradient ?x ?y)",                          "(gradient (mul action (wide (width action) (sum ?x))) ?y)", MaskedUnknown),
+    ("depth",     "batch-action",     "(sum_batch ?x)",                            "(sum_batch (mul action (wide (width action) (sum ?x))))",  MaskedUnknown),
+    ("depth",     "known-transpose",  "(mul (wide ?n ?e) (transpose ?x ?w))",      "(transpose (mul (wide (width ?x) ?e) ?x) ?w)",             KnownScalar),
+    ("depth",     "known-dense",      "(mul (wide ?n ?e) (dense ?x ?w))",          "(dense (mul (wide (width ?x) ?e) ?x) ?w)",                 KnownScalar),
+    ("depth",     "known-sum",        "(mul ?e (sum ?x))",                         "(sum (mul (wide (width ?x) ?e) ?x))",                      KnownScalar),
     ("depth",     "gradient-wide",    "(gradient (mul (wide ?n ?e) ?x) ?y)",       "(gradient ?x (mul (wide (width ?y) ?e) ?y))",              Always),
     ("depth",     "gradient-wide'",   "(gradient ?x (mul (wide ?n ?e) ?y))",       "(gradient (mul (wide (width ?x) ?e) ?x) ?y)",              Always),
     ("depth",     "gradient-scalar",  "(gradient (mul ?e ?x) ?y)",                 "(gradient ?x (mul (wide (width ?y) ?e) ?y))",              One),
@@ -136,6 +143,7 @@ fn holds(when: When, values: &Values, subst: &Subst) -> bool {
         Masked => fact("?x").masked,
         MaskedUnknown => fact("?x").masked && !fact("?x").known,
         Known => fact("?a").known && (fact("?b").known || fact("?c").known),
+        KnownScalar => fact("?e").known && fact("?e").shape == Shape::Sample(1),
         Alike => fact("?x").shape == fact("?y").shape,
         Whole => fact("?n").number == Some(length(fact("?x").shape) as f64),
     }
@@ -327,17 +335,13 @@ mod tests {
                             _ => return None,
                         },
                         Term::DenseGradient(_) => match (shape(0)?, shape(1)?) {
-                            (Shape::Sample(o), Shape::Sample(i)) => {
-                                push(Op::DenseGradient, &[value(0)?, value(1)?], Shape::Matrix(o, i))?
-                            }
+                            (Shape::Sample(o), Shape::Sample(i)) => push(Op::DenseGradient, &[value(0)?, value(1)?], Shape::Matrix(o, i))?,
                             _ => return None,
                         },
                         Term::SumBatch(_) => push(Op::SumBatch, &[value(0)?], Shape::Vector(length(shape(0)?)))?,
                         Term::SumElements(_) => push(Op::SumElements, &[value(0)?], Shape::Sample(1))?,
                         Term::Broadcast(_) => push(Op::Broadcast, &[value(1)?], Shape::Sample(count(0).filter(|&n| n > 0)?))?,
-                        Term::Slice(_) => {
-                            push(Op::Slice { start: count(0)? }, &[value(2)?], Shape::Sample(count(1).filter(|&n| n > 0)?))?
-                        }
+                        Term::Slice(_) => push(Op::Slice { start: count(0)? }, &[value(2)?], Shape::Sample(count(1).filter(|&n| n > 0)?))?,
                         Term::Place(_) => push(Op::Place { start: count(0)? }, &[value(2)?], Shape::Sample(count(1)?))?,
                         Term::Action => push(Op::Data(Data::Action), &[], Shape::Sample(ACTION))?,
                         Term::Ones(_) => push(Op::Constant(1.0), &[], Shape::Sample(count(0)?))?,
@@ -375,7 +379,7 @@ mod tests {
         let of = |name: &str| meant[&name.parse::<Var>().expect("a variable")];
         match when {
             Always | Known => true,
-            One | OneUnknown => matches!(of("?e"), Meant::Value(Shape::Sample(1))),
+            One | OneUnknown | KnownScalar => matches!(of("?e"), Meant::Value(Shape::Sample(1))),
             Masked | MaskedUnknown => matches!(of("?x"), Meant::Value(Shape::Sample(ACTION))),
             Alike => matches!((of("?x"), of("?y")), (Meant::Value(x), Meant::Value(y)) if x == y),
             Whole => matches!((of("?n"), of("?x")), (Meant::Number(n), Meant::Value(s)) if n == length(s) as f64),
@@ -460,7 +464,8 @@ mod tests {
     /// σ' = σ (1 − σ), tanh' = 1 − tanh², softplus' = σ, on values; and only where no program pins the polynomial.
     #[test]
     fn derivatives_come_from_forward_values() {
-        for (function, pinned) in [Function::Sigmoid, Function::Tanh, Function::Softplus].into_iter().flat_map(|f| [(f, false), (f, true)]) {
+        for (function, pinned) in [Function::Sigmoid, Function::Tanh, Function::Softplus].into_iter().flat_map(|f| [(f, false), (f, true)])
+        {
             let mut values = Values::new(Meaning::new(&Facts::default()));
             let input = values.analysis.input(Shape::Sample(1), false);
             let x = values.add(Term::Opaque(input, vec![]));

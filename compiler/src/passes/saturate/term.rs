@@ -205,16 +205,19 @@ impl Analysis<Term> for Meaning {
             }
             Term::Scale([_, x]) => of(data(x).shape, data(x).known, data(x).masked),
             Term::Offset([_, x]) => of(data(x).shape, data(x).known, false),
-            Term::Dense([_, w]) => match data(w).shape {
-                Shape::Matrix(out, _) => of(Shape::Sample(out), false, false),
+            Term::Dense([x, w]) => match data(w).shape {
+                Shape::Matrix(out, _) => of(Shape::Sample(out), data(x).known && data(w).known, false),
                 Shape::Sample(_) | Shape::Vector(_) => unreachable!("a weight is a matrix"),
             },
-            Term::DenseTranspose([_, w]) => match data(w).shape {
-                Shape::Matrix(_, inputs) => of(Shape::Sample(inputs), false, false),
+            Term::DenseTranspose([x, w]) => match data(w).shape {
+                Shape::Matrix(_, inputs) => of(Shape::Sample(inputs), data(x).known && data(w).known, false),
                 Shape::Sample(_) | Shape::Vector(_) => unreachable!("a weight is a matrix"),
             },
-            Term::DenseGradient([d, x]) => of(Shape::Matrix(length(data(d).shape), length(data(x).shape)), false, false),
-            Term::SumBatch([x]) => of(Shape::Vector(length(data(x).shape)), false, false),
+            Term::DenseGradient([d, x]) => {
+                let known = data(d).known && data(x).known;
+                of(Shape::Matrix(length(data(d).shape), length(data(x).shape)), known, false)
+            }
+            Term::SumBatch([x]) => of(Shape::Vector(length(data(x).shape)), data(x).known, false),
             Term::SumElements([x]) => of(Shape::Sample(1), data(x).known, false),
             Term::Broadcast([n, x]) => of(Shape::Sample(count(n)), data(x).known, false),
             Term::Slice([_, n, x]) | Term::Place([_, n, x]) => of(Shape::Sample(count(n)), data(x).known, false),

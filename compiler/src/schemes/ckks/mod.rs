@@ -16,6 +16,7 @@ mod pack;
 pub mod policy;
 mod polynomial;
 mod refresh;
+mod rotations;
 mod unroll;
 
 pub use error::CkksError;
@@ -92,6 +93,8 @@ pub struct Ring<'a> {
     pub periods: &'a [(String, u32)],
     /// What operations take.
     pub costs: &'a CostTable,
+    /// Whether rotations are moved behind sums.
+    pub rotations: bool,
 }
 
 /// Lowers the graphs that `graph_for` builds (it is told whether some lanes hold no sample). `ring` may fix a small
@@ -105,7 +108,7 @@ pub fn lower<E>(
     ring: Ring<'_>,
     mut graph_for: impl FnMut(bool) -> Result<Graph, E>,
 ) -> Result<Lowered, LowerError<E>> {
-    let Ring { insecure_log_n, refine, periods: _, costs } = ring;
+    let Ring { insecure_log_n, refine, .. } = ring;
     let batch = match &program.task {
         Task::Train(train) => train.settings.batch,
         Task::Serve(serve) => serve.batch,
@@ -135,7 +138,7 @@ pub fn lower<E>(
         let padded = grid.groups() * grid.lanes != batch;
         let graph = if padded { graph_for(true).map_err(LowerError::Graph)? } else { first };
         let bits = scale(program, &graph, log_n);
-        match lower_for(program, &graph, grid, log_n, bits, public, costs, insecure_log_n.is_some()).map_err(LowerError::Ckks)? {
+        match lower_for(program, &graph, grid, log_n, bits, public, ring).map_err(LowerError::Ckks)? {
             Ok(lowered) => {
                 tried.push((log_n, Ok(lowered.seconds)));
                 let done = grid.groups() == 1;
@@ -159,7 +162,7 @@ pub fn lower<E>(
         && insecure_log_n.is_none()
         && let Some(lowered) = best.take()
     {
-        return Ok(refined(program, lowered, public, costs));
+        return Ok(refined(program, lowered, public, ring));
     }
     let (needed, available, span) = nearest;
     best.ok_or(LowerError::Ckks(vec![CkksError::Budget { needed, available, span }]))
@@ -173,7 +176,7 @@ fn alone<E>(
     ring: Ring<'_>,
     mut graph_for: impl FnMut(bool) -> Result<Graph, E>,
 ) -> Result<Lowered, LowerError<E>> {
-    let Ring { insecure_log_n, refine: _, periods, costs } = ring;
+    let Ring { insecure_log_n, periods, .. } = ring;
     let Task::Train(train) = &program.task else { unreachable!("only training has a state to refresh") };
     let batch = train.settings.batch;
     let first = graph_for(false).map_err(LowerError::Graph)?;
@@ -198,7 +201,7 @@ fn alone<E>(
                 let Some(circuit) = refresh::run(&circuit, &offer) else { break };
                 let (client, notes, fits) = (lowering.client.program.clone(), lowering.notes.clone(), lowering.fits.clone());
                 let parts = Parts { circuit, client, notes, fits };
-                match widths_for(program, &graph, grid, log_n, parts, Some(&offer), costs, insecure_log_n.is_some()) {
+                match widths_for(program, &graph, grid, log_n, parts, Some(&offer), ring) {
                     Ok(lowered) => {
                         if best.as_ref().is_none_or(|b| lowered.seconds < b.seconds) {
                             best = Some(lowered);
@@ -228,22 +231,16 @@ pub fn lower_again(program: &Program, graph: &Graph, public: &[(String, Vec<usiz
     let again = lower(program, public, ring, |padded| if padded && !padding { Err(()) } else { Ok(graph.clone()) });
     let same = || {
         let bits = scale(program, graph, like.ckks.log_n);
-        lower_for(program, graph, like.geometry, like.ckks.log_n, bits, public, ring.costs, ring.insecure_log_n.is_some()).ok()?.ok()
+        lower_for(program, graph, like.geometry, like.ckks.log_n, bits, public, ring).ok()?.ok()
     };
     again.ok().or_else(same)
 }
 
 /// What a graph of the same program is lowered to, in the same ring; `None` where it cannot be lowered.
-pub fn measure(
-    program: &Program,
-    graph: &Graph,
-    public: &[(String, Vec<usize>)],
-    periods: &[(String, u32)],
-    like: &Lowered,
-) -> Option<Measure> {
-    let carried = like.bootstrap.as_ref().map(|_| (lower::Packing::simple(like.ckks.scale), periods));
-    let lowering = circuit_for(program, graph, like.geometry, like.circuit.scale, public, carried).ok()?;
-    Some(Measure::of(&lowering.circuit))
+pub fn measure(program: &Program, graph: &Graph, public: &[(String, Vec<usize>)], ring: Ring<'_>, like: &Lowered) -> Option<Measure> {
+    let carried = like.bootstrap.as_ref().map(|_| (lower::Packing::simple(like.ckks.scale), ring.periods));
+    let circuit = circuit_for(program, graph, like.geometry, like.circuit.scale, public, carried).ok()?.circuit;
+    Some(Measure::of(&if ring.rotations && carried.is_none() { rotations::run(circuit) } else { circuit }))
 }
 
 /// Why [`lower()`] failed.
@@ -295,11 +292,11 @@ fn scale(program: &Program, graph: &Graph, log_n: u32) -> u32 {
 }
 
 /// The same plan at a larger scale where that costs no limb: precision for free.
-fn refined(program: &Program, lowered: Lowered, public: &[(String, Vec<usize>)], costs: &CostTable) -> Lowered {
+fn refined(program: &Program, lowered: Lowered, public: &[(String, Vec<usize>)], ring: Ring) -> Lowered {
     let ckks = lowered.ckks;
     let limbs = |c: &Ckks| c.max_k.div_ceil(c.base2k);
     for extra in [6, 4, 2, 1] {
-        let finer = lower_for(program, &lowered.graph, lowered.geometry, ckks.log_n, ckks.scale + extra, public, costs, false);
+        let finer = lower_for(program, &lowered.graph, lowered.geometry, ckks.log_n, ckks.scale + extra, public, ring);
         if let Ok(Ok(finer)) = finer
             && limbs(&finer.ckks) <= limbs(&ckks)
             && finer.seconds <= 1.02 * lowered.seconds
@@ -328,12 +325,14 @@ fn lower_for(
     log_n: u32,
     scale: u32,
     public: &[(String, Vec<usize>)],
-    costs: &CostTable,
-    insecure: bool,
+    ring: Ring<'_>,
 ) -> Result<Result<Lowered, TooDeep>, Vec<CkksError>> {
-    let lowering = circuit_for(program, graph, grid, scale, public, None)?;
+    let mut lowering = circuit_for(program, graph, grid, scale, public, None)?;
+    if ring.rotations {
+        lowering.circuit = rotations::run(lowering.circuit);
+    }
     let parts = Parts { circuit: lowering.circuit, client: lowering.client.program, notes: lowering.notes, fits: lowering.fits };
-    Ok(widths_for(program, graph, grid, log_n, parts, None, costs, insecure))
+    Ok(widths_for(program, graph, grid, log_n, parts, None, ring))
 }
 
 /// The circuit of one update.
@@ -365,7 +364,6 @@ fn circuit_for<'a>(
 }
 
 /// Widths, keys and parameters.
-#[expect(clippy::too_many_arguments, reason = "what a plan is made of")]
 fn widths_for(
     program: &Program,
     graph: &Graph,
@@ -373,10 +371,10 @@ fn widths_for(
     log_n: u32,
     parts: Parts,
     bootstrap: Option<&Bootstrap>,
-    costs: &CostTable,
-    insecure: bool,
+    ring: Ring<'_>,
 ) -> Result<Lowered, TooDeep> {
     let Parts { circuit, client, notes, fits } = parts;
+    let insecure = ring.insecure_log_n.is_some();
     let bits = program.secure.bits;
     let bound = match bootstrap {
         _ if insecure => 4000,
@@ -411,7 +409,7 @@ fn widths_for(
         let log_modulus = shapes.map(hecc_plan::KeyShape::log_modulus).max().unwrap_or(0).max(sized.max_k).max(bootstrapped);
         let security_bits = if insecure { 0 } else { bits };
         let ckks = Ckks { log_n, base2k, scale: circuit.scale, max_k: sized.max_k, log_modulus, security_bits };
-        let seconds = cost::seconds(costs, &ckks, &sized, &circuit.matrices, &keys, grid.lanes, bootstrap);
+        let seconds = cost::seconds(ring.costs, &ckks, &sized, &circuit.matrices, &keys, grid.lanes, bootstrap);
         return Ok(Lowered {
             ckks,
             geometry: grid,

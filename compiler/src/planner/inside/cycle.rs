@@ -36,7 +36,7 @@ pub fn run(dag: &Dag, carried: &[(usize, usize)], offer: &Offer) -> Result<Place
     let lower_bound = place::run(&between(&vec![most; carried.len()], &vec![Bits(0); carried.len()]), offer)?.lower_bound;
     let mut best: Option<(f64, Vec<bool>)> = None;
     let mut problem = PlannerError::NoPlacement;
-    let mut attempt = |entry: &[Bits], best: &mut Option<(f64, Vec<bool>)>| match place::run(&between(entry, entry), offer) {
+    let mut attempt = |entry: &[Bits], best: &mut Option<(f64, Vec<bool>)>| match place::quick(&between(entry, entry), offer) {
         Ok(placement) => {
             let marks: Vec<bool> = (0..dag.nodes.len()).map(|at| placement.bootstraps.binary_search(&at).is_ok()).collect();
             let seconds = widths(dag, carried, offer, &marks).map(|widths| widths.seconds);

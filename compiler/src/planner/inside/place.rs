@@ -12,6 +12,8 @@ const SMALL: usize = 128;
 const MANY: usize = 1000;
 /// Labels of a large graph, times its operations.
 const LABELS: usize = 65_536;
+/// Labels where many placements are compared.
+const FEW: usize = 64;
 /// Labels of the searches that only start others.
 const GREEDY: [usize; 2] = [1, 4];
 
@@ -62,6 +64,15 @@ pub fn run(dag: &Dag, offer: &Offer) -> Result<Placement, PlannerError> {
         Some(marks) => finish(dag, offer, &marks, None),
         None if dag.nodes.len() <= SMALL => search(dag, offer, most, MANY),
         None => search(dag, offer, most, (LABELS / dag.nodes.len()).clamp(4, 256)),
+    }
+}
+
+/// The same with few labels, for those who ask often.
+pub(super) fn quick(dag: &Dag, offer: &Offer) -> Result<Placement, PlannerError> {
+    let most = dag.most(offer)?;
+    match series::run(dag, offer) {
+        Some(marks) => finish(dag, offer, &marks, None),
+        None => search(dag, offer, most, (LABELS / dag.nodes.len().max(1)).clamp(4, FEW)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{KeyShape, Machine, Op, Plan, Step, Wires, drive};
+use crate::{Bootstrap, KeyShape, Machine, Op, Plan, Step, Wires, drive};
 
 /// Counts of one update; where a plan makes several, their average, rounded up. Bytes are those of ciphertext and key data as they cross: a fresh ciphertext or key is sent
 /// with the seed of its uniform half instead of the half itself.
@@ -53,7 +53,7 @@ pub fn counts(plan: &Plan) -> Counts {
     total.bootstraps_per_update = per_update(seen.bootstraps_per_update);
     total.rotation_keys = plan.keys.rotations.len() as u64;
     let shapes = plan.keys.relinearisation.iter().chain(plan.keys.rotations.iter().map(|r| &r.shape));
-    total.key_bytes = shapes.map(|shape| key_bytes(plan, shape)).sum::<u64>() + plan.bootstrap.as_ref().map_or(0, |b| b.key_bytes);
+    total.key_bytes = shapes.map(|shape| key_bytes(plan, shape)).sum::<u64>() + bootstrap_key_bytes(plan);
     total.bytes_to_server_per_update = per_update(plan.inputs.iter().map(|i| half_bytes(plan, i.wire.k)).sum());
     let brought = plan.outputs.iter().map(|o| 2 * half_bytes(plan, plan.steps[o.wire.index()].wire.k));
     total.bytes_to_client_per_update = per_update(brought.sum());
@@ -76,6 +76,12 @@ pub fn half_bytes(plan: &Plan, k: u32) -> u64 {
 /// Bytes of a seeded key.
 pub fn key_bytes(plan: &Plan, shape: &KeyShape) -> u64 {
     u64::from(shape.dnum) * half_bytes(plan, shape.log_modulus())
+}
+
+/// Bytes of the bootstrap's seeded keys.
+fn bootstrap_key_bytes(plan: &Plan) -> u64 {
+    let shapes = plan.bootstrap.iter().flat_map(Bootstrap::key_shapes);
+    shapes.map(|(shape, offset)| u64::from(shape.dnum) * half_bytes(plan, offset + shape.log_modulus())).sum()
 }
 
 struct Counter<'a> {

@@ -1,6 +1,6 @@
 //! The clear-text oracle: the plan executed on plain slots, through the same loop as the encrypted executors.
 
-use crate::{Content, Geometry, Machine, Matrix, Op, Plain, PlainPart, PlainPattern, Plan, Step, Target, Tensor, Tensors};
+use crate::{Carried, Content, Geometry, Machine, Matrix, Op, Plain, PlainPart, PlainPattern, Plan, Step, Target, Tensor, Tensors};
 
 /// Slots of a clear-text wire.
 pub type Slots = Vec<f64>;
@@ -157,6 +157,19 @@ pub fn pack<'a, T: 'a>(plan: &Plan, contents: &'a [Content<T>], mut tensor: impl
     let mut slots = vec![0.0; plan.geometry.slots()];
     for content in contents {
         content.layout.pack(&plan.geometry, tensor(&content.tensor), content.factor, &mut slots);
+    }
+    slots
+}
+
+/// Packs a carried ciphertext: its states are `factor` times the slots. A state that is missing counts as zero.
+pub fn pack_carried(plan: &Plan, carried: &Carried, states: &Tensors) -> Slots {
+    let mut slots = vec![0.0; plan.geometry.slots()];
+    for content in &carried.contents {
+        if let Target::State(name) = &content.tensor
+            && let Some(state) = states.get(name)
+        {
+            content.layout.pack(&plan.geometry, state, 1.0 / content.factor, &mut slots);
+        }
     }
     slots
 }

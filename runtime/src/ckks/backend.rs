@@ -1,6 +1,9 @@
 //! The library's types, for the kernels that this build uses.
 
-use poulpy_core::layouts::{BackendGLWEAutomorphismKeyPrepared, BackendGLWETensorKeyPrepared, GGLWELayout, Rank};
+use poulpy_ckks::layouts::BootstrappingKeysPrepared;
+use poulpy_core::layouts::{
+    BackendGLWEAutomorphismKeyPrepared, BackendGLWESwitchingKeyPrepared, BackendGLWETensorKeyPrepared, GGLWELayout, Rank,
+};
 use poulpy_hal::api::{ScratchOwnedAlloc, ScratchOwnedBorrow};
 use poulpy_hal::layouts::{ScratchArena, ScratchOwned};
 
@@ -25,11 +28,28 @@ pub(crate) const KERNELS: &str = if cfg!(target_feature = "avx512ifma") {
     "portable"
 };
 
+/// AVX-512-IFMA kernels that share their work among threads. Ciphertexts are those of [`Backend`]; prepared keys are not.
+#[cfg(target_feature = "avx512ifma")]
+pub(crate) type Parallel = poulpy_cpu_avx512::NTT3x42IfmaRayon;
+/// AVX2 kernels that share their work among threads.
+#[cfg(all(target_feature = "avx2", target_feature = "fma", not(target_feature = "avx512ifma")))]
+pub(crate) type Parallel = poulpy_cpu_avx::NTT4x30AvxRayon;
+/// Portable kernels that share their work among threads.
+#[cfg(not(any(target_feature = "avx512ifma", all(target_feature = "avx2", target_feature = "fma"))))]
+pub(crate) type Parallel = poulpy_cpu_rayon::NTT4x30PortableRayon;
+
 pub(crate) type Module = poulpy_hal::layouts::Module<Backend>;
 pub(crate) type Ciphertext = poulpy_ckks::layouts::CKKSCiphertextOwned<Backend>;
 pub(crate) type Plaintext = poulpy_ckks::layouts::CKKSPlaintextOwned<Backend>;
 pub(crate) type TensorKey = BackendGLWETensorKeyPrepared<Backend>;
 pub(crate) type RotationKey = BackendGLWEAutomorphismKeyPrepared<Backend>;
+
+/// The same for the bootstrap.
+pub(crate) type ParallelModule = poulpy_hal::layouts::Module<Parallel>;
+pub(crate) type ParallelTensorKey = BackendGLWETensorKeyPrepared<Parallel>;
+pub(crate) type ParallelRotationKey = BackendGLWEAutomorphismKeyPrepared<Parallel>;
+pub(crate) type ParallelSwitchingKey = BackendGLWESwitchingKeyPrepared<Parallel>;
+pub(crate) type BootstrapKeys = BootstrappingKeysPrepared<<Parallel as poulpy_hal::layouts::Backend>::OwnedBuf, Parallel>;
 
 /// The library's layout of an evaluation key.
 pub(crate) fn key_layout(ckks: &Ckks, shape: &KeyShape) -> GGLWELayout {
@@ -47,19 +67,23 @@ pub(crate) fn key_layout(ckks: &Ckks, shape: &KeyShape) -> GGLWELayout {
 }
 
 /// Scratch memory: one arena per thread that asks, kept for the next.
-pub(crate) struct Arenas {
+pub(crate) struct Arenas<B: poulpy_hal::layouts::Backend = Backend> {
     bytes: usize,
-    free: std::sync::Mutex<Vec<ScratchOwned<Backend>>>,
+    free: std::sync::Mutex<Vec<ScratchOwned<B>>>,
 }
 
-impl Arenas {
+impl<B> Arenas<B>
+where
+    B: poulpy_hal::layouts::Backend,
+    ScratchOwned<B>: ScratchOwnedAlloc<B> + ScratchOwnedBorrow<B>,
+{
     /// Arenas of `bytes`.
     pub(crate) fn new(bytes: usize) -> Self {
         Self { bytes, free: std::sync::Mutex::default() }
     }
 
     /// Lends an arena to `work`.
-    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut ScratchArena<'_, Backend>) -> T) -> T {
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut ScratchArena<'_, B>) -> T) -> T {
         let held = self.free.lock().unwrap_or_else(std::sync::PoisonError::into_inner).pop();
         let mut arena = held.unwrap_or_else(|| ScratchOwned::alloc(self.bytes));
         let result = work(&mut arena.borrow());

@@ -10,9 +10,10 @@ use poulpy_core::api::GLWENormalize;
 use poulpy_core::layouts::LWEInfos;
 use poulpy_hal::layouts::ScratchArena;
 
-use hecc_plan::{InputId, Machine, Op, Plan, Step, Tensors, Wire, WireId, oracle};
+use hecc_plan::{Carried, CarriedId, InputId, Machine, Op, Plan, Step, Tensors, Wire, WireId, oracle};
 
 use crate::ckks::backend::{Arenas, Backend, Ciphertext, Module, Plaintext};
+use crate::ckks::bootstrap::Bootstrapper;
 use crate::ckks::ciphertext;
 use crate::ckks::keys::EvaluationKeys;
 use crate::ckks::matrix::{self, PreparedMatrix};
@@ -36,6 +37,8 @@ pub(crate) struct Executor {
     plan: Arc<Plan>,
     module: Arc<Module>,
     keys: EvaluationKeys,
+    bootstrapper: Option<Bootstrapper>,
+    carried: Vec<Option<Arc<Ct>>>,
     plaintexts: Vec<Option<Arc<Plaintext>>>,
     matrices: Vec<PreparedMatrix>,
     normalise: Vec<bool>,
@@ -53,7 +56,13 @@ struct Pending {
 
 impl Executor {
     /// Encodes what the plan needs in the clear.
-    pub(crate) fn new(plan: Arc<Plan>, module: Arc<Module>, keys: EvaluationKeys, public: &Tensors) -> Result<Self, EngineError> {
+    pub(crate) fn new(
+        plan: Arc<Plan>,
+        module: Arc<Module>,
+        keys: EvaluationKeys,
+        bootstrapper: Option<Bootstrapper>,
+        public: &Tensors,
+    ) -> Result<Self, EngineError> {
         let matrices = plan
             .matrices
             .iter()
@@ -64,7 +73,9 @@ impl Executor {
         let normalise = where_to_normalise(&plan);
         let inputs = plan.inputs.iter().map(|_| Mutex::default()).collect();
         let most_pairs = most_pairs(&plan);
-        Ok(Self { plan, module, keys, plaintexts, matrices, normalise, inputs, arenas: Arenas::new(bytes), most_pairs })
+        let carried = plan.carried.iter().map(|_| None).collect();
+        let arenas = Arenas::new(bytes);
+        Ok(Self { plan, module, keys, bootstrapper, carried, plaintexts, matrices, normalise, inputs, arenas, most_pairs })
     }
 
     /// Keeps the client's ciphertexts until their steps read them.
@@ -76,6 +87,50 @@ impl Executor {
             let uses = self.plan.steps.iter().filter(|step| step.op == Op::Input(id)).count();
             self.inputs[id.0 as usize] = Mutex::new(Pending { uses, bytes: bytes.to_vec() });
         }
+    }
+
+    /// Encodes the plaintexts of `steps` that change from update to update.
+    pub(crate) fn at_update(&mut self, steps: (u32, u32), update: u64) -> Result<(), EngineError> {
+        let arena = Arenas::new(encode_bytes(&self.module));
+        for index in steps.0 as usize..steps.1 as usize {
+            let Op::MulPlain(_, id) = self.plan.steps[index].op else { continue };
+            let plain = &self.plan.plains[id.0 as usize];
+            if plain.changes() {
+                let slots = oracle::plain_slots(&self.plan, plain, &Tensors::new(), update)?;
+                let (what, size) = (format!("plaintext {}", id.0), (plain.scale, FACTOR_BUDGET));
+                let encoded = arena.with(|scratch| encode_slots(&self.module, &self.plan.ckks, &what, &slots, size, true, scratch))?;
+                self.plaintexts[index] = Some(Arc::new(encoded));
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the client's carried ciphertexts.
+    pub(crate) fn plant(&mut self, carried: &[&[u8]]) -> Result<(), EngineError> {
+        let expand = |(carried, bytes): (&Carried, &&[u8])| {
+            let body = ciphertext::expand(&self.module, &self.plan.ckks, carried.wire, bytes)?;
+            Ok(Some(Arc::new(Ct { body, wire: carried.wire })))
+        };
+        self.carried = self.plan.carried.iter().zip(carried).map(expand).collect::<Result<_, EngineError>>()?;
+        Ok(())
+    }
+
+    /// Keeps wires as carried ciphertexts.
+    pub(crate) fn save(&mut self, saves: Vec<(CarriedId, Arc<Ct>)>) {
+        saves.into_iter().for_each(|(id, ct)| self.carried[id.0 as usize] = Some(ct));
+    }
+
+    /// The carried ciphertexts, narrowed for the client.
+    pub(crate) fn fetch(&self) -> Result<Vec<Vec<u8>>, EngineError> {
+        let narrowed = |(carried, held): (&Carried, &Option<Arc<Ct>>)| {
+            let held = held.as_ref().ok_or(EngineError::Turn("there are no carried ciphertexts"))?;
+            self.arenas.with(|scratch| {
+                let mut narrow = self.alloc(carried.fetch);
+                self.module.ckks_copy(&mut narrow, &held.body, scratch).map_err(library(carried.label.clone()))?;
+                Ok(ciphertext::write(&self.module, &narrow, scratch))
+            })
+        };
+        self.plan.carried.iter().zip(&self.carried).map(narrowed).collect()
     }
 
     /// A result, for the client.
@@ -116,13 +171,20 @@ impl Executor {
         let plaintext = || self.plaintexts[index].as_deref().ok_or(EngineError::Turn("a plaintext was not encoded"));
         let mut dst = match step.op {
             Op::Input(id) => return self.input(id, step.wire),
+            Op::Carried(id) => {
+                let held = self.carried[id.0 as usize].as_ref().ok_or(EngineError::Turn("there are no carried ciphertexts"))?;
+                return Ok(held.body.clone());
+            }
+            Op::Bootstrap(_) => {
+                let bootstrapper = self.bootstrapper.as_ref().ok_or(EngineError::Turn("there is no bootstrap"))?;
+                return bootstrapper.run(&operands[0].body).map_err(failed());
+            }
             Op::Dot(_) => return self.dot(index, step, operands, scratch),
             _ => self.alloc(step.wire),
         };
         let a = &operands[0].body;
         match &step.op {
-            Op::Input(_) | Op::Dot(_) => {}
-            Op::Carried(_) | Op::Bootstrap(_) => return Err(EngineError::Turn("the server cannot bootstrap yet")),
+            Op::Input(_) | Op::Carried(_) | Op::Bootstrap(_) | Op::Dot(_) => {}
             Op::Add(..) => module.ckks_add_into(&mut dst, a, &operands[1].body, scratch).map_err(failed())?,
             Op::Sub(..) => module.ckks_sub_into(&mut dst, a, &operands[1].body, scratch).map_err(failed())?,
             Op::AddConst(..) => module.ckks_add_pt_const_into(&mut dst, 0, a, plaintext()?, 0, scratch).map_err(failed())?,
@@ -265,8 +327,8 @@ fn where_to_normalise(plan: &Plan) -> Vec<bool> {
             | Op::AddPlain(..)
             | Op::Halve { .. }
             | Op::Narrow(_) => {}
-            Op::MulConst { a, .. } | Op::MulPlain(a, _) | Op::Rotate { a, .. } | Op::Bootstrap(a) => read(a, 1),
-            Op::Linear(a, _) => read(a, 2),
+            Op::MulConst { a, .. } | Op::MulPlain(a, _) | Op::Rotate { a, .. } => read(a, 1),
+            Op::Linear(a, _) | Op::Bootstrap(a) => read(a, 2),
             Op::Dot(pairs) => pairs.iter().for_each(|(a, b)| [a, b].into_iter().for_each(|id| read(id, 1))),
         }
     }

@@ -1,6 +1,7 @@
 //! The CKKS backend. Nothing outside this folder names the cryptographic library.
 
 mod backend;
+mod bootstrap;
 mod ciphertext;
 mod executor;
 mod keys;
@@ -12,11 +13,12 @@ mod secret;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hecc_plan::oracle::Slots;
-use hecc_plan::{InputId, Plan, Tensors, Wire, Wires, drive};
+use hecc_plan::{InputId, Plan, Tensors, Wire, WireId, Wires, drive};
 
-use crate::ckks::backend::{Arenas, Module};
+use crate::ckks::backend::{Arenas, Module, ParallelModule};
+use crate::ckks::bootstrap::Bootstrapper;
 pub(crate) use crate::ckks::executor::{Ct, Executor};
-use crate::ckks::keys::{EvaluationKey, EvaluationKeys};
+use crate::ckks::keys::{EvaluationKey, Intake};
 use crate::ckks::secret::Secret;
 use crate::engine::EngineError;
 use crate::engine::party::{ClientCipher, ServerCipher, parallel};
@@ -54,11 +56,12 @@ impl CkksClient {
     /// A client with a fresh secret.
     pub(crate) fn new(plan: Arc<Plan>) -> Result<Self, EngineError> {
         let module = Arc::new(Module::new(1 << plan.ckks.log_n));
-        let secret = Secret::generate(Arc::clone(&module))?;
+        let secret = Secret::generate(Arc::clone(&module), plan.bootstrap.as_ref())?;
         let inputs = plan.inputs.iter().map(|input| input.wire);
         let wires = inputs.chain(plan.outputs.iter().map(|output| plan.steps[output.wire.index()].wire));
-        let bytes = wires.map(|wire| ciphertext::client_bytes(&module, &plan.ckks, wire)).max().unwrap_or(0);
-        let making = Arenas::new(keys::making_bytes(&module, &plan.ckks, &plan.keys));
+        let carried = plan.carried.iter().flat_map(|carried| [carried.wire, carried.fetch]);
+        let bytes = wires.chain(carried).map(|wire| ciphertext::client_bytes(&module, &plan.ckks, wire)).max().unwrap_or(0);
+        let making = Arenas::new(keys::making_bytes(&module, &plan));
         Ok(Self { fingerprint: hecc_plan::fingerprint(&plan), plan, module, secret, arenas: Arenas::new(bytes), making })
     }
 
@@ -77,11 +80,11 @@ impl Drop for CkksClient {
 
 impl ClientCipher for CkksClient {
     fn keys(&self) -> usize {
-        keys::count(&self.plan.keys)
+        keys::list(&self.plan).len()
     }
 
     fn key(&self, index: usize) -> Result<Vec<u8>, EngineError> {
-        keys::make(&self.module, &self.plan.ckks, &self.plan.keys, index, self.fingerprint, &self.secret, &self.making)
+        keys::make(&self.module, &self.plan, index, self.fingerprint, &self.secret, &self.making)
     }
 
     fn seal(&self, label: &str, wire: Wire, slots: &[f64]) -> Result<Vec<u8>, EngineError> {
@@ -105,7 +108,9 @@ pub(crate) struct CkksServer {
     public: Tensors,
     threads: usize,
     arriving: Mutex<Vec<Option<EvaluationKey>>>,
-    arenas: Arenas,
+    intake: Option<Intake>,
+    /// Where the plan bootstraps.
+    parallel: Option<(Arc<ParallelModule>, Arc<rayon::ThreadPool>)>,
     executor: Option<Executor>,
     wires: Wires<Ct>,
 }
@@ -114,8 +119,12 @@ impl CkksServer {
     /// A server without keys yet.
     pub(crate) fn new(plan: Arc<Plan>, public: Tensors, threads: usize) -> Result<Self, EngineError> {
         let module = Arc::new(Module::new(1 << plan.ckks.log_n));
-        let arriving = (0..keys::count(&plan.keys)).map(|_| None).collect();
-        let arenas = Arenas::new(keys::accepting_bytes(&module, &plan.ckks, &plan.keys));
+        let arriving = keys::list(&plan).iter().map(|_| None).collect();
+        let parallel = plan.bootstrap.as_ref().map(|_| bootstrap::threads(plan.ckks.log_n, threads)).transpose()?;
+        let intake = Some(match &parallel {
+            Some((parallel, pool)) => pool.install(|| Intake::new(&module, &plan, Some(parallel))),
+            None => Intake::new(&module, &plan, None),
+        });
         Ok(Self {
             fingerprint: hecc_plan::fingerprint(&plan),
             wires: Wires::new(&plan),
@@ -124,7 +133,8 @@ impl CkksServer {
             public,
             threads,
             arriving: Mutex::new(arriving),
-            arenas,
+            intake,
+            parallel,
             executor: None,
         })
     }
@@ -141,7 +151,12 @@ impl CkksServer {
 
 impl ServerCipher for CkksServer {
     fn accept_key(&self, index: usize, message: &[u8]) -> Result<(), EngineError> {
-        let key = keys::accept(&self.module, &self.plan.ckks, &self.plan.keys, index, self.fingerprint, message, &self.arenas)?;
+        let intake = self.intake.as_ref().ok_or(EngineError::Turn("the keys are complete"))?;
+        let accept = || intake.accept(&self.module, &self.plan, index, self.fingerprint, message);
+        let key = match &self.parallel {
+            Some((_, pool)) => pool.install(accept)?,
+            None => accept()?,
+        };
         if let Some(slot) = self.arriving.lock().unwrap_or_else(PoisonError::into_inner).get_mut(index) {
             *slot = Some(key);
         }
@@ -151,26 +166,36 @@ impl ServerCipher for CkksServer {
     fn ready(&mut self) -> Result<(), EngineError> {
         let arrived = std::mem::take(self.arriving.get_mut().unwrap_or_else(PoisonError::into_inner));
         if let Some(index) = arrived.iter().position(Option::is_none) {
-            let name = match keys::which(&self.plan.keys, index) {
-                Some(keys::Which::Rotation(by, _)) => format!("rotation key by {by}"),
-                Some(keys::Which::Relinearisation(shape)) => format!("relinearisation key for {} bits", shape.k),
-                None => "key".to_owned(),
-            };
-            return Err(EngineError::Key(name));
+            return Err(EngineError::Key(keys::list(&self.plan)[index].to_string()));
         }
-        self.arenas = Arenas::new(0);
-        let keys = EvaluationKeys::new(arrived.into_iter().flatten().collect());
-        self.executor = Some(Executor::new(Arc::clone(&self.plan), Arc::clone(&self.module), keys, &self.public)?);
+        self.intake = None;
+        let (keys, for_bootstrap) = keys::sort(arrived.into_iter().flatten().collect());
+        let bootstrapper = match (&self.plan.bootstrap, &self.parallel, for_bootstrap) {
+            (Some(bootstrap), Some((module, pool)), Some(keys)) => {
+                Some(Bootstrapper::new(Arc::clone(module), Arc::clone(pool), &self.plan.ckks, bootstrap, keys)?)
+            }
+            _ => None,
+        };
+        self.executor = Some(Executor::new(Arc::clone(&self.plan), Arc::clone(&self.module), keys, bootstrapper, &self.public)?);
         Ok(())
     }
 
-    fn run(&mut self, number: usize, inputs: Vec<(InputId, &[u8])>) -> Result<Vec<Vec<u8>>, EngineError> {
+    fn plant(&mut self, carried: &[&[u8]]) -> Result<(), EngineError> {
+        self.executor.as_mut().ok_or(EngineError::Turn("the keys are not there yet"))?.plant(carried)
+    }
+
+    fn fetch(&self) -> Result<Vec<Vec<u8>>, EngineError> {
+        self.executor.as_ref().ok_or(EngineError::Turn("the keys are not there yet"))?.fetch()
+    }
+
+    fn run(&mut self, number: usize, update: u64, inputs: Vec<(InputId, &[u8])>) -> Result<Vec<Vec<u8>>, EngineError> {
         let executor = self.executor.as_mut().ok_or(EngineError::Turn("the keys are not there yet"))?;
         if number == 0 {
             self.wires = Wires::new(&self.plan);
         }
         executor.take_inputs(number == 0, inputs);
         let round = &self.plan.rounds[number];
+        executor.at_update(round.steps, update)?;
         let (executor, wires) = (&*executor, &self.wires);
         let outcome = drive(executor, &self.plan, round.steps, wires, self.threads).and_then(|()| {
             parallel(self.threads, round.outputs.len(), |i| {
@@ -182,6 +207,12 @@ impl ServerCipher for CkksServer {
         match outcome {
             Ok(outputs) => {
                 round.outputs.iter().for_each(|id| wires.release(self.plan.outputs[id.0 as usize].wire.index()));
+                let held = |(id, wire): &(_, WireId)| Ok((*id, wires.get(wire.index()).ok_or(EngineError::Turn("a wire is not there"))?));
+                let saves = round.saves.iter().map(held).collect::<Result<Vec<_>, EngineError>>()?;
+                round.saves.iter().for_each(|(_, wire)| wires.release(wire.index()));
+                if let Some(executor) = &mut self.executor {
+                    executor.save(saves);
+                }
                 Ok(outputs)
             }
             Err(error) => {

@@ -7,6 +7,8 @@ use poulpy_hal::source::Source;
 use rand::TryRngCore;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use hecc_plan::Bootstrap;
+
 use crate::ckks::backend::{Backend, Module};
 use crate::engine::EngineError;
 
@@ -21,10 +23,14 @@ pub(crate) fn entropy() -> Result<Zeroizing<[u8; 32]>, EngineError> {
 #[derive(Zeroize, ZeroizeOnDrop)]
 struct Seed([u8; 32]);
 
-/// A ternary secret, each coefficient uniform in {−1, 0, 1}: the seed it is drawn from, and its form for encryption and
-/// decryption. The library wipes its own scratch after use, but not the state of a sampler.
+/// A ternary secret, each coefficient uniform in {−1, 0, 1} or as many of them non-zero as a bootstrap asks for: the seed it
+/// is drawn from, and its form for encryption and decryption. The library wipes its own scratch after use, but not the state
+/// of a sampler.
 pub(crate) struct Secret {
     seed: Seed,
+    hamming_weight: Option<u32>,
+    /// The secret of a bootstrap around the raise, and its weight.
+    sparse: Option<(Seed, u32)>,
     prepared: BackendGLWESecretPrepared<Backend>,
     module: std::sync::Arc<Module>,
 }
@@ -33,12 +39,14 @@ pub(crate) struct Secret {
 pub(crate) struct Coefficients(BackendGLWESecret<Backend>);
 
 impl Secret {
-    /// A fresh secret.
-    pub(crate) fn generate(module: std::sync::Arc<Module>) -> Result<Self, EngineError> {
+    /// A fresh secret, as `bootstrap` wants it.
+    pub(crate) fn generate(module: std::sync::Arc<Module>, bootstrap: Option<&Bootstrap>) -> Result<Self, EngineError> {
         let seed = Seed(*entropy()?);
+        let hamming_weight = bootstrap.map(|b| b.hamming_weight);
+        let sparse = bootstrap.map(|b| Ok::<_, EngineError>((Seed(*entropy()?), b.sparse_hamming_weight))).transpose()?;
         let mut prepared = module.glwe_secret_prepared_alloc(Rank(1));
-        module.glwe_secret_prepare(&mut prepared, coefficients(&module, &seed).get());
-        Ok(Self { seed, prepared, module })
+        module.glwe_secret_prepare(&mut prepared, coefficients(&module, &seed, hamming_weight).get());
+        Ok(Self { seed, hamming_weight, sparse, prepared, module })
     }
 
     /// The form for encryption and decryption.
@@ -48,13 +56,22 @@ impl Secret {
 
     /// The coefficients, drawn again, for the evaluation keys.
     pub(crate) fn coefficients(&self) -> Coefficients {
-        coefficients(&self.module, &self.seed)
+        coefficients(&self.module, &self.seed, self.hamming_weight)
+    }
+
+    /// The coefficients of the secret around the raise.
+    pub(crate) fn sparse_coefficients(&self) -> Option<Coefficients> {
+        self.sparse.as_ref().map(|(seed, weight)| coefficients(&self.module, seed, Some(*weight)))
     }
 }
 
-fn coefficients(module: &Module, seed: &Seed) -> Coefficients {
+fn coefficients(module: &Module, seed: &Seed, hamming_weight: Option<u32>) -> Coefficients {
     let mut secret = Coefficients(module.glwe_secret_alloc(Rank(1)));
-    module.glwe_secret_fill_ternary_prob(&mut secret.0, 2.0 / 3.0, &mut Source::new(seed.0));
+    let mut source = Source::new(seed.0);
+    match hamming_weight {
+        Some(weight) => module.glwe_secret_fill_ternary_hw(&mut secret.0, weight as usize, &mut source),
+        None => module.glwe_secret_fill_ternary_prob(&mut secret.0, 2.0 / 3.0, &mut source),
+    }
     secret
 }
 

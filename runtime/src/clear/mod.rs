@@ -26,6 +26,7 @@ pub(crate) struct ClearServer {
     public: Tensors,
     threads: usize,
     inputs: BTreeMap<u32, Slots>,
+    carried: Vec<Arc<Slots>>,
     wires: Wires<Slots>,
 }
 
@@ -59,7 +60,7 @@ impl ClientCipher for ClearClient {
 
 impl ClearServer {
     pub(crate) fn new(plan: Arc<Plan>, public: Tensors, threads: usize) -> Self {
-        Self { wires: Wires::new(&plan), plan, public, threads, inputs: BTreeMap::new() }
+        Self { wires: Wires::new(&plan), plan, public, threads, inputs: BTreeMap::new(), carried: Vec::new() }
     }
 }
 
@@ -73,7 +74,16 @@ impl ServerCipher for ClearServer {
         Ok(())
     }
 
-    fn run(&mut self, number: usize, inputs: Vec<(InputId, &[u8])>) -> Result<Vec<Vec<u8>>, EngineError> {
+    fn plant(&mut self, carried: &[&[u8]]) -> Result<(), EngineError> {
+        self.carried = carried.iter().map(|bytes| Ok(Arc::new(read(bytes)?))).collect::<Result<_, WireError>>()?;
+        Ok(())
+    }
+
+    fn fetch(&self) -> Result<Vec<Vec<u8>>, EngineError> {
+        Ok(self.carried.iter().map(|slots| write(slots)).collect())
+    }
+
+    fn run(&mut self, number: usize, update: u64, inputs: Vec<(InputId, &[u8])>) -> Result<Vec<Vec<u8>>, EngineError> {
         if number == 0 {
             self.wires = Wires::new(&self.plan);
             self.inputs.clear();
@@ -82,7 +92,7 @@ impl ServerCipher for ClearServer {
             self.inputs.insert(id.0, read(bytes)?);
         }
         let round = &self.plan.rounds[number];
-        let oracle = Oracle::new(&self.plan, &self.inputs, &self.public)?;
+        let oracle = Oracle::new(&self.plan, &self.inputs, &self.public)?.with_carried(&self.carried, update);
         match drive(&oracle, &self.plan, round.steps, &self.wires, self.threads) {
             Ok(()) => {}
             Err(never) => match never {},
@@ -93,7 +103,12 @@ impl ServerCipher for ClearServer {
             self.wires.release(index);
             Ok(write(&slots))
         });
-        outputs.collect()
+        let outputs = outputs.collect::<Result<_, EngineError>>()?;
+        for (id, wire) in &round.saves {
+            self.carried[id.0 as usize] = self.wires.get(wire.index()).ok_or(EngineError::Turn("a wire is not there"))?;
+            self.wires.release(wire.index());
+        }
+        Ok(outputs)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hecc_plan::clear::Sources;
-use hecc_plan::{ClearId, ClearOp, Plan, Target, Tensor, Tensors, oracle};
+use hecc_plan::{ClearId, ClearOp, Plan, Target, Tensor, Tensors, UPDATE, oracle};
 
 use crate::engine::EngineError;
 use crate::engine::party::{ClientCipher, parallel};
@@ -99,8 +99,11 @@ impl Client {
             }
             self.cipher.seal(&input.label, input.wire, &slots)
         })?;
-        let mut payload = Vec::with_capacity(8 + sealed.iter().map(|s| 4 + s.len()).sum::<usize>());
+        // The number of the update is no secret: the server counts the rounds.
+        let update = batch.get(UPDATE).and_then(|update| update.data.first()).map_or(0, |&update| update as u32);
+        let mut payload = Vec::with_capacity(12 + sealed.iter().map(|s| 4 + s.len()).sum::<usize>());
         payload.extend_from_slice(&(number as u32).to_le_bytes());
+        payload.extend_from_slice(&update.to_le_bytes());
         payload.extend_from_slice(&(sealed.len() as u32).to_le_bytes());
         for ((id, _), bytes) in inputs.iter().zip(&sealed) {
             payload.extend_from_slice(&id.0.to_le_bytes());
@@ -146,6 +149,48 @@ impl Client {
                 progress.decrypted.insert(*id, value.clone());
             }
         }
+        Ok(())
+    }
+
+    /// The message with the carried ciphertexts of `states`, as a period begins.
+    ///
+    /// # Errors
+    /// [`EngineError`] for values that do not fit, or if the library fails.
+    pub fn plant(&self, states: &Tensors) -> Result<Vec<u8>, EngineError> {
+        let plan = &*self.plan;
+        let sealed = parallel(self.threads, plan.carried.len(), |i| {
+            let carried = &plan.carried[i];
+            self.cipher.seal(&carried.label, carried.wire, &oracle::pack_carried(plan, carried, states))
+        })?;
+        Ok(wire::encode(Kind::Plant, self.fingerprint, &wire::parts(&sealed)))
+    }
+
+    /// The message that asks for the carried ciphertexts.
+    pub fn ask(&self) -> Vec<u8> {
+        wire::encode(Kind::Fetch, self.fingerprint, &[])
+    }
+
+    /// Takes the carried ciphertexts, and unpacks them into `states`, which are untouched on an error.
+    ///
+    /// # Errors
+    /// A message that is not the server's answer; HE0609 or HE0613 for values that cannot be trusted.
+    pub fn gather(&self, message: &[u8], states: &mut Tensors) -> Result<(), EngineError> {
+        let plan = &*self.plan;
+        let mut reader = Reader(wire::decode(message, Kind::Carried, self.fingerprint)?);
+        let lengths = plan.carried.iter().map(|carried| self.cipher.opened_len(carried.fetch));
+        let parts = wire::read_parts(&mut reader, lengths)?;
+        reader.end()?;
+        let slots = parallel(self.threads, parts.len(), |i| self.cipher.open(plan.carried[i].fetch, parts[i]))?;
+        let mut values = BTreeMap::new();
+        for (carried, slots) in plan.carried.iter().zip(&slots) {
+            oracle::unpack(plan, &carried.contents, slots, &mut values);
+            let room = libm::exp2(f64::from(carried.fetch.budget()) - 2.0);
+            for content in &carried.contents {
+                in_room(&content.tensor, &values[&content.tensor], content.factor.abs() * room)?;
+            }
+        }
+        let (new, _) = self.finish(Progress { values, ..Progress::default() })?;
+        states.extend(new);
         Ok(())
     }
 

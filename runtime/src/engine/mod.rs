@@ -32,6 +32,20 @@ pub struct Engine {
     server: Server,
     channel: Channel,
     key_bytes: u64,
+    /// The next update of the period.
+    position: u32,
+    newest: Newest,
+}
+
+/// Who has the newest values of carried states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Newest {
+    /// The client: a period begins with its values.
+    Client,
+    /// The server, in the middle of its work.
+    Server,
+    /// The server, but an update failed: a period has to begin anew with what it has.
+    Stranded,
 }
 
 /// What an update brought, and what it took.
@@ -39,7 +53,7 @@ pub struct Engine {
 pub struct Update {
     /// Results by name.
     pub results: BTreeMap<String, Tensor>,
-    /// Bytes, client to server.
+    /// Bytes, client to server; what was fetched before the update counts to it.
     pub bytes_to_server: u64,
     /// Bytes, server to client.
     pub bytes_to_client: u64,
@@ -199,7 +213,7 @@ impl Engine {
         })?;
         server.ready()?;
         let (key_bytes, _) = channel.reset();
-        Ok(Engine { plan, client, server, channel, key_bytes })
+        Ok(Engine { plan, client, server, channel, key_bytes, position: 0, newest: Newest::Client })
     }
 
     /// Bytes of the evaluation keys as they crossed.
@@ -207,18 +221,32 @@ impl Engine {
         self.key_bytes
     }
 
-    /// One update (or one evaluation): runs all rounds; `states` are the client's carried states, replaced by their new
-    /// values, or untouched on an error.
+    /// One update (or one evaluation): runs its rounds; `states` are replaced by their new values, or untouched on an error.
+    ///
+    /// States that the server carries are sent to it at first and after [`Self::forget`]; their values here stay as they are
+    /// until [`Self::fetch`]. After an error they are those of the last update that went well.
     ///
     /// # Errors
     /// [`EngineError`].
     pub fn update(&mut self, batch: &Tensors, states: &mut Tensors) -> Result<Update, EngineError> {
         let start = Instant::now();
-        self.channel.reset();
         let (mut client_time, mut server_time) = (Duration::ZERO, Duration::ZERO);
         let mut progress = Progress::default();
         timed(&mut client_time, || self.client.check(batch, states))?;
-        for number in 0..self.plan.rounds.len() {
+        if self.newest == Newest::Stranded {
+            self.fetch(states)?;
+            self.forget();
+        }
+        if !self.plan.carried.is_empty() {
+            if self.newest == Newest::Client {
+                let message = timed(&mut client_time, || self.client.plant(states))?;
+                let message = self.channel.up(message);
+                timed(&mut server_time, || self.server.plant(&message))?;
+            }
+            // Until all of its rounds are through.
+            self.newest = Newest::Stranded;
+        }
+        for number in self.plan.rounds_of(self.position) {
             let message = timed(&mut client_time, || self.client.upload(number, batch, states, &mut progress))?;
             let message = self.channel.up(message);
             let answer = timed(&mut server_time, || self.server.round(number, &message))?;
@@ -227,6 +255,10 @@ impl Engine {
             timed(&mut client_time, || self.client.receive(number, &answer, &mut progress))?;
         }
         let (mut new, results) = self.client.finish(progress)?;
+        if !self.plan.carried.is_empty() {
+            self.newest = Newest::Server;
+            self.position = (self.position + 1) % self.plan.updates();
+        }
         let number = batch.get(UPDATE).and_then(|update| update.data.first()).map_or(0, |&update| update as u64);
         new.retain(|name, _| self.plan.is_due(name, number));
         states.extend(new);
@@ -239,6 +271,27 @@ impl Engine {
             client_seconds: client_time.as_secs_f64(),
             server_seconds: server_time.as_secs_f64(),
         })
+    }
+}
+
+impl Engine {
+    /// Brings the states that the server carries up to date; nothing where it carries none or has none yet.
+    ///
+    /// # Errors
+    /// [`EngineError`]; the states are then as before.
+    pub fn fetch(&mut self, states: &mut Tensors) -> Result<(), EngineError> {
+        if self.plan.carried.is_empty() || self.newest == Newest::Client {
+            return Ok(());
+        }
+        let wish = self.channel.up(self.client.ask());
+        let answer = self.channel.down(self.server.fetch(&wish)?);
+        self.client.gather(&answer, states)
+    }
+
+    /// Says that the client changed the states: the next update begins a period with its values.
+    pub fn forget(&mut self) {
+        self.newest = Newest::Client;
+        self.position = 0;
     }
 }
 

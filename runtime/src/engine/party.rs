@@ -25,8 +25,12 @@ pub(crate) trait ServerCipher: Send + Sync {
     fn accept_key(&self, index: usize, message: &[u8]) -> Result<(), EngineError>;
     /// Says that all keys are there.
     fn ready(&mut self) -> Result<(), EngineError>;
-    /// Runs round `number` on the client's ciphertexts; round 0 starts afresh.
-    fn run(&mut self, number: usize, inputs: Vec<(InputId, &[u8])>) -> Result<Vec<Vec<u8>>, EngineError>;
+    /// Keeps the client's carried ciphertexts, in the order of the plan.
+    fn plant(&mut self, carried: &[&[u8]]) -> Result<(), EngineError>;
+    /// The carried ciphertexts, narrowed for the client.
+    fn fetch(&self) -> Result<Vec<Vec<u8>>, EngineError>;
+    /// Runs round `number` of an update (counted from 0) on the client's ciphertexts; round 0 starts afresh.
+    fn run(&mut self, number: usize, update: u64, inputs: Vec<(InputId, &[u8])>) -> Result<Vec<Vec<u8>>, EngineError>;
 }
 
 /// Runs `work` on `0..count` on up to `threads` threads, results in order. The first error in that order counts.

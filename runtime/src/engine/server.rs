@@ -38,7 +38,29 @@ impl Server {
         self.cipher.ready()
     }
 
-    /// Runs round `number` on the client's message, and answers. Round 0 starts an update afresh.
+    /// Takes the client's carried ciphertexts; a period begins.
+    ///
+    /// # Errors
+    /// A message that does not hold them, or a failure of the library.
+    pub fn plant(&mut self, message: &[u8]) -> Result<(), EngineError> {
+        let mut reader = Reader(wire::decode(message, Kind::Plant, self.fingerprint)?);
+        let lengths = self.plan.carried.iter().map(|carried| (self.sealed_len)(&self.plan, carried.wire));
+        let carried = wire::read_parts(&mut reader, lengths)?;
+        reader.end()?;
+        self.next = 0;
+        self.cipher.plant(&carried)
+    }
+
+    /// Answers the client's wish for the carried ciphertexts: those of the last update that was finished.
+    ///
+    /// # Errors
+    /// Another message, HE0611 if there are none yet, or a failure of the library.
+    pub fn fetch(&self, message: &[u8]) -> Result<Vec<u8>, EngineError> {
+        Reader(wire::decode(message, Kind::Fetch, self.fingerprint)?).end()?;
+        Ok(wire::encode(Kind::Carried, self.fingerprint, &wire::parts(&self.cipher.fetch()?)))
+    }
+
+    /// Runs round `number` on the client's message, and answers. Round 0 starts a period afresh.
     ///
     /// # Errors
     /// A message that is not this round's, or a failure of the library.
@@ -51,6 +73,7 @@ impl Server {
         if reader.u32()? != number as u32 {
             return Err(EngineError::Turn("the ciphertexts are those of another round"));
         }
+        let update = u64::from(reader.u32()?);
         if reader.u32()? as usize != round.inputs.len() {
             return Err(WireError::Damaged("the number of ciphertexts is not the round's").into());
         }
@@ -63,7 +86,7 @@ impl Server {
         }
         reader.end()?;
         self.next = usize::MAX;
-        let outputs = self.cipher.run(number, inputs)?;
+        let outputs = self.cipher.run(number, update, inputs)?;
         self.next = number + 1;
         let mut payload = Vec::with_capacity(8 + outputs.iter().map(|o| 4 + o.len()).sum::<usize>());
         payload.extend_from_slice(&(number as u32).to_le_bytes());

@@ -31,11 +31,30 @@ pub trait Updater {
     /// # Errors
     /// [`EngineError`]; the states are then as before.
     fn update(&mut self, batch: &Tensors, states: &mut Tensors) -> Result<Update, EngineError>;
+
+    /// Brings `states` up to date where others carry them.
+    ///
+    /// # Errors
+    /// [`EngineError`]; the states are then as before.
+    fn fetch(&mut self, _states: &mut Tensors) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    /// Says that the states of the next update are new.
+    fn forget(&mut self) {}
 }
 
 impl Updater for Engine {
     fn update(&mut self, batch: &Tensors, states: &mut Tensors) -> Result<Update, EngineError> {
         Engine::update(self, batch, states)
+    }
+
+    fn fetch(&mut self, states: &mut Tensors) -> Result<(), EngineError> {
+        Engine::fetch(self, states)
+    }
+
+    fn forget(&mut self) {
+        Engine::forget(self);
     }
 }
 

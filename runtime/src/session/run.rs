@@ -129,8 +129,10 @@ impl<'a> Session<'a> {
         }
         let run = &self.training.run;
         let (begun, first) = (Instant::now(), self.done);
+        updater.forget();
         while self.done < run.updates {
             if stop.load(Ordering::Relaxed) {
+                updater.fetch(&mut self.states)?;
                 self.save(observe)?;
                 return Ok(self.outcome(true, Vec::new()));
             }
@@ -140,7 +142,8 @@ impl<'a> Session<'a> {
                 Ok(update) => update,
                 Err(error) => {
                     (self.batches, self.noise) = before;
-                    if self.done > first {
+                    // Without the states of the last update there is nothing to keep.
+                    if self.done > first && updater.fetch(&mut self.states).is_ok() {
                         self.save(observe)?;
                     }
                     return Err(error.into());
@@ -148,7 +151,7 @@ impl<'a> Session<'a> {
             };
             self.done += 1;
             self.account(&update);
-            self.act(observe)?;
+            self.act(updater, observe)?;
             let seconds_left = begun.elapsed().as_secs_f64() / (self.done - first) as f64 * (run.updates - self.done) as f64;
             let (totals, results) = (self.totals, &self.results);
             observe(Event::Updated(Progress {
@@ -160,10 +163,12 @@ impl<'a> Session<'a> {
                 seconds_left,
             }));
             if run.checkpoint > 0 && self.done.is_multiple_of(run.checkpoint) && self.done < run.updates {
+                updater.fetch(&mut self.states)?;
                 self.evaluate(observe)?;
                 self.save(observe)?;
             }
         }
+        updater.fetch(&mut self.states)?;
         let weights = self.released();
         let view = self.acting(Some(&weights));
         let mut rng = stream(run.seed, Purpose::Evaluation(None));
@@ -200,13 +205,16 @@ impl<'a> Session<'a> {
 
     /// The environment steps that an online run takes after each update: `every`, carried over until each of the
     /// environments can take one.
-    fn act(&mut self, observe: &mut dyn FnMut(Event<'_>)) -> Result<(), SessionError> {
+    fn act(&mut self, updater: &mut dyn Updater, observe: &mut dyn FnMut(Event<'_>)) -> Result<(), SessionError> {
         let run = &self.training.run;
         if run.collect != Collect::Online {
             return Ok(());
         }
         let sweeps = |updates: usize| updates.saturating_mul(run.every) / run.envs;
         let steps = (sweeps(self.done) - sweeps(self.done - 1)) * run.envs;
+        if steps > 0 {
+            updater.fetch(&mut self.states)?;
+        }
         let weights = self.acting(None);
         if let Some(collector) = &mut self.collector {
             collector.steps(steps, Actor::Policy(&weights), &mut self.replay)?;

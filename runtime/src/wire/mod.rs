@@ -25,6 +25,12 @@ pub enum Kind {
     Upload = 2,
     /// The server's results of a round.
     Download = 3,
+    /// The client's carried ciphertexts.
+    Plant = 4,
+    /// The client's wish for the carried ciphertexts.
+    Fetch = 5,
+    /// The server's carried ciphertexts.
+    Carried = 6,
 }
 
 /// Why a message was refused.
@@ -139,6 +145,28 @@ impl<'a> Reader<'a> {
     pub(crate) fn end(self) -> Result<(), WireError> {
         if self.0.is_empty() { Ok(()) } else { Err(WireError::Damaged("it is too long")) }
     }
+}
+
+/// A payload of several parts: how many, and each with its number.
+pub(crate) fn parts(parts: &[Vec<u8>]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(4 + parts.iter().map(|part| 4 + part.len()).sum::<usize>());
+    payload.extend_from_slice(&(parts.len() as u32).to_le_bytes());
+    for (number, part) in (0u32..).zip(parts) {
+        payload.extend_from_slice(&number.to_le_bytes());
+        payload.extend_from_slice(part);
+    }
+    payload
+}
+
+/// Reads a payload of parts of those lengths.
+pub(crate) fn read_parts<'a>(reader: &mut Reader<'a>, lengths: impl ExactSizeIterator<Item = usize>) -> Result<Vec<&'a [u8]>, WireError> {
+    if reader.u32()? as usize != lengths.len() {
+        return Err(WireError::Damaged("the number of ciphertexts is another"));
+    }
+    let part = |(number, length): (u32, usize)| {
+        if reader.u32()? == number { reader.take(length) } else { Err(WireError::Damaged("a ciphertext is out of order")) }
+    };
+    (0u32..).zip(lengths).map(part).collect()
 }
 
 /// Appends whole numbers.

@@ -2,14 +2,18 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use hecc_plan::{
-    Ckks, ClearId, ClearOp, ClearProgram, Content, Geometry, Input, InputId, KeyManifest, KeyShape, Lanes, Layout, Matrix, MatrixId, Op,
-    Output, OutputId, Plain, PlainId, PlainPattern, Plan, RotationKey, Round, Span, State, StateInit, Step, Target, Tensor, Tensors, Wire,
-    WireId, security,
+    CarriedId, Ckks, ClearId, ClearOp, ClearProgram, Content, Geometry, Input, InputId, KeyManifest, KeyShape, Lanes, Layout, Matrix,
+    MatrixId, Op, Output, OutputId, Plain, PlainId, PlainPattern, Plan, RotationKey, Round, Span, State, StateInit, Step, Target, Tensor,
+    Tensors, Wire, WireId, security,
 };
 
 /// Writes plans, one round at a time.
 pub struct Builder {
     pub plan: Plan,
+    /// What the round keeps.
+    pub saves: Vec<(CarriedId, WireId)>,
+    /// Which update the round belongs to.
+    pub update: u32,
     begun: (usize, usize, usize),
 }
 
@@ -38,7 +42,7 @@ impl Builder {
             notes: Vec::new(),
             decisions: Vec::new(),
         };
-        Self { plan, begun: (0, 0, 0) }
+        Self { plan, saves: Vec::new(), update: 0, begun: (0, 0, 0) }
     }
 
     pub fn step(&mut self, op: Op, scale: u32, k: u32) -> WireId {
@@ -77,8 +81,8 @@ impl Builder {
     pub fn end_round(&mut self) {
         let now = (self.plan.inputs.len(), self.plan.steps.len(), self.plan.outputs.len());
         self.plan.rounds.push(Round {
-            update: 0,
-            saves: Vec::new(),
+            update: self.update,
+            saves: std::mem::take(&mut self.saves),
             inputs: (self.begun.0..now.0).map(|i| InputId(i as u32)).collect(),
             steps: (self.begun.1 as u32, now.1 as u32),
             outputs: (self.begun.2..now.2).map(|i| OutputId(i as u32)).collect(),
@@ -122,7 +126,8 @@ impl Builder {
         self.plan.keys.relinearisation = products.iter().map(|&k| self.shape(k)).collect();
         self.plan.keys.rotations = rotations.iter().map(|(&by, &k)| RotationKey { by, shape: self.shape(k) }).collect();
         let shapes = self.plan.keys.relinearisation.iter().chain(self.plan.keys.rotations.iter().map(|r| &r.shape));
-        self.plan.ckks.log_modulus = shapes.map(KeyShape::log_modulus).max().unwrap_or(0).max(self.plan.ckks.max_k);
+        let bootstrap = self.plan.bootstrap.as_ref().map_or(0, |b| b.log_modulus);
+        self.plan.ckks.log_modulus = shapes.map(KeyShape::log_modulus).max().unwrap_or(0).max(self.plan.ckks.max_k).max(bootstrap);
         if self.plan.ckks.security_bits == 0 {
             hecc_plan::check::check_insecure(&self.plan).unwrap();
         } else {

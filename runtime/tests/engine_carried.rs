@@ -1,0 +1,240 @@
+//! Plans whose server carries the states: several updates per period, bootstraps, fetching, and what goes wrong.
+#![allow(clippy::unwrap_used)]
+
+mod engine_support;
+
+use std::sync::Arc;
+
+use engine_support::Builder;
+use hecc_plan::bootstrap::{self, Bootstrap};
+use hecc_plan::check::{PlanError, check, check_insecure};
+use hecc_plan::{Carried, CarriedId, Content, KeyShape, Layout, Op, Plan, Span, State, StateInit, Target, Tensor, Tensors, Wire, WireId};
+use hecc_runtime::engine::{Backend, Engine, EngineError, insecure_parties_for_tests};
+use hecc_runtime::wire;
+
+const SCALE: u32 = 30;
+const ROWS: usize = 32;
+
+fn offer() -> Bootstrap {
+    bootstrap::offer("insecure-dense-10", SCALE).unwrap()
+}
+
+/// w <- w + x w, twice in a period, then a bootstrap.
+fn plan() -> Plan {
+    let offer = offer();
+    let full = Wire { scale: SCALE, k: offer.output_k };
+    let mut b = Builder::new(10, offer.base2k, SCALE, offer.output_k);
+    let name = || "w".to_owned();
+    b.plan.states.push(State { name: name(), shape: vec![ROWS, 16], init: StateInit::Constant(1.0), span: Span::default() });
+    let layout = Layout::Samples { group: 0, period: 16 };
+    let contents = vec![Content { tensor: Target::State(name()), layout, factor: 2.0 }];
+    let fetch = Wire { scale: SCALE, k: SCALE + 10 };
+    b.plan.carried.push(Carried { label: "states".to_owned(), contents, wire: full, fetch });
+    b.plan.bootstrap = Some(offer);
+    let mut k = full.k;
+    let mut w = b.step(Op::Carried(CarriedId(0)), SCALE, k);
+    for update in 0..2 {
+        b.update = update;
+        let x = b.input("x", k);
+        let change = b.step(Op::Dot(vec![(w, x)]), SCALE, k - SCALE);
+        let old = b.step(Op::Narrow(w), SCALE, k - SCALE);
+        w = b.step(Op::Add(old, change), SCALE, k - SCALE);
+        k -= SCALE;
+        if update == 0 {
+            b.saves = vec![(CarriedId(0), w)];
+            b.end_round();
+        }
+    }
+    w = b.step(Op::Bootstrap(w), SCALE, full.k);
+    b.saves = vec![(CarriedId(0), w)];
+    b.finish()
+}
+
+fn batch(update: usize) -> Tensors {
+    let data = (0..ROWS * 16).map(|i| 0.3 * ((i * (update + 2)) as f64 * 0.7).sin()).collect();
+    [("x".to_owned(), Tensor::new(vec![ROWS, 16], data))].into()
+}
+
+fn initial() -> Tensors {
+    let data = (0..ROWS * 16).map(|i| (i as f64 * 0.37).cos()).collect();
+    [("w".to_owned(), Tensor::new(vec![ROWS, 16], data))].into()
+}
+
+/// One update in plain arithmetic.
+fn step(states: &mut Tensors, update: usize) {
+    let batch = batch(update);
+    let x = &batch["x"].data;
+    states.get_mut("w").unwrap().data.iter_mut().zip(x).for_each(|(w, x)| *w += x * *w);
+}
+
+/// Bits after the point that the worst element keeps.
+fn bits(have: &Tensors, want: &Tensors) -> f64 {
+    -have["w"].data.iter().zip(&want["w"].data).map(|(a, b)| (a - b).abs()).fold(1e-300, f64::max).log2()
+}
+
+fn engine(plan: &Plan, backend: Backend) -> Engine {
+    Engine::insecure_for_tests(Arc::new(plan.clone()), backend, Tensors::new(), 2, &mut |_, _| ()).unwrap()
+}
+
+/// Five updates, two and a half periods: fetched in the middle of one, changed by the client, and at the end.
+fn trains(backend: Backend, least: f64) {
+    let plan = plan();
+    let mut engine = engine(&plan, backend);
+    let (mut states, mut want) = (initial(), initial());
+    for update in 0..5 {
+        let before = states.clone();
+        engine.update(&batch(update), &mut states).unwrap();
+        assert_eq!(states, before, "an update leaves what the server carries");
+        step(&mut want, update);
+    }
+    engine.fetch(&mut states).unwrap();
+    let after = bits(&states, &want);
+    assert!(after > least, "{after:.1} bits after five updates and two bootstraps");
+    engine.update(&batch(5), &mut states).unwrap();
+    step(&mut want, 5);
+    engine.fetch(&mut states).unwrap();
+    let after = bits(&states, &want);
+    assert!(after > least, "{after:.1} bits after going on");
+    (states, want) = (initial(), initial());
+    engine.forget();
+    engine.update(&batch(0), &mut states).unwrap();
+    step(&mut want, 0);
+    engine.fetch(&mut states).unwrap();
+    let after = bits(&states, &want);
+    assert!(after > least, "{after:.1} bits after starting over");
+}
+
+#[test]
+fn a_server_trains_alone_in_the_clear() {
+    trains(Backend::Clear, 40.0);
+}
+
+#[test]
+fn a_server_trains_alone_on_ciphertexts() {
+    trains(Backend::Ckks, 14.0);
+}
+
+#[test]
+fn precision_survives_bootstraps_in_a_row() {
+    let plan = plan();
+    let mut engine = engine(&plan, Backend::Ckks);
+    let (mut states, want) = (initial(), initial());
+    let zero: Tensors = [("x".to_owned(), Tensor::zeros(&[ROWS, 16]))].into();
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        (0..2).for_each(|_| drop(engine.update(&zero, &mut states).unwrap()));
+        engine.fetch(&mut states).unwrap();
+        seen.push(bits(&states, &want));
+    }
+    let stated = f64::from(offer().precision) - 1.0;
+    assert!(seen[0] > stated && seen[2] > seen[0] - 2.0, "{seen:?} bits, {stated} stated for values of factor 2");
+}
+
+#[test]
+fn a_failed_update_leaves_the_states_of_the_last() {
+    let plan = plan();
+    let mut engine = engine(&plan, Backend::Clear);
+    let (mut states, mut want) = (initial(), initial());
+    engine.update(&batch(0), &mut states).unwrap();
+    step(&mut want, 0);
+    let broken: Tensors = [("x".to_owned(), Tensor::new(vec![ROWS, 16], vec![f64::NAN; ROWS * 16]))].into();
+    assert!(engine.update(&broken, &mut states).is_err());
+    engine.update(&batch(1), &mut states).unwrap();
+    step(&mut want, 1);
+    engine.fetch(&mut states).unwrap();
+    assert!(bits(&states, &want) > 40.0);
+}
+
+#[test]
+fn messages_with_carried_ciphertexts_are_checked() {
+    let plan = Arc::new(plan());
+    let (client, mut server) = insecure_parties_for_tests(Arc::clone(&plan), Backend::Clear, Tensors::new(), 1).unwrap();
+    server.ready().unwrap();
+    let message = client.plant(&initial()).unwrap();
+    for cut in [0, 7, 31, message.len() / 2, message.len() - 1] {
+        assert!(matches!(server.plant(&message[..cut]), Err(EngineError::Message(_))), "{cut} bytes");
+    }
+    let mut flipped = message.clone();
+    flipped[100] ^= 1;
+    assert!(matches!(server.plant(&flipped), Err(EngineError::Message(_))));
+    assert!(matches!(server.fetch(&message), Err(EngineError::Message(_))), "another kind");
+    let print = hecc_plan::fingerprint(&plan);
+    let two = wire::encode(wire::Kind::Plant, print, &2u32.to_le_bytes());
+    assert!(matches!(server.plant(&two), Err(EngineError::Message(_))), "two ciphertexts");
+    let long = wire::encode(wire::Kind::Fetch, print, &[0]);
+    assert!(matches!(server.fetch(&long), Err(EngineError::Message(_))), "a payload where there is none");
+    server.plant(&message).unwrap();
+    let answer = server.fetch(&client.ask()).unwrap();
+    let mut states = Tensors::new();
+    client.gather(&answer, &mut states).unwrap();
+    assert!(bits(&states, &initial()) > 40.0);
+    let empty = wire::encode(wire::Kind::Carried, print, &0u32.to_le_bytes());
+    assert!(matches!(client.gather(&empty, &mut states), Err(EngineError::Message(_))));
+}
+
+#[test]
+fn a_server_without_carried_ciphertexts_says_so() {
+    let plan = Arc::new(plan());
+    let (client, mut server) = insecure_parties_for_tests(Arc::clone(&plan), Backend::Ckks, Tensors::new(), 1).unwrap();
+    assert!(matches!(server.plant(&client.plant(&initial()).unwrap()), Err(EngineError::Turn(_))), "no keys yet");
+    assert!(matches!(server.fetch(&client.ask()), Err(EngineError::Turn(_))));
+    assert!(matches!(server.ready(), Err(EngineError::Key(_))));
+}
+
+#[test]
+fn plans_that_carry_wrongly_are_refused() {
+    type Spoil = fn(&mut Plan);
+    let spoiled: [(&str, Spoil); 17] = [
+        ("HE0503", |p| p.steps[0].op = Op::Carried(CarriedId(1))),
+        ("HE0503", |p| p.rounds[0].saves = vec![(CarriedId(1), WireId(0))]),
+        ("HE0503", |p| p.rounds[0].saves = vec![(CarriedId(0), WireId(99))]),
+        ("HE0503", |p| p.rounds[0].saves = vec![(CarriedId(0), WireId(6))]),
+        ("HE0507", |p| p.rounds[0].saves = vec![(CarriedId(0), WireId(0)), (CarriedId(0), WireId(0))]),
+        ("HE0507", |p| p.rounds[1].update = 2),
+        ("HE0507", |p| p.rounds[0].update = 1),
+        ("HE0507", |p| p.rounds[1].update = 0),
+        ("HE0506", |p| p.rounds[1].saves = vec![(CarriedId(0), WireId(4))]),
+        ("HE0506", |p| p.carried[0].fetch.k = 1000),
+        ("HE0506", |p| p.carried[0].fetch.scale = 29),
+        ("HE0506", |p| p.carried[0].contents[0].factor = 0.0),
+        ("HE0506", |p| p.carried[0].contents[0].tensor = Target::State("v".to_owned())),
+        ("HE0506", |p| p.carried[0].wire.k -= 1),
+        ("HE0504", |p| p.bootstrap = None),
+        ("HE0501", |p| p.bootstrap.as_mut().unwrap().input_k -= 1),
+        ("HE0501", |p| p.bootstrap.as_mut().unwrap().name = "dense-16".to_owned()),
+    ];
+    for (number, (code, spoil)) in spoiled.into_iter().enumerate() {
+        let mut plan = plan();
+        spoil(&mut plan);
+        let keys = plan.keys.relinearisation.iter().map(KeyShape::log_modulus).chain(plan.bootstrap.as_ref().map(|b| b.log_modulus));
+        plan.ckks.log_modulus = keys.max().unwrap().max(plan.ckks.max_k);
+        let errors = check_insecure(&plan).unwrap_err();
+        let codes: Vec<_> = errors.iter().map(PlanError::code).collect();
+        assert!(codes.contains(&code), "{number}: {errors:?}");
+    }
+}
+
+#[test]
+fn an_insecure_bootstrap_is_only_for_tests() {
+    let mut plan = plan();
+    plan.ckks.security_bits = 128;
+    assert!(check(&plan).is_err());
+}
+
+#[test]
+fn plan_files_hold_what_is_carried() {
+    let plan = plan();
+    let text = serde_json::to_string(&plan).unwrap();
+    assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
+    // Plans from before there were carried ciphertexts.
+    let mut old: serde_json::Value = serde_json::to_value(engine_support::two_rounds()).unwrap();
+    let fields = old.as_object_mut().unwrap();
+    fields.remove("carried");
+    fields.remove("bootstrap");
+    for round in fields["rounds"].as_array_mut().unwrap() {
+        let round = round.as_object_mut().unwrap();
+        round.remove("update");
+        round.remove("saves");
+    }
+    assert_eq!(serde_json::from_value::<Plan>(old).unwrap(), engine_support::two_rounds());
+}

@@ -121,7 +121,7 @@ fn saturated(
     lowered: Lowered,
 ) -> Lowered {
     let selection = Selection::new(Level::new(1), &[]);
-    let Some(before) = ckks::measure(program, &lowered.graph, public, ring.periods, &lowered) else { return lowered };
+    let Some(before) = ckks::measure(program, &lowered.graph, public, ring, &lowered) else { return lowered };
     let bootstrapped = lowered.bootstrap.is_some();
     let better = |measure: &Measure| measure.beats(&before) || ((trade || bootstrapped) && measure.shortens(&before));
     let candidates = saturate::front(&lowered.graph, facts).into_iter().filter_map(|graph| {

@@ -459,7 +459,8 @@ pub fn predict(plan: &Plan, table: &CostTable, threads: usize) -> Prediction {
     }
     let shapes = plan.keys.relinearisation.iter().chain(plan.keys.rotations.iter().map(|key| &key.shape));
     let key = |shape: &crate::KeyShape| costs.slower * costs.ring.seconds(Kind::Key, shape.dnum * costs.limbs(shape.log_modulus()), 0);
-    total.key_seconds = together(shapes.map(key).collect());
+    let bootstrap: Vec<crate::KeyShape> = plan.bootstrap.iter().flat_map(Bootstrap::key_shapes).map(|(shape, _)| shape).collect();
+    total.key_seconds = together(shapes.chain(&bootstrap).map(key).collect());
     let updates = f64::from(plan.updates());
     for seconds in [&mut total.server_seconds, &mut total.client_seconds, &mut total.work_seconds] {
         *seconds /= updates;

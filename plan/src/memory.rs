@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::cost::{Kind, RingCosts};
 use crate::counts::{half_bytes, key_bytes};
 use crate::schedule::Run;
-use crate::{KeyShape, Op, PlainPattern, Plan, Round};
+use crate::{Bootstrap, KeyShape, Op, PlainPattern, Plan, Round};
 
 /// Most memory at a time, in bytes, by what holds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -92,6 +92,7 @@ pub struct Model<'a> {
     /// Ciphertexts held from earlier rounds, and until when each wire is needed.
     last_use: Vec<usize>,
     held: u64,
+    resting: u64,
 }
 
 impl<'a> Model<'a> {
@@ -100,7 +101,9 @@ impl<'a> Model<'a> {
         let n = 1u64 << plan.ckks.log_n;
         let limbs = |bits: u32| bits.div_ceil(plan.ckks.base2k);
         let transformed = |limbs: u64| (limbs as f64 * n as f64 * ring.limb_bytes) as u64;
-        let shapes: Vec<&KeyShape> = plan.keys.relinearisation.iter().chain(plan.keys.rotations.iter().map(|key| &key.shape)).collect();
+        let bootstrap: Vec<KeyShape> = plan.bootstrap.iter().flat_map(Bootstrap::key_shapes).map(|(shape, _)| shape).collect();
+        let own = plan.keys.relinearisation.iter().chain(plan.keys.rotations.iter().map(|key| &key.shape));
+        let shapes: Vec<&KeyShape> = own.chain(&bootstrap).collect();
         let prepared = |shape: &KeyShape| transformed(2 * u64::from(shape.dnum * limbs(shape.log_modulus())));
         // The message and the seeded key; then the whole key and its prepared form.
         let making = |shape: &KeyShape| 5 * key_bytes(plan, shape);
@@ -124,9 +127,13 @@ impl<'a> Model<'a> {
         for (index, step) in plan.steps.iter().enumerate() {
             step.op.operands().iter().for_each(|operand| last_use[operand.index()] = index);
         }
-        for output in &plan.outputs {
-            last_use[output.wire.index()] = usize::MAX;
+        for wire in
+            plan.outputs.iter().map(|output| output.wire).chain(plan.rounds.iter().flat_map(|r| r.saves.iter().map(|(_, wire)| *wire)))
+        {
+            last_use[wire.index()] = usize::MAX;
         }
+        // What the server carries from update to update.
+        let resting: u64 = plan.carried.iter().map(|carried| 2 * half_bytes(plan, carried.wire.k)).sum();
         let memory = Memory {
             base: PROCESS + ring.library_bytes,
             keys: shapes.iter().map(|shape| prepared(shape)).sum(),
@@ -135,7 +142,7 @@ impl<'a> Model<'a> {
             ciphertexts: 0,
             making: threads as u64 * widest_making,
         };
-        Self { plan, memory, last_use, held: 0 }
+        Self { plan, memory, last_use, held: resting, resting }
     }
 
     /// A round under the schedule `run` of its steps.
@@ -175,7 +182,7 @@ impl<'a> Model<'a> {
             peak = peak.max(now);
         }
         let kept = (0..last).filter(|&index| self.last_use[index] >= last && self.last_use[index] != usize::MAX);
-        self.held = kept.map(bytes).sum();
+        self.held = self.resting + kept.map(bytes).sum::<u64>();
         self.memory.ciphertexts = self.memory.ciphertexts.max(peak.unsigned_abs());
     }
 

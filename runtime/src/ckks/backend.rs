@@ -19,6 +19,15 @@ pub(crate) type Backend = poulpy_cpu_avx::NTT4x30Avx;
 #[cfg(not(any(target_feature = "avx512ifma", all(target_feature = "avx2", target_feature = "fma"))))]
 pub(crate) type Backend = poulpy_cpu_portable::NTT4x30Portable;
 
+/// Their name.
+pub(crate) const KERNELS: &str = if cfg!(target_feature = "avx512ifma") {
+    "AVX-512-IFMA"
+} else if cfg!(all(target_feature = "avx2", target_feature = "fma")) {
+    "AVX2"
+} else {
+    "portable"
+};
+
 /// AVX-512-IFMA kernels that share their work among threads. Ciphertexts are those of [`Backend`]; prepared keys are not.
 #[cfg(target_feature = "avx512ifma")]
 pub(crate) type Parallel = poulpy_cpu_avx512::NTT3x42IfmaRayon;
@@ -28,14 +37,6 @@ pub(crate) type Parallel = poulpy_cpu_avx::NTT4x30AvxRayon;
 /// Portable kernels that share their work among threads.
 #[cfg(not(any(target_feature = "avx512ifma", all(target_feature = "avx2", target_feature = "fma"))))]
 pub(crate) type Parallel = poulpy_cpu_rayon::NTT4x30PortableRayon;
-/// Their name.
-pub(crate) const KERNELS: &str = if cfg!(target_feature = "avx512ifma") {
-    "AVX-512-IFMA"
-} else if cfg!(all(target_feature = "avx2", target_feature = "fma")) {
-    "AVX2"
-} else {
-    "portable"
-};
 
 pub(crate) type Module = poulpy_hal::layouts::Module<Backend>;
 pub(crate) type Ciphertext = poulpy_ckks::layouts::CKKSCiphertextOwned<Backend>;

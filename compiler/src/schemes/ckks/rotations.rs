@@ -13,12 +13,12 @@ pub fn run(circuit: Circuit) -> Circuit {
     mover.new.inputs.clone_from(&circuit.inputs);
     mover.new.plains.clone_from(&circuit.plains);
     mover.new.matrices.clone_from(&circuit.matrices);
-    let need = needs(&circuit);
+    let need = needs(&circuit, None);
     let mut map: Vec<Option<WireId>> = Vec::with_capacity(circuit.nodes.len());
     for (index, node) in circuit.nodes.iter().enumerate() {
         let wire = need[index].map(|_| {
             let of = |w: WireId| map[w.index()].expect("what a needed step uses is needed");
-            let wire = mover.step(mapped(&node.op, of), node.span);
+            let wire = mover.step(node.op.map_operands(of), node.span);
             mover.mark(wire, mover.uses[index] == 1);
             wire
         });
@@ -104,7 +104,7 @@ impl Mover {
 }
 
 fn uses(circuit: &Circuit) -> Vec<u32> {
-    let need = needs(circuit);
+    let need = needs(circuit, None);
     let mut uses = vec![0; circuit.nodes.len()];
     for (node, need) in circuit.nodes.iter().zip(need) {
         if need.is_some() {
@@ -113,23 +113,6 @@ fn uses(circuit: &Circuit) -> Vec<u32> {
     }
     circuit.outputs.iter().for_each(|o| uses[o.wire.index()] += 1);
     uses
-}
-
-fn mapped(op: &Op, of: impl Fn(WireId) -> WireId) -> Op {
-    match op {
-        Op::Input(id) => Op::Input(*id),
-        Op::Add(a, b) => Op::Add(of(*a), of(*b)),
-        Op::Sub(a, b) => Op::Sub(of(*a), of(*b)),
-        Op::AddConst(a, c) => Op::AddConst(of(*a), *c),
-        Op::AddPlain(a, p) => Op::AddPlain(of(*a), *p),
-        Op::MulConst { a, c, bits } => Op::MulConst { a: of(*a), c: *c, bits: *bits },
-        Op::MulPlain(a, p) => Op::MulPlain(of(*a), *p),
-        Op::Halve { a, bits } => Op::Halve { a: of(*a), bits: *bits },
-        Op::Dot(pairs) => Op::Dot(pairs.iter().map(|&(a, b)| (of(a), of(b))).collect()),
-        Op::Rotate { a, by } => Op::Rotate { a: of(*a), by: *by },
-        Op::Linear(a, m) => Op::Linear(of(*a), *m),
-        Op::Narrow(a) => Op::Narrow(of(*a)),
-    }
 }
 
 #[cfg(test)]

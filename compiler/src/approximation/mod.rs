@@ -2,8 +2,8 @@
 //! depth and then the least cost. Activations are those of the tensor graph; the uses of one (online and target network,
 //! function and derivative) share a polynomial.
 //!
-//! A polynomial of one activation moves the outputs by a contribution that [`shadow`] measures; to first order the
-//! contributions add up, and [`knapsack`] keeps their sum within the budget. The choice is then run as a whole, on other
+//! A polynomial of one activation moves the outputs by a contribution that `shadow.rs` measures; to first order the
+//! contributions add up, and `knapsack.rs` keeps their sum within the budget. The choice is then run as a whole, on other
 //! data, and the worst contributor bumped while that run is further off than the budget. A pinned degree is the program's
 //! own: its polynomial counts as the function.
 

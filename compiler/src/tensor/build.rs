@@ -380,14 +380,8 @@ impl Builder<'_> {
             }
         }
         let ids: Vec<Id> = wanted.iter().map(|w| w.3).collect();
-        let loss_id = match train.settings.range_penalty {
-            0.0 => loss_id,
-            kappa => {
-                let ones = self.padded.then(|| self.graph.push(Op::Data(Data::Ones), &[], Shape::Sample(1), span));
-                let penalty = Penalty { kappa, batch: train.settings.batch, client: &self.program.secure.client, ones };
-                penalised(&mut self.graph, loss_id, &ids, &penalty)
-            }
-        };
+        let penalty = Penalty { settings: &train.settings, client: &self.program.secure.client, padded: self.padded };
+        let loss_id = penalised(&mut self.graph, loss_id, &ids, &penalty);
         let gradients = match autodiff::gradients(&mut self.graph, loss_id, &ids) {
             Ok(gradients) => gradients,
             Err(error) => return self.fail(error),

@@ -6,25 +6,27 @@
 use std::collections::BTreeMap;
 
 use super::autodiff::reaches;
-use super::graph::{self, Elementwise, Graph, Id, Map, Op, Shape};
-use crate::check::hir::{ClientOp, Range};
+use super::graph::{self, Data, Elementwise, Graph, Id, Map, Op, Shape};
+use crate::check::hir::{ClientOp, Range, Settings};
 use crate::passes::hoist::client_computes;
 
 /// How the penalty is counted.
 pub(super) struct Penalty<'a> {
-    /// κ.
-    pub kappa: f64,
-    /// Samples.
-    pub batch: usize,
+    /// κ and the number of samples.
+    pub settings: &'a Settings,
     /// What the key owner computes exactly, whatever its range.
     pub client: &'a [ClientOp],
-    /// 1 for every sample, where some lanes hold none.
-    pub ones: Option<Id>,
+    /// Whether some lanes hold no sample.
+    pub padded: bool,
 }
 
 /// `loss` plus the penalties of the activations between it and the `wanted` parameters, each application counted once.
 /// Functions in expressions whose range nothing pins have none.
 pub(super) fn penalised(graph: &mut Graph, loss: Id, wanted: &[Id], penalty: &Penalty<'_>) -> Id {
+    let Settings { range_penalty: kappa, batch, .. } = *penalty.settings;
+    if kappa == 0.0 {
+        return loss;
+    }
     let span = graph.node(loss).span;
     let mut sum = loss;
     for (z, Range { low, high }) in arguments(graph, loss, wanted, penalty.client) {
@@ -35,12 +37,14 @@ pub(super) fn penalised(graph: &mut Graph, loss: Id, wanted: &[Id], penalty: &Pe
         let square = graph.push(Op::Mul, &[t, t], shape, span);
         let quartic = graph.push(Op::Mul, &[square, square], shape, span);
         let total = if shape == Shape::Sample(1) { quartic } else { graph.push(Op::SumElements, &[quartic], Shape::Sample(1), span) };
-        let total = match penalty.ones {
-            Some(ones) => graph.push(Op::Mul, &[ones, total], Shape::Sample(1), span),
-            None => total,
+        let total = if penalty.padded {
+            let ones = graph.push(Op::Data(Data::Ones), &[], Shape::Sample(1), span);
+            graph.push(Op::Mul, &[ones, total], Shape::Sample(1), span)
+        } else {
+            total
         };
         let number = graph.push(Op::SumBatch, &[total], Shape::Vector(1), span);
-        let factor = penalty.kappa * half / 4.0 / penalty.batch as f64;
+        let factor = kappa * half / 4.0 / batch as f64;
         let term = graph.push(Op::Scale(factor), &[number], Shape::Vector(1), span);
         sum = graph.push(Op::Add, &[sum, term], Shape::Vector(1), span);
     }

@@ -18,7 +18,7 @@ use support::{Numbers, data, data_of, run_graph};
 const FUNCTIONS: [&str; 6] = ["silu", "tanh", "sigmoid", "softplus", "gelu", "mish"];
 
 fn small() -> Options {
-    Options { insecure_log_n: Some(11) }
+    Options { insecure_log_n: Some(11), ..Options::default() }
 }
 
 fn serve(net: &str, precision: &str) -> String {
@@ -103,7 +103,7 @@ fn an_update_keeps_its_promise() {
 #[test]
 fn many_activations_are_chosen_by_the_programme() {
     let net = "dense 4 silu residual { dense 4 tanh } residual { dense 4 gelu } residual { dense 4 sigmoid } residual { dense 4 mish } dense 1 tanh";
-    let compiled = compile(&serve(net, "1e-3"), &Options { insecure_log_n: Some(10) }).expect("it compiles");
+    let compiled = compile(&serve(net, "1e-3"), &Options { insecure_log_n: Some(10), ..Options::default() }).expect("it compiles");
     let a = &compiled.approximation;
     assert_eq!(a.activations.len(), 6);
     assert!(a.met() && a.predicted <= a.budget, "{a:?}");

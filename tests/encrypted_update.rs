@@ -11,6 +11,8 @@ use rand::{Rng, SeedableRng};
 
 /// Bytes around the ciphertexts of a message: its frame, the round and the count, and an id for each ciphertext.
 const FRAME: u64 = 36 + 8;
+/// The client also says the number of the update.
+const NUMBER: u64 = 4;
 /// A fresh ciphertext carries the seed of its uniform half.
 const SEED: u64 = 32;
 
@@ -66,7 +68,7 @@ fn crossed_as_counted(plan: &Plan, update: &Update) {
     let counts = counts(plan);
     let rounds = plan.rounds.len() as u64;
     let (inputs, outputs) = (plan.inputs.len() as u64, plan.outputs.len() as u64);
-    assert_eq!(update.bytes_to_server, counts.bytes_to_server_per_update + rounds * FRAME + (4 + SEED) * inputs);
+    assert_eq!(update.bytes_to_server, counts.bytes_to_server_per_update + rounds * (FRAME + NUMBER) + (4 + SEED) * inputs);
     assert_eq!(update.bytes_to_client, counts.bytes_to_client_per_update + rounds * FRAME + 4 * outputs);
 }
 
@@ -88,6 +90,31 @@ fn trains(source: &str, log_n: u32, rounds: usize) {
         crossed_as_counted(&plan, &ours);
         assert_ne!(ours.bytes_to_server, theirs.bytes_to_server);
     }
+    assert!(seen > 0.0, "ciphertexts are noisy: equal states were not encrypted");
+    assert!(apart(&clear, &start) > 1e-3, "training changes the weights");
+}
+
+/// The server trains alone: whatever it bootstraps, its states stay within the promised precision of those in the clear.
+fn trains_alone(source: &str, log_n: u32, updates: u64, promised: f64) {
+    let plan = plan(source, log_n);
+    assert!(counts(&plan).bootstraps_per_update > 0 && !plan.carried.is_empty());
+    let start = hecc_plan::init::initial(&plan);
+    let (mut secret, mut clear) = (start.clone(), start.clone());
+    let mut engines = [engine(&plan, Backend::Ckks), engine(&plan, Backend::Clear)];
+    let mut seen = 0.0f64;
+    for number in 0..updates {
+        let mut data = batch(&plan, number);
+        data.insert(hecc_plan::UPDATE.to_owned(), Tensor::new(vec![plan.geometry.batch], vec![number as f64; plan.geometry.batch]));
+        for (engine, states) in engines.iter_mut().zip([&mut secret, &mut clear]) {
+            let update = engine.update(&data, states).expect("it runs");
+            assert!(update.bytes_to_client <= plan.rounds.len() as u64 * FRAME, "nothing but frames comes back");
+            engine.fetch(states).expect("it fetches");
+        }
+        let error = apart(&secret, &clear);
+        assert!(error < promised, "update {number}: states are {error} apart");
+        seen = seen.max(error);
+    }
+    println!("{updates} updates: at most 2^{:.1} apart", seen.log2());
     assert!(seen > 0.0, "ciphertexts are noisy: equal states were not encrypted");
     assert!(apart(&clear, &start) > 1e-3, "training changes the weights");
 }
@@ -117,6 +144,32 @@ fn a_dqn_with_the_clients_maximum() {
 #[test]
 fn a_regression_with_several_results() {
     trains(include_str!("golden/regression.rl"), 11, 1);
+}
+
+#[test]
+fn twenty_updates_of_a_server_alone() {
+    trains_alone(include_str!("golden/alone.rl"), 10, 20, 1e-3);
+}
+
+/// On the ring of the real parameters: `cargo test --release --test encrypted_update -- --ignored`.
+#[test]
+#[ignore = "five minutes and 9 GiB"]
+fn twenty_updates_of_cartpole_alone() {
+    let plan = Arc::new(compile(include_str!("../examples/cartpole_dqn_alone.rl"), &Options::default()).expect("it compiles").plan);
+    let start = hecc_plan::init::initial(&plan);
+    let (mut secret, mut clear) = (start.clone(), start);
+    let [mut ours, mut theirs] = [Backend::Ckks, Backend::Clear]
+        .map(|backend| Engine::new(Arc::clone(&plan), backend, Tensors::new(), 0, &mut |_, _| {}).expect("the engine starts"));
+    for number in 0..20 {
+        let data = batch(&plan, number);
+        ours.update(&data, &mut secret).expect("it runs");
+        theirs.update(&data, &mut clear).expect("it runs");
+        ours.fetch(&mut secret).expect("it fetches");
+        theirs.fetch(&mut clear).expect("it fetches");
+        let error = apart(&secret, &clear);
+        println!("update {number}: 2^{:.1} apart", error.log2());
+        assert!(error < 1e-3, "update {number}: states are {error} apart");
+    }
 }
 
 #[test]

@@ -39,7 +39,7 @@ impl Memory {
             ("evaluation keys", keys),
             ("ciphertexts and messages", ciphertexts),
             ("plaintexts and matrices", plaintexts),
-            ("scratch of the threads", scratch),
+            ("scratch of the threads and of bootstraps", scratch),
             ("the making of keys, kept by the allocator", making),
             ("process and library", base),
         ];
@@ -138,7 +138,7 @@ impl<'a> Model<'a> {
             base: PROCESS + ring.library_bytes,
             keys: shapes.iter().map(|shape| prepared(shape)).sum(),
             plaintexts,
-            scratch: threads as u64 * (scratch + client),
+            scratch: threads as u64 * (scratch + client) + bootstrap_bytes(plan),
             ciphertexts: 0,
             making: threads as u64 * widest_making,
         };
@@ -190,6 +190,14 @@ impl<'a> Model<'a> {
     pub fn finish(self) -> Memory {
         self.memory
     }
+}
+
+/// Polynomials at its widest that a bootstrap works with (matrices, powers, scratch), as one was measured to.
+const BOOTSTRAP_POLYNOMIALS: u64 = 170;
+
+/// What bootstraps work with besides their keys.
+fn bootstrap_bytes(plan: &Plan) -> u64 {
+    plan.bootstrap.as_ref().map_or(0, |b| BOOTSTRAP_POLYNOMIALS * u64::from(b.bootstrap_k.div_ceil(b.base2k)) * (8 << b.log_n))
 }
 
 /// Scratch bytes of the most demanding step.

@@ -16,4 +16,4 @@ train dqn(q) {
     optimizer = sgd(lr: 0.1)
 }
 
-secure ckks { refresh = bootstrap }
+secure ckks { refresh = bootstrap  bits = 192 }

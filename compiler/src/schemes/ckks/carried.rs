@@ -34,6 +34,8 @@ struct Home {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Shelf {
     homes: BTreeMap<String, Home>,
+    /// What the states are to their parameters, by [`Home::role`].
+    roles: Vec<String>,
     /// Lanes of a block, a power of two.
     block: usize,
     /// Blocks per ciphertext.
@@ -84,7 +86,7 @@ pub(super) struct Packed {
 
 impl Shelf {
     /// Packs the secret states of `graph`.
-    fn new(graph: &Graph, public: &[(String, Vec<usize>)], lanes: usize, batch: usize) -> Self {
+    fn new(graph: &Graph, public: &[(String, Vec<usize>)], lanes: usize, batch: usize, apart: bool) -> Self {
         let families = families(graph, public);
         let mut roles: Vec<String> = Vec::new();
         let mut homes = BTreeMap::new();
@@ -107,10 +109,10 @@ impl Shelf {
             offset += length;
         }
         let block = offset.next_power_of_two();
-        let per = (lanes / block).clamp(1, roles.len().next_power_of_two().max(1));
+        let per = if apart { 1 } else { (lanes / block).clamp(1, roles.len().next_power_of_two().max(1)) };
         let count = if block <= lanes { roles.len().div_ceil(per) } else { roles.len() * offset.div_ceil(lanes) };
         let active = batch.next_power_of_two().max(block * per).min(lanes);
-        Self { homes, block, per, count, active, lanes }
+        Self { homes, roles, block, per, count, active, lanes }
     }
 
     fn place(&self, home: &Home) -> (usize, usize) {
@@ -190,6 +192,7 @@ fn linked(graph: &Graph, id: Id, names: &mut Vec<String>, gradients: &mut Vec<Id
 fn role(name: &str) -> String {
     let parts: Vec<&str> = name.split('.').collect();
     match parts.as_slice() {
+        [net, _, _] => (*net).to_owned(),
         [net, _, _, rest @ ..] => format!("{net}.{}", rest.join(".")),
         _ => name.to_owned(),
     }
@@ -199,7 +202,7 @@ impl Lowering<'_> {
     /// Hands the states to the server.
     pub(super) fn carry_states(&mut self, packing: Packing, periods: &[(String, u32)]) {
         self.periods = periods.to_vec();
-        self.shelf = Some(Shelf::new(self.graph, &self.public, self.grid.lanes, self.grid.batch));
+        self.shelf = Some(Shelf::new(self.graph, &self.public, self.grid.lanes, self.grid.batch, packing.apart));
         self.packing = packing;
     }
 
@@ -320,7 +323,12 @@ impl Lowering<'_> {
             });
             let contents = contents.collect();
             let Some(&wire) = wires.get(&carried) else { continue };
-            self.circuit.carried.push(CarriedDraft { label: "state".to_owned(), contents, wire });
+            let holds = |home: &&Home| shelf.place(home).0 == carried;
+            let mut roles: Vec<usize> = shelf.homes.values().filter(holds).map(|home| home.role).collect();
+            roles.sort_unstable();
+            roles.dedup();
+            let label = roles.iter().map(|&role| shelf.roles[role].as_str()).collect::<Vec<_>>().join(" + ");
+            self.circuit.carried.push(CarriedDraft { label, contents, wire });
         }
     }
 

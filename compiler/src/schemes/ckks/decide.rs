@@ -96,15 +96,16 @@ fn bootstrap(lowered: &Lowered) -> Option<Decision> {
     let steps = lowered.sized.steps.iter();
     let count = steps.clone().filter(|step| matches!(step.op, Op::Bootstrap(_))).count();
     let span = steps.filter(|step| matches!(step.op, Op::Bootstrap(_))).map(|step| step.span).next();
-    let carried: Vec<&str> = lowered.sized.carried.iter().map(|carried| carried.label.as_str()).collect();
     let choice = format!("{count} by `{}` every {updates} updates", offer.name);
-    let why = format!(
-        "the cycle through the carried states ({}) spends budget at every update, and {} gives back {} bits",
-        carried.join(", "),
-        offer.name,
-        offer.gain()
-    );
-    let runner_up = (updates > 1).then(|| format!("after every update: {} times as many bootstraps", updates));
+    let cycle = lowered.cycle.as_ref().map_or("the cycle through the carried states spends budget at every update".to_owned(), |cycle| {
+        let first = cycle.states.first().map_or("", String::as_str);
+        format!("the cycle {} -> {first} spends {:.0} bits per update", cycle.states.join(" -> "), cycle.bits)
+    });
+    let why = format!("{cycle}, and {} gives back {} bits", offer.name, offer.gain());
+    let runner_up = lowered
+        .second
+        .as_ref()
+        .map(|(way, seconds)| format!("{way}: {seconds:.2} s of work per update instead of {:.2} s", lowered.seconds));
     Some(decision(DecisionKind::Bootstrap, "the carried states", choice, why, runner_up, span))
 }
 

@@ -123,12 +123,14 @@ pub(super) struct Packing {
     pub pack: usize,
     /// Scale of masks, in bits.
     pub mask_bits: u32,
+    /// Whether every state of a parameter has a ciphertext of its own.
+    pub apart: bool,
 }
 
 impl Packing {
     /// One level of masks each way, for ciphertexts of that scale.
     pub fn simple(scale: u32) -> Self {
-        Self { unpack: 0, pack: 1, mask_bits: scale.min(super::MASK_BITS) }
+        Self { unpack: 0, pack: 1, mask_bits: scale.min(super::MASK_BITS), apart: false }
     }
 }
 
@@ -164,7 +166,7 @@ impl<'a> Lowering<'a> {
             refreshed: BTreeMap::new(),
             shelf: None,
             updated: BTreeMap::new(),
-            packing: Packing { unpack: 0, pack: 1, mask_bits: super::MASK_BITS },
+            packing: Packing::simple(super::MASK_BITS),
             periods: Vec::new(),
         };
         lowering.wishes();

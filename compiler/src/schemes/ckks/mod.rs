@@ -6,6 +6,7 @@ pub mod budget;
 mod carried;
 pub mod circuit;
 mod cost;
+pub mod cycle;
 pub mod decide;
 mod dense;
 mod error;
@@ -64,6 +65,12 @@ pub struct Lowered {
     pub graph: Graph,
     /// How the server refreshes what it carries, if it does.
     pub bootstrap: Option<Bootstrap>,
+    /// The same in words.
+    pub refreshing: String,
+    /// The cheapest other way to refresh, in words, and its seconds per update.
+    pub second: Option<(String, f64)>,
+    /// The cycle of carried states that forces the refresh.
+    pub cycle: Option<cycle::Cycle>,
     /// Which polynomials compute its activations.
     pub approximation: Approximation,
 }
@@ -108,14 +115,53 @@ pub fn lower<E>(
     ring: Ring<'_>,
     mut graph_for: impl FnMut(bool) -> Result<Graph, E>,
 ) -> Result<Lowered, LowerError<E>> {
+    match (&program.task, program.secure.refresh) {
+        (Task::Serve(_), _) | (Task::Train(_), Refresh::Client) => with_client(program, public, ring, graph_for),
+        (Task::Train(_), Refresh::Bootstrap) => alone(program, public, ring, graph_for),
+        (Task::Train(_), Refresh::Auto) => {
+            let client = with_client(program, public, ring, &mut graph_for);
+            match (client, alone(program, public, ring, &mut graph_for)) {
+                (Ok(client), Ok(server)) => Ok(cheaper(client, server)),
+                (Ok(one), Err(_)) | (Err(_), Ok(one)) => Ok(one),
+                (Err(error), Err(_)) => Err(error),
+            }
+        }
+    }
+}
+
+/// Bytes per second between the parties that `refresh = auto` counts with: 100 Mbit/s.
+const LINK: f64 = 12.5e6;
+
+/// The refresh that takes less time per update, what crosses included.
+fn cheaper(client: Lowered, server: Lowered) -> Lowered {
+    let seconds = |lowered: &Lowered| {
+        let polynomial = |k: u32| f64::from(k.div_ceil(8)) * f64::from(1u32 << lowered.ckks.log_n);
+        let up: f64 = lowered.sized.inputs.iter().map(|input| polynomial(input.wire.k)).sum();
+        let wire = |output: &hecc_plan::Output| lowered.sized.steps[output.wire.index()].wire;
+        let down: f64 = lowered.sized.outputs.iter().map(|output| 2.0 * polynomial(wire(output).k)).sum();
+        let updates = lowered.sized.rounds.last().map_or(1, |round| round.update + 1);
+        lowered.seconds + (up + down) / f64::from(updates) / LINK
+    };
+    let (by_client, by_server) = (seconds(&client), seconds(&server));
+    let (mut best, who) = if by_client <= by_server { (client, "the client") } else { (server, "the server alone") };
+    best.notes.push(format!(
+        "refresh = auto: {who}; an update takes {by_client:.2} s with the client and {by_server:.2} s without, over 100 Mbit/s"
+    ));
+    best
+}
+
+/// Lowers an evaluation, or an update whose states the key owner refreshes: tries ring degrees from the smallest.
+fn with_client<E>(
+    program: &Program,
+    public: &[(String, Vec<usize>)],
+    ring: Ring<'_>,
+    mut graph_for: impl FnMut(bool) -> Result<Graph, E>,
+) -> Result<Lowered, LowerError<E>> {
     let Ring { insecure_log_n, refine, .. } = ring;
     let batch = match &program.task {
         Task::Train(train) => train.settings.batch,
         Task::Serve(serve) => serve.batch,
     };
-    if matches!(program.task, Task::Train(_)) && program.secure.refresh == Refresh::Bootstrap {
-        return alone(program, public, ring, graph_for);
-    }
     let degrees = insecure_log_n.map_or(security::LOG_N, |n| n..=n);
     let mut best: Option<Lowered> = None;
     let mut tried = Vec::new();
@@ -137,7 +183,7 @@ pub fn lower<E>(
         }
         let padded = grid.groups() * grid.lanes != batch;
         let graph = if padded { graph_for(true).map_err(LowerError::Graph)? } else { first };
-        let bits = scale(program, &graph, log_n);
+        let bits = scale(program, &graph, log_n, false);
         match lower_for(program, &graph, grid, log_n, bits, public, ring).map_err(LowerError::Ckks)? {
             Ok(lowered) => {
                 tried.push((log_n, Ok(lowered.seconds)));
@@ -182,6 +228,7 @@ fn alone<E>(
     let first = graph_for(false).map_err(LowerError::Graph)?;
     let (width, span) = width(&first);
     let mut best: Option<Lowered> = None;
+    let mut tried: Vec<(String, f64)> = Vec::new();
     let mut nearest = (u32::MAX, 0, span);
     for offer in bootstrap::offers(*bootstrap::SCALES.start()) {
         let (slots, log_n) = (1usize << offer.log_slots, offer.log_n);
@@ -191,7 +238,7 @@ fn alone<E>(
         let grid = Geometry { width, lanes: slots / width, batch };
         let padded = grid.groups() * grid.lanes != batch;
         let graph = if padded { graph_for(true).map_err(LowerError::Graph)? } else { first.clone() };
-        let scale = scale(program, &graph, log_n).clamp(*bootstrap::SCALES.start(), *bootstrap::SCALES.end());
+        let scale = scale(program, &graph, log_n, true).clamp(*bootstrap::SCALES.start(), *bootstrap::SCALES.end());
         let Some(offer) = bootstrap::offer(&offer.name, scale) else { continue };
         for (unpack, pack) in [(0, 1), (1, 1), (0, 2), (1, 2), (2, 2)] {
             let packing = lower::Packing { unpack, pack, ..lower::Packing::simple(scale) };
@@ -202,7 +249,9 @@ fn alone<E>(
                 let (client, notes, fits) = (lowering.client.program.clone(), lowering.notes.clone(), lowering.fits.clone());
                 let parts = Parts { circuit, client, notes, fits };
                 match widths_for(program, &graph, grid, log_n, parts, Some(&offer), ring) {
-                    Ok(lowered) => {
+                    Ok(mut lowered) => {
+                        lowered.refreshing = format!("`{}` every {updates} updates", offer.name);
+                        tried.push((lowered.refreshing.clone(), lowered.seconds));
                         if best.as_ref().is_none_or(|b| lowered.seconds < b.seconds) {
                             best = Some(lowered);
                         }
@@ -218,7 +267,13 @@ fn alone<E>(
         }
     }
     let (needed, available, span) = nearest;
-    best.ok_or(LowerError::Ckks(vec![CkksError::Budget { needed, available, span }]))
+    let mut best = best.ok_or(LowerError::Ckks(vec![CkksError::Budget { needed, available, span }]))?;
+    let others = tried.into_iter().filter(|(way, _)| *way != best.refreshing);
+    best.second = others.min_by(|a, b| a.1.total_cmp(&b.1));
+    let apart = lower::Packing { apart: true, ..lower::Packing::simple(best.ckks.scale) };
+    let body = circuit_for(program, &best.graph, best.geometry, best.ckks.scale, public, Some((apart, periods)));
+    best.cycle = body.ok().and_then(|body| cycle::run(&body.circuit));
+    Ok(best)
 }
 
 /// Most updates between two bootstraps.
@@ -230,7 +285,7 @@ pub fn lower_again(program: &Program, graph: &Graph, public: &[(String, Vec<usiz
     let padding = like.geometry.groups() * like.geometry.lanes != like.geometry.batch;
     let again = lower(program, public, ring, |padded| if padded && !padding { Err(()) } else { Ok(graph.clone()) });
     let same = || {
-        let bits = scale(program, graph, like.ckks.log_n);
+        let bits = scale(program, graph, like.ckks.log_n, false);
         lower_for(program, graph, like.geometry, like.ckks.log_n, bits, public, ring).ok()?.ok()
     };
     again.ok().or_else(same)
@@ -269,11 +324,11 @@ fn width(graph: &Graph) -> (usize, Span) {
 
 /// Bits of ciphertext scale: the precision asked for, what rounding costs at this ring degree, a margin for the operations
 /// in between, and what Chebyshev's doublings amplify (an error in T_k returns as k² times itself).
-fn scale(program: &Program, graph: &Graph, log_n: u32) -> u32 {
+fn scale(program: &Program, graph: &Graph, log_n: u32, bootstrapped: bool) -> u32 {
     let precision = libm::ceil(-libm::log2(program.secure.precision)).clamp(4.0, 24.0) as u32;
     let margin = match program.task {
         // Bits are dear where they are bootstrapped: what training bears, measured, and not the worst case.
-        Task::Train(_) if program.secure.refresh == Refresh::Bootstrap => 4,
+        Task::Train(_) if bootstrapped => 4,
         Task::Train(_) => 7,
         Task::Serve(_) => 8,
     };
@@ -424,6 +479,9 @@ fn widths_for(
             approximation: Approximation::default(),
             circuit,
             bootstrap: bootstrap.cloned(),
+            refreshing: String::new(),
+            second: None,
+            cycle: None,
         });
     }
     let deepest = circuit.nodes.iter().max_by_key(|n| n.depth).map_or(Span::default(), |n| n.span);

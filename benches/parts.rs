@@ -3,7 +3,7 @@
 //!     cargo bench --bench parts                          # cartpole 256
 //!     cargo bench --bench parts -- regression 16 20      # another program, batch and number of updates
 //!
-//! Programs: cartpole, regression, actor. HECC_THREADS says how many threads, where not all cores. The peak is VmHWM of this
+//! Programs: cartpole, regression, the same with -alone (the server bootstraps), actor. HECC_THREADS says how many threads, where not all cores. The peak is VmHWM of this
 //! one process, which is client and server at once, keys and ciphertexts of both included (Linux).
 
 #[expect(dead_code, reason = "the wide program is only compiled, by the other bench")]
@@ -19,8 +19,10 @@ fn main() {
     let mut workload = match program {
         "cartpole" => Workload::cartpole(batch),
         "regression" => Workload::regression(batch),
+        "cartpole-alone" => Workload::cartpole_alone(batch),
+        "regression-alone" => Workload::regression_alone(batch),
         "actor" => Workload::actor(),
-        other => panic!("no program `{other}`: cartpole, regression, actor"),
+        other => panic!("no program `{other}`: cartpole, cartpole-alone, regression, regression-alone, actor"),
     };
     println!("{program}: total, client, server seconds");
     for _ in 0..updates {

@@ -98,6 +98,7 @@ fn trains(source: &str, log_n: u32, rounds: usize) {
 fn trains_alone(source: &str, log_n: u32, updates: u64, promised: f64) {
     let plan = plan(source, log_n);
     assert!(counts(&plan).bootstraps_per_update > 0 && !plan.carried.is_empty());
+    assert!(plan.outputs.is_empty(), "nothing comes back unless the client fetches it");
     let start = hecc_plan::init::initial(&plan);
     let (mut secret, mut clear) = (start.clone(), start.clone());
     let mut engines = [engine(&plan, Backend::Ckks), engine(&plan, Backend::Clear)];
@@ -106,8 +107,7 @@ fn trains_alone(source: &str, log_n: u32, updates: u64, promised: f64) {
         let mut data = batch(&plan, number);
         data.insert(hecc_plan::UPDATE.to_owned(), Tensor::new(vec![plan.geometry.batch], vec![number as f64; plan.geometry.batch]));
         for (engine, states) in engines.iter_mut().zip([&mut secret, &mut clear]) {
-            let update = engine.update(&data, states).expect("it runs");
-            assert!(update.bytes_to_client <= plan.rounds.len() as u64 * FRAME, "nothing but frames comes back");
+            engine.update(&data, states).expect("it runs");
             engine.fetch(states).expect("it fetches");
         }
         let error = apart(&secret, &clear);

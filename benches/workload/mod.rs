@@ -26,6 +26,17 @@ impl Workload {
         Self::new(include_str!("../../examples/bench_regression.rl"), Some(batch))
     }
 
+    /// The same, by a server that bootstraps.
+    pub fn regression_alone(batch: usize) -> Self {
+        let source = include_str!("../../examples/bench_regression.rl").replace("refresh = client", "refresh = bootstrap");
+        Self::new(&source, Some(batch))
+    }
+
+    /// `examples/cartpole_dqn_alone.rl` with another batch.
+    pub fn cartpole_alone(batch: usize) -> Self {
+        Self::new(include_str!("../../examples/cartpole_dqn_alone.rl"), Some(batch))
+    }
+
     /// `examples/actor.rl` (3-64-64-1, public weights), batch 64.
     pub fn actor() -> Self {
         Self::new(include_str!("../../examples/actor.rl"), None)

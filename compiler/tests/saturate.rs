@@ -37,6 +37,10 @@ fn all(name: &str, source: &str, small: bool) -> [Measure; 3] {
     });
     let text = |m: &Measure| format!("{:4} {:4} {:4} {:4}", m.depth_bits, m.rotations, m.products, m.relinearisations);
     println!("{name:<22} {}", measures.iter().map(text).collect::<Vec<_>>().join("   "));
+    // Where the server bootstraps, several updates stand in one circuit, and time decides.
+    if source.contains("refresh = bootstrap") {
+        return measures;
+    }
     let [without, with, trade] = &measures;
     assert!(with == without || with.beats(without), "{name}");
     assert!(trade.depth_bits <= without.depth_bits, "{name}");

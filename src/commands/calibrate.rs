@@ -12,7 +12,7 @@ use crate::{costs, files, output};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The program whose ranges are measured in the clear, for its next compilation
-    #[arg(value_name = "FILE", required_unless_present = "machine", conflicts_with = "machine")]
+    #[arg(value_name = "FILE", conflicts_with = "machine")]
     file: Option<PathBuf>,
     /// Arrays to run the program on, instead of its environment
     #[arg(long, value_name = "FILE.safetensors", requires = "file")]
@@ -44,6 +44,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     if let Some(file) = &args.file {
         return calibrate_program(file, args.data.as_deref(), args.updates);
+    }
+    if !args.machine {
+        return Err(Failure::wrong_use("name a program whose ranges are to be measured, or say `--machine`"));
     }
     let [from, to] = args.rings[..] else { return Err(Failure::wrong_use("`--rings` takes two numbers")) };
     if from > to {

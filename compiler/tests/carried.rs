@@ -35,7 +35,7 @@ fn the_clients_maximum_in_the_middle_of_an_update() {
         &dqn(
             "dense 8 relu(degree: 2, range: [-2, 2]) dense 2 init small",
             16,
-            "momentum(lr: 1.0, beta: 0.9)",
+            "momentum(lr: 0.1, beta: 0.9)",
             "average = 0.05",
             "client = [max]",
         ),

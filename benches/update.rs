@@ -6,6 +6,7 @@
 //! All cores are used; HECC_THREADS says how many, where not all. Keys are made before the clock starts. An update is both
 //! parties' work: encryption of batch and weights, the server's circuit, decryption. `cargo bench --bench parts` tells them apart.
 
+#[allow(dead_code, reason = "what bootstraps is timed by the other bench")]
 mod workload;
 
 use divan::Bencher;

@@ -60,9 +60,12 @@ struct Item<'a> {
     span: Span,
 }
 
-/// Lanes to be moved, by ciphertext, target ciphertext, distance and factor: one mask and one rotation each.
+/// What a move of lanes is of: ciphertext, target ciphertext, distance and factor.
+type Route = (WireId, usize, i64, Option<ClearId>);
+
+/// Lanes to be moved, one mask and one rotation for each route.
 #[derive(Default)]
-struct Moves(BTreeMap<(WireId, usize, i64, Option<ClearId>), (Vec<PlainPart>, Span)>);
+struct Moves(BTreeMap<Route, (Vec<PlainPart>, Span)>);
 
 impl Moves {
     #[allow(clippy::too_many_arguments, reason = "a move has two ends and a factor")]

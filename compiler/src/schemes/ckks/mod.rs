@@ -372,7 +372,6 @@ struct Parts {
     fits: Vec<decide::Fit>,
 }
 
-#[expect(clippy::too_many_arguments, reason = "one caller's loop, four ways to fill it")]
 fn lower_for(
     program: &Program,
     graph: &Graph,

@@ -151,27 +151,6 @@ fn twenty_updates_of_a_server_alone() {
     trains_alone(include_str!("golden/alone.rl"), 10, 20, 1e-3);
 }
 
-/// On the ring of the real parameters: `cargo test --release --test encrypted_update -- --ignored`.
-#[test]
-#[ignore = "five minutes and 9 GiB"]
-fn twenty_updates_of_cartpole_alone() {
-    let plan = Arc::new(compile(include_str!("../examples/cartpole_dqn_alone.rl"), &Options::default()).expect("it compiles").plan);
-    let start = hecc_plan::init::initial(&plan);
-    let (mut secret, mut clear) = (start.clone(), start);
-    let [mut ours, mut theirs] = [Backend::Ckks, Backend::Clear]
-        .map(|backend| Engine::new(Arc::clone(&plan), backend, Tensors::new(), 0, &mut |_, _| {}).expect("the engine starts"));
-    for number in 0..20 {
-        let data = batch(&plan, number);
-        ours.update(&data, &mut secret).expect("it runs");
-        theirs.update(&data, &mut clear).expect("it runs");
-        ours.fetch(&mut secret).expect("it fetches");
-        theirs.fetch(&mut clear).expect("it fetches");
-        let error = apart(&secret, &clear);
-        println!("update {number}: 2^{:.1} apart", error.log2());
-        assert!(error < 1e-3, "update {number}: states are {error} apart");
-    }
-}
-
 #[test]
 fn a_secret_network() {
     serves(include_str!("golden/serve_secret.rl"), 11);

@@ -374,9 +374,8 @@ fn beats_simpler_planners() {
     assert!(every[0] > 3.0 && halo[0] > 1.2, "{every:?} {halo:?}");
 }
 
-/// `cargo test -p hecc-compiler --test planner_loop -- --ignored --nocapture ratios`
 #[test]
-#[ignore = "an experiment"]
+#[ignore = "an experiment: cargo test -p hecc-compiler --test planner_loop -- --ignored --nocapture ratios"]
 fn ratios_on_200_bodies() {
     for deep in [false, true] {
         let [every, halo, gap] = ratios(200, deep);

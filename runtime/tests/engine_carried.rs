@@ -175,20 +175,20 @@ fn measure(name: &str, threads: usize) {
 }
 
 #[test]
-#[ignore = "keys of 1 GiB, 6 GiB of memory"]
+#[ignore = "keys of 1 GiB, 6 GiB of memory: cargo test --release -p hecc-runtime --test engine_carried -- --ignored --nocapture --test-threads 1"]
 fn dense_16_narrow() {
     measure("dense-16-narrow", 2);
 }
 
 #[test]
-#[ignore = "keys of 1 GiB, 7 GiB of memory"]
+#[ignore = "keys of 1 GiB, 7 GiB of memory: cargo test --release -p hecc-runtime --test engine_carried -- --ignored --nocapture --test-threads 1"]
 fn dense_16() {
     measure("dense-16", 1);
     measure("dense-16", 2);
 }
 
 #[test]
-#[ignore = "keys of 2 GiB, 11 GiB of memory"]
+#[ignore = "keys of 2 GiB, 11 GiB of memory: cargo test --release -p hecc-runtime --test engine_carried -- --ignored --nocapture --test-threads 1"]
 fn dense_16_wide() {
     measure("dense-16-wide", 2);
 }

@@ -85,6 +85,7 @@ pub(super) fn needs(circuit: &Circuit, bootstrap: Option<&Bootstrap>) -> Vec<Opt
     need
 }
 
+/// Bits of budget that an operation spends.
 pub(super) fn spent(circuit: &Circuit, op: &Op) -> u32 {
     match op {
         Op::Input(_)

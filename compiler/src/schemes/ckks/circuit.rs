@@ -130,21 +130,7 @@ impl Circuit {
         }
         let operands = op.operands();
         let deepest = operands.iter().map(|&w| self.depth(w)).max().unwrap_or(0);
-        let spent = match &op {
-            Op::Input(_)
-            | Op::Carried(_)
-            | Op::Add(..)
-            | Op::Sub(..)
-            | Op::AddConst(..)
-            | Op::AddPlain(..)
-            | Op::Rotate { .. }
-            | Op::Narrow(_)
-            | Op::Bootstrap(_) => 0,
-            Op::MulConst { bits, .. } | Op::Halve { bits, .. } => *bits,
-            Op::MulPlain(_, plain) => self.plains[plain.0 as usize].scale,
-            Op::Linear(_, matrix) => self.matrices[matrix.0 as usize].scale,
-            Op::Dot(_) => self.scale,
-        };
+        let spent = super::budget::spent(self, &op);
         let own = match &op {
             Op::Input(id) => self.inputs[id.0 as usize].round,
             _ => 0,

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use hecc_compiler::passes::{Level, PassName};
 use hecc_plan::cost::{self, Prediction};
 use hecc_plan::counts::{Counts, counts};
+use hecc_plan::{Op, Plan};
 use serde::Serialize;
 
 use crate::compile::Options;
@@ -186,7 +187,7 @@ fn summary(report: &Report<'_>) -> String {
         ("multiplications", format!("{} ({} relinearisations)", c.multiplications, c.relinearisations)),
         ("by plaintexts", c.plaintext_multiplications.to_string()),
         ("rotations", c.rotations.to_string()),
-        ("bootstraps", format!("{} per update", c.bootstraps_per_update)),
+        ("bootstraps", bootstraps(plan)),
         ("refreshes", format!("{} per update", c.refreshes_per_update)),
         ("keys", format!("{} for rotations, {} in all", c.rotation_keys, bytes(c.key_bytes))),
         ("to the server", format!("{} per update", bytes(c.bytes_to_server_per_update))),
@@ -203,6 +204,15 @@ fn summary(report: &Report<'_>) -> String {
         text.push_str(&format!("note: {note}\n"));
     }
     text
+}
+
+/// How many bootstraps the updates of a period take together.
+fn bootstraps(plan: &Plan) -> String {
+    let count = plan.steps.iter().filter(|step| matches!(step.op, Op::Bootstrap(_))).count();
+    match plan.updates() {
+        1 => format!("{count} per update"),
+        updates => format!("{count} per {updates} updates"),
+    }
 }
 
 #[cfg(test)]

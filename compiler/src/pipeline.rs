@@ -83,6 +83,8 @@ pub fn compile_program(program: &Program, source: &str, options: &Options) -> Re
         periods: &periods,
         costs: options.costs.as_deref().unwrap_or_else(|| CostTable::built_in()),
         rotations: selection.contains(PassName::Rotations),
+        tiles: selection.contains(PassName::Tiles),
+        lanes: selection.contains(PassName::Lanes),
     };
     let lowered = ckks::lower(program, &public, ring, |padded| {
         let built = build::build(program, padded)?;

@@ -2,7 +2,9 @@
 
 mod support;
 
-use support::agrees_alone;
+use hecc_compiler::passes::PassName;
+use hecc_plan::{Layout, Op};
+use support::{agrees_alone, agrees_without};
 
 fn dqn(net: &str, batch: usize, optimizer: &str, more: &str, client: &str) -> String {
     format!(
@@ -54,7 +56,7 @@ fn bootstraps_inside_an_update() {
     let deep = format!("dense 5 {layer} dense 7 {layer} dense 4 {layer} dense 2");
     let compiled = agrees_alone(&dqn(&deep, 16, "momentum(lr: 0.02, beta: 0.9)", "", ""), 10);
     let plan = &compiled.plan;
-    let bootstraps = plan.steps.iter().filter(|step| matches!(step.op, hecc_plan::Op::Bootstrap(_))).count();
+    let bootstraps = plan.steps.iter().filter(|step| matches!(step.op, Op::Bootstrap(_))).count();
     assert!(bootstraps > plan.carried.len(), "{bootstraps} bootstraps");
 }
 
@@ -104,4 +106,67 @@ algorithm chain(v, w) {
 train chain(v, w) { batch = 16 updates = 4 }
 secure ckks { refresh = bootstrap }"#;
     agrees_alone(source, 10);
+}
+
+/// Small batches with all parameters in the slots of each sample, against the tensor graph.
+fn agrees_in_tiles(source: &str) -> hecc_compiler::Compiled {
+    let compiled = agrees_without(source, 10, &[PassName::Lanes]);
+    let layouts = compiled.plan.carried.iter().flat_map(|carried| &carried.contents).map(|content| content.layout);
+    assert!(layouts.clone().count() > 0 && layouts.clone().all(|layout| matches!(layout, Layout::Tiled(_))), "not in tiles\n{source}");
+    compiled
+}
+
+fn regression(net: &str, dims: (usize, usize), batch: usize, optimizer: &str) -> String {
+    let (inputs, actions) = dims;
+    format!(
+        r#"env "Other-v0" {{ observe s: [{inputs}] in [-1, 1]  act a: one of {actions}  reward r in [-1, 1] }}
+net q(s) -> [{actions}] {{ {net} }}
+algorithm fit(q) {{ parameter optimizer  minimize mean((dot(q(s), a) - r)^2) over q with optimizer }}
+train fit(q) {{ batch = {batch} updates = 9 optimizer = {optimizer} }}
+secure ckks {{ refresh = bootstrap }}"#
+    )
+}
+
+#[test]
+fn tiles_of_a_regression() {
+    agrees_in_tiles(&regression("dense 8 square dense 2", (4, 2), 16, "sgd(lr: 0.25)"));
+    // One ciphertext holds eight samples: half the rotations of lanes, and less depth.
+    let source = regression("dense 8 square dense 2", (4, 2), 8, "sgd(lr: 0.25)");
+    let (tiles, lanes) = (agrees_in_tiles(&source).plan, agrees_without(&source, 10, &[PassName::Tiles]).plan);
+    let rotations = |plan: &hecc_plan::Plan| {
+        let all = plan.steps.iter().filter(|step| matches!(step.op, Op::Rotate { .. })).count();
+        all as f64 / f64::from(plan.updates())
+    };
+    let (few, many) = (rotations(&tiles), rotations(&lanes));
+    assert!(1.5 * few <= many, "{few} rotations per update in tiles, {many} in lanes");
+    assert!(tiles.updates() > lanes.updates(), "{} and {} updates per bootstrap", tiles.updates(), lanes.updates());
+}
+
+#[test]
+fn tiles_of_odd_widths_deep_networks_and_unfilled_ciphertexts() {
+    for batch in [3, 20, 32] {
+        agrees_in_tiles(&regression("dense 5 square dense 3", (3, 3), batch, "momentum(lr: 0.1, beta: 0.5)"));
+    }
+    agrees_in_tiles(&regression("dense 4 square dense 3", (2, 3), 8, "nesterov(lr: 0.07, beta: 0.9)"));
+    agrees_in_tiles(&regression("dense 2", (5, 2), 16, "momentum(lr: 0.3, beta: 0.9)"));
+    agrees_in_tiles(&regression("dense 4 square dense 3 square dense 2", (2, 2), 8, "sgd(lr: 0.1)"));
+    agrees_in_tiles(&regression("dense 4 relu(degree: 2, range: [-2, 2]) dense 2", (2, 2), 8, "sgd(lr: 0.3)"));
+}
+
+#[test]
+fn tiles_of_targets_averages_and_rates_that_change() {
+    let net = "dense 4 relu(degree: 2, range: [-2, 2]) dense 2 init small";
+    agrees_in_tiles(&dqn(net, 8, "momentum(lr: 0.1, beta: 0.9)", "average = 0.05", ""));
+    agrees_in_tiles(&regression("dense 4 square dense 2", (2, 2), 8, "momentum(lr: linear(0.2, 0.01), beta: 0.5)"));
+    agrees_in_tiles(
+        r#"env "Other-v0" { observe s: [2] in [-1, 1]  act a: one of 2  reward r in [-1, 1] }
+net q(s) -> [2] { dense 4 square dense 2 }
+algorithm fit(q) {
+    state t = copy(q)
+    minimize mean((dot(q(s), a) - r - 0.1 * dot(t(s'), a))^2) over q with sgd(lr: 0.2)
+    every 3 { t <- q }
+}
+train fit(q) { batch = 8 updates = 12 }
+secure ckks { refresh = bootstrap }"#,
+    );
 }

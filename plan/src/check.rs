@@ -317,27 +317,34 @@ fn rounds_are_whole(plan: &Plan) -> bool {
 
 fn tensors(plan: &Plan) -> Vec<PlanError> {
     let mut errors = Vec::new();
-    let mut layout = |what: &str, layout: &Layout| {
-        if let Some(reason) = layout_fault(plan, layout) {
+    let shape_of = |target: &Target| match target {
+        Target::State(name) | Target::Rated { name, .. } => plan.states.iter().find(|s| s.name == *name).map(|s| s.shape.as_slice()),
+        Target::Value { .. } | Target::Result { .. } => None,
+    };
+    let public_shape = |name: &str| plan.public.iter().find(|(n, _)| n == name).map(|(_, shape)| shape.as_slice());
+    let mut layout = |what: &str, layout: &Layout, shape: Option<&[usize]>| {
+        if let Some(reason) = layout_fault(plan, layout, shape) {
             errors.push(PlanError::Layout { what: what.to_owned(), reason });
         }
     };
     for Input { label, contents, .. } in &plan.inputs {
-        contents.iter().for_each(|c| layout(label, &c.layout));
+        contents.iter().for_each(|c| layout(label, &c.layout, None));
     }
     for output in &plan.outputs {
-        output.contents.iter().for_each(|c| layout(&output.label, &c.layout));
+        output.contents.iter().for_each(|c| layout(&output.label, &c.layout, shape_of(&c.tensor)));
     }
     for carried in &plan.carried {
-        carried.contents.iter().for_each(|c| layout(&carried.label, &c.layout));
+        carried.contents.iter().for_each(|c| layout(&carried.label, &c.layout, shape_of(&c.tensor)));
     }
     for plain in &plan.plains {
         match &plain.pattern {
-            PlainPattern::Public { name, layout: l, .. } => layout(name, l),
-            PlainPattern::Lane { lane, .. } => layout("mask", &Layout::Vector { period: 1, lanes: Lanes::One(*lane) }),
+            PlainPattern::Public { name, layout: l, .. } => layout(name, l, public_shape(name)),
+            PlainPattern::Lane { lane, .. } => layout("mask", &Layout::Vector { period: 1, lanes: Lanes::One(*lane) }, None),
             PlainPattern::Lanes { .. } => {}
-            PlainPattern::Parts { parts, .. } => parts.iter().for_each(|part| layout("mask", &part.layout)),
-            PlainPattern::Neurons { values } => layout("constant", &Layout::Vector { period: values.len(), lanes: Lanes::All }),
+            PlainPattern::Parts { parts, .. } => parts.iter().for_each(|part| layout("mask", &part.layout, Some(&part.shape))),
+            PlainPattern::Neurons { values } => {
+                layout("constant", &Layout::Vector { period: values.len(), lanes: Lanes::All }, None);
+            }
         }
     }
     let mut refuse = |what: &str, reason: &str| errors.push(PlanError::Layout { what: what.to_owned(), reason: reason.to_owned() });
@@ -478,7 +485,7 @@ fn stale(plan: &Plan) -> Vec<&str> {
     names
 }
 
-fn layout_fault(plan: &Plan, layout: &Layout) -> Option<String> {
+fn layout_fault(plan: &Plan, layout: &Layout, shape: Option<&[usize]>) -> Option<String> {
     let grid = &plan.geometry;
     let period = |p: usize| (!p.is_power_of_two() || p > grid.width).then(|| format!("period {p} in width {}", grid.width));
     let lane = |lanes: Lanes| match lanes {
@@ -494,6 +501,22 @@ fn layout_fault(plan: &Plan, layout: &Layout) -> Option<String> {
             .or_else(|| (diagonal >= rows.min(cols) || shift >= grid.width).then(|| format!("diagonal {diagonal}")))
             .or_else(|| lane(lanes)),
         Layout::Vector { period: p, lanes } => period(p).or_else(|| lane(lanes)),
+        Layout::Tiled(tiled) => {
+            let group = tiled.group.filter(|&group| group >= grid.groups()).map(|group| format!("group {group} of {}", grid.groups()));
+            let inputs = match (tiled.group, shape) {
+                (Some(_), _) => Some(1),
+                (None, Some(shape)) => Some(shape.get(1).copied().unwrap_or(1)),
+                (None, None) => None,
+            };
+            // Strides of 0 would count slots over and over.
+            let [(copies, _), (more, _)] = tiled.copies;
+            let few = |inputs: usize| {
+                let counts = [tiled.elements.1, inputs, copies, more];
+                counts.into_iter().try_fold(1usize, usize::checked_mul).is_some_and(|all| all <= grid.width)
+            };
+            let inside = inputs.filter(|&inputs| few(inputs)).and_then(|inputs| tiled.last(inputs)).is_some_and(|last| last < grid.width);
+            group.or_else(|| (!inside).then(|| format!("slots beyond a tile of {}", grid.width)))
+        }
     }
 }
 

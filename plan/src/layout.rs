@@ -4,6 +4,9 @@
 //! and `width * lanes` is exactly the number of slots, so that a rotation by `r * lanes` is a cyclic shift of the neuron
 //! axis in every lane and no mask is needed. A vector of length d is padded to the next power of two, its *period*, and
 //! repeated along the neuron axis.
+//!
+//! In *tiles* ([`Layout::Tiled`]) it is the other way round: every sample has `width` neighbouring slots, its tile, and all
+//! parameters stand side by side in each. Sums over samples are then cyclic, and one product multiplies a whole layer.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +15,7 @@ use crate::Tensor;
 /// The slot grid of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Geometry {
-    /// Neurons: a power of two, at least the largest period.
+    /// Neurons: a power of two, at least the largest period. In tiles: the slots of a sample.
     pub width: usize,
     /// Samples per ciphertext: a power of two.
     pub lanes: usize,
@@ -80,36 +83,93 @@ pub enum Layout {
         /// In which lanes.
         lanes: Lanes,
     },
+    /// Elements at equal distances in the tiles of the samples.
+    Tiled(Tiled),
+}
+
+/// Where elements stand in a tile: element `[o, i]` of a matrix at `start + o strides[0] + i strides[1]`, element e of a
+/// vector at `start + (e - first) strides[0]`, and copies of all that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tiled {
+    /// Per-sample values `[B, d]`, of that ciphertext of the batch: tile b is sample `group * lanes + b`. Otherwise a
+    /// parameter, in every tile alike.
+    pub group: Option<usize>,
+    /// Slot of the first element.
+    pub start: usize,
+    /// First element, and how many, along the first axis.
+    pub elements: (usize, usize),
+    /// Slots from element to element, along each axis.
+    pub strides: [usize; 2],
+    /// Copies, and slots from one to the next, twice nested.
+    pub copies: [(usize, usize); 2],
+}
+
+impl Tiled {
+    /// The last slot in use, for a tensor with so many elements along its second axis; `None` if that is beyond counting.
+    pub fn last(&self, inputs: usize) -> Option<usize> {
+        let reach = |count: usize, stride: usize| count.checked_sub(1)?.checked_mul(stride);
+        let [(copies, apart), (more, further)] = self.copies;
+        let parts = [
+            reach(self.elements.1, self.strides[0])?,
+            reach(inputs.max(1), self.strides[1])?,
+            reach(copies, apart)?,
+            reach(more, further)?,
+        ];
+        parts.into_iter().try_fold(self.start, usize::checked_add)
+    }
+
+    fn visit(&self, geometry: &Geometry, shape: &[usize], length: usize, mut visit: impl FnMut(usize, usize)) {
+        let (rows, inputs) = match (self.group, shape) {
+            (Some(_), shape) => (shape.first().copied().unwrap_or(1), 1),
+            (None, &[_, inputs]) => (1, inputs),
+            (None, _) => (1, 1),
+        };
+        // Elements along the first axis.
+        let count = length.checked_div(rows * inputs).unwrap_or(0);
+        let [(copies, apart), (more, further)] = self.copies;
+        for tile in 0..geometry.lanes {
+            let sample = self.group.map_or(0, |group| group * geometry.lanes + tile);
+            if sample >= rows {
+                break;
+            }
+            for e in self.elements.0..(self.elements.0 + self.elements.1).min(count) {
+                for i in 0..inputs {
+                    let first = tile * geometry.width + self.start + (e - self.elements.0) * self.strides[0] + i * self.strides[1];
+                    for copy in 0..copies {
+                        for other in 0..more {
+                            visit(first + copy * apart + other * further, (sample * count + e) * inputs + i);
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 impl Layout {
     /// Adds `factor` times the laid-out `value` onto `slots`. Elements outside the tensor are zero.
     pub fn pack(&self, geometry: &Geometry, value: &Tensor, factor: f64, slots: &mut [f64]) {
-        let lanes = geometry.lanes;
-        self.visit(geometry, value, |i, b, index| slots[i * lanes + b] += factor * value.data[index]);
+        self.visit_shape(geometry, value, value.data.len(), |slot, index| slots[slot] += factor * value.data[index]);
     }
 
     /// Reads the tensor back out of `slots`, into the elements this layout covers; the inverse of [`Self::pack`].
     pub fn unpack(&self, geometry: &Geometry, slots: &[f64], factor: f64, value: &mut Tensor) {
-        let lanes = geometry.lanes;
         let shape = Tensor { shape: value.shape.clone(), data: Vec::new() };
         let length = value.data.len();
         let mut seen = vec![false; length];
         let data = &mut value.data;
-        self.visit_shape(geometry, &shape, length, |i, b, index| {
+        self.visit_shape(geometry, &shape, length, |slot, index| {
             if !seen[index] {
                 seen[index] = true;
-                data[index] = factor * slots[i * lanes + b];
+                data[index] = factor * slots[slot];
             }
         });
     }
 
-    fn visit(&self, geometry: &Geometry, value: &Tensor, visit: impl FnMut(usize, usize, usize)) {
-        self.visit_shape(geometry, value, value.data.len(), visit);
-    }
-
-    fn visit_shape(&self, geometry: &Geometry, value: &Tensor, length: usize, mut visit: impl FnMut(usize, usize, usize)) {
+    fn visit_shape(&self, geometry: &Geometry, value: &Tensor, length: usize, mut visit: impl FnMut(usize, usize)) {
+        let across = geometry.lanes;
         match *self {
+            Layout::Tiled(tiled) => tiled.visit(geometry, &value.shape, length, visit),
             Layout::Samples { group, period } => {
                 let rows = value.shape.first().copied().unwrap_or(1);
                 let dim = length.checked_div(rows).unwrap_or(0);
@@ -121,7 +181,7 @@ impl Layout {
                     for i in 0..geometry.width {
                         let j = i % period;
                         if j < dim {
-                            visit(i, b, sample * dim + j);
+                            visit(i * across + b, sample * dim + j);
                         }
                     }
                 }
@@ -136,7 +196,7 @@ impl Layout {
                     let (row, col) = (at % rows, (at + diagonal) % cols);
                     if row < out && col < inputs {
                         for b in lanes.range(geometry.lanes) {
-                            visit(i, b, row * inputs + col);
+                            visit(i * across + b, row * inputs + col);
                         }
                     }
                 }
@@ -146,7 +206,7 @@ impl Layout {
                     let j = i % period;
                     if j < length {
                         for b in lanes.range(geometry.lanes) {
-                            visit(i, b, j);
+                            visit(i * across + b, j);
                         }
                     }
                 }

@@ -31,7 +31,7 @@ pub use bootstrap::Bootstrap;
 pub use clear::{ClearId, ClearNode, ClearOp, ClearProgram, Function, UPDATE};
 pub use drive::{Machine, Wires, drive};
 pub use file::{PlanFileError, VERSION, fingerprint, read, write};
-pub use layout::{Geometry, Lanes, Layout};
+pub use layout::{Geometry, Lanes, Layout, Tiled};
 pub use plan::{
     Carried, CarriedId, Ckks, Content, Decision, DecisionKind, Input, InputId, KeyManifest, KeyShape, Matrix, MatrixId, Output, OutputId,
     Plain, PlainId, PlainPart, PlainPattern, Plan, RotationKey, Round, State, StateInit, Target,

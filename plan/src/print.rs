@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::counts::half_bytes;
-use crate::{Lanes, Layout, Op, PlainPattern, Plan, Step, Target};
+use crate::{Lanes, Layout, Op, PlainPattern, Plan, Step, Target, Tiled};
 
 /// Prints `plan`: parameters, states, exchanges and steps, the same text for the same plan.
 pub fn print(plan: &Plan) -> String {
@@ -130,6 +130,11 @@ fn layout(layout: &Layout) -> String {
         Layout::Samples { group, period } => format!("samples[{group}]/{period}"),
         Layout::Diagonal { diagonal, shift, rows, cols, lanes: l } => format!("diagonal[{diagonal}-{shift}]/{rows}x{cols}{}", lanes(l)),
         Layout::Vector { period, lanes: l } => format!("vector/{period}{}", lanes(l)),
+        Layout::Tiled(Tiled { group, start, elements: (first, count), strides: [a, b], copies: [(copies, apart), (more, further)] }) => {
+            let group = group.map_or(String::new(), |group| format!("[{group}]"));
+            let copied = if copies * more > 1 { format!(" x{copies}+{apart} x{more}+{further}") } else { String::new() };
+            format!("tiled{group}@{start}+{a}+{b} {first}..{}{copied}", first + count)
+        }
     }
 }
 

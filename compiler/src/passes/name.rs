@@ -21,11 +21,24 @@ pub enum PassName {
     Refine,
     /// Rotations out of sums and products, in the circuit.
     Rotations,
+    /// A server that trains alone may have all parameters beside each other in the slots of each sample.
+    Tiles,
+    /// A server that trains alone may have a ciphertext of every diagonal, samples in its lanes.
+    Lanes,
 }
 
 /// All names, in the order in which the passes run.
-pub const NAMES: [PassName; 7] =
-    [PassName::Fold, PassName::Share, PassName::Prune, PassName::Hoist, PassName::Saturate, PassName::Rotations, PassName::Refine];
+pub const NAMES: [PassName; 9] = [
+    PassName::Fold,
+    PassName::Share,
+    PassName::Prune,
+    PassName::Hoist,
+    PassName::Saturate,
+    PassName::Lanes,
+    PassName::Tiles,
+    PassName::Rotations,
+    PassName::Refine,
+];
 
 impl PassName {
     /// The name.
@@ -38,6 +51,8 @@ impl PassName {
             Self::Saturate => "saturate",
             Self::Refine => "refine",
             Self::Rotations => "rotations",
+            Self::Tiles => "tiles",
+            Self::Lanes => "lanes",
         }
     }
 }
@@ -95,8 +110,9 @@ impl Selection {
     /// moves work to the client and between steps, 3 equality saturation.
     pub fn new(level: Level, without: &[PassName]) -> Self {
         let from = |name: PassName| match name {
+            PassName::Lanes => 0,
             PassName::Fold | PassName::Share | PassName::Prune => 1,
-            PassName::Hoist | PassName::Refine | PassName::Rotations => 2,
+            PassName::Hoist | PassName::Refine | PassName::Rotations | PassName::Tiles => 2,
             PassName::Saturate => 3,
         };
         Self(NAMES.into_iter().filter(|&name| from(name) <= level.get() && !without.contains(&name)).collect())

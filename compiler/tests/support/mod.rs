@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 use hecc_compiler::check::hir::{ActionKind, Pins, Program, Task};
-use hecc_compiler::passes::hoist;
+use hecc_compiler::passes::{PassName, hoist};
 use hecc_compiler::schemes::ckks;
 use hecc_compiler::schemes::ckks::approximate::{Polynomial, approximate};
 use hecc_compiler::tensor::build::{self, Built};
@@ -318,7 +318,12 @@ pub fn compiled_agrees(source: &str, compiled: &Compiled) {
 /// Compiles a program whose server trains alone, runs more updates than a period has, each on a batch of its own, and
 /// compares the carried states after every one with the graph's.
 pub fn agrees_alone(source: &str, log_n: u32) -> Compiled {
-    let options = Options { insecure_log_n: Some(log_n), ..Options::default() };
+    agrees_without(source, log_n, &[])
+}
+
+/// [`agrees_alone`] with passes left out.
+pub fn agrees_without(source: &str, log_n: u32, without: &[PassName]) -> Compiled {
+    let options = Options { insecure_log_n: Some(log_n), without: without.to_vec(), ..Options::default() };
     let compiled = compile(source, &options).unwrap_or_else(|e| panic!("{}", diagnostics::render(&e, source, "program.rl", false)));
     let program = check(source).expect("it compiled");
     let plan = &compiled.plan;

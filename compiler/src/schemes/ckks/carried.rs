@@ -17,7 +17,7 @@ use super::pack::{Pieces, in_lane, one_rate};
 use crate::tensor::{Graph, Id, Op as TensorOp, Output, Shape};
 
 /// Largest magnitude of weights and momenta: what a slot of a carried ciphertext is a fraction of.
-const STATE_RANGE: f64 = 4.0;
+pub(super) const STATE_RANGE: f64 = 4.0;
 
 /// Where the pieces of a state rest.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,7 +94,7 @@ impl Shelf {
         let mut roles: Vec<String> = Vec::new();
         let mut homes = BTreeMap::new();
         let mut offset = 0;
-        for (names, shape) in families {
+        for Family { names, shape, .. } in families {
             let pieces = pieces(shape);
             let length = pieces.len();
             for name in names {
@@ -132,8 +132,17 @@ impl Shelf {
     }
 }
 
-/// States that linear forms tie together, with their shape, in the order of their first names.
-fn families(graph: &Graph, public: &[(String, Vec<usize>)]) -> Vec<(Vec<String>, Shape)> {
+/// States that linear forms tie together.
+#[derive(Clone, Debug)]
+pub(super) struct Family {
+    pub names: Vec<String>,
+    /// The gradients that enter them.
+    pub gradients: Vec<Id>,
+    pub shape: Shape,
+}
+
+/// The families of a graph, in the order of their first names.
+pub(super) fn families(graph: &Graph, public: &[(String, Vec<usize>)]) -> Vec<Family> {
     let mut family: BTreeMap<String, usize> = BTreeMap::new();
     let mut leaves: BTreeMap<Id, usize> = BTreeMap::new();
     let mut shapes: Vec<Shape> = Vec::new();
@@ -177,8 +186,14 @@ fn families(graph: &Graph, public: &[(String, Vec<usize>)]) -> Vec<(Vec<String>,
     for (name, index) in family {
         members.entry(index).or_default().push(name);
     }
-    let mut families: Vec<(Vec<String>, Shape)> = members.into_iter().map(|(index, names)| (names, shapes[index])).collect();
-    families.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut families: Vec<Family> = members
+        .into_iter()
+        .map(|(index, names)| {
+            let gradients = leaves.iter().filter(|(_, family)| **family == index).map(|(&id, _)| id).collect();
+            Family { names, gradients, shape: shapes[index] }
+        })
+        .collect();
+    families.sort_by(|a, b| a.names.cmp(&b.names));
     families
 }
 
@@ -192,7 +207,7 @@ fn linked(graph: &Graph, id: Id, names: &mut Vec<String>, gradients: &mut Vec<Id
 }
 
 /// What a state is to its parameter: its name without the layer.
-fn role(name: &str) -> String {
+pub(super) fn role(name: &str) -> String {
     let parts: Vec<&str> = name.split('.').collect();
     match parts.as_slice() {
         [net, _, _] => (*net).to_owned(),
@@ -402,7 +417,7 @@ impl Lowering<'_> {
     }
 
     /// The product of a learning rate that changes and of whether the update counts.
-    fn factor(&mut self, rate: Option<usize>, due: Option<ClearId>) -> Option<ClearId> {
+    pub(super) fn factor(&mut self, rate: Option<usize>, due: Option<ClearId>) -> Option<ClearId> {
         let rate = rate.map(|rate| self.client.rate(&self.rates[rate]));
         match (rate, due) {
             (Some(rate), Some(due)) => Some(self.client.push(ClearOp::Mul(rate, due))),

@@ -77,10 +77,18 @@ fn scale(program: &Program, lowered: &Lowered) -> Decision {
 
 fn layout(lowered: &Lowered) -> Decision {
     let grid = &lowered.geometry;
-    let choice = format!("{} neurons by {} lanes, a batch of {} in {} ciphertexts", grid.width, grid.lanes, grid.batch, grid.groups());
-    let why = "neurons outermost: their rotations are cyclic and need no mask; the widest vector, padded, sets their number and the \
-               samples fill the lanes"
-        .to_owned();
+    let (axis, across) = if lowered.in_tiles { ("tiles of", "slots, ") } else { ("", "neurons by ") };
+    let unit = if lowered.in_tiles { "samples" } else { "lanes" };
+    let choice = format!("{axis} {} {across}{} {unit}, a batch of {} in {} ciphertexts", grid.width, grid.lanes, grid.batch, grid.groups());
+    let choice = choice.trim_start().to_owned();
+    let why = if lowered.in_tiles {
+        "the batch is small: all parameters stand side by side in the slots of each sample, one product is a whole layer, and the \
+         sum over the samples is cyclic and leaves new states where the next update needs them"
+    } else {
+        "neurons outermost: their rotations are cyclic and need no mask; the widest vector, padded, sets their number and the \
+         samples fill the lanes"
+    };
+    let why = why.to_owned();
     let diagonals: usize = lowered.circuit.matrices.iter().map(hecc_plan::Matrix::diagonals).sum();
     let runner_up = (diagonals > 0).then(|| {
         let rotations: usize = lowered.circuit.matrices.iter().map(|m| m.rotations().0.len() + m.rotations().1.len()).sum();

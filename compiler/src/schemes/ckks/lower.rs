@@ -93,10 +93,10 @@ pub(super) struct Lowering<'a> {
     pub notes: Vec<String>,
     pub fits: Vec<Fit>,
     pub public: Vec<(String, Vec<usize>)>,
-    values: Vec<Option<Value>>,
-    known: Vec<bool>,
+    pub values: Vec<Option<Value>>,
+    pub known: Vec<bool>,
     /// The factor that a node's user would like best (Chebyshev bases want t itself).
-    wanted: Vec<Option<f64>>,
+    pub wanted: Vec<Option<f64>>,
     /// Factor of each weight's ciphertexts, the same for all its uses.
     pub weight_factors: BTreeMap<String, f64>,
     pub decrypted: u32,
@@ -211,7 +211,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn approximation(&self, map: &Map) -> Polynomial {
+    pub fn approximation(&self, map: &Map) -> Polynomial {
         approximation(self.program, map)
     }
 
@@ -325,7 +325,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// A value that the client computes before encryption, or after an exchange.
-    fn known_value(&mut self, op: &TensorOp, dim: usize, operands: &[Id], span: Span) -> Option<Value> {
+    pub fn known_value(&mut self, op: &TensorOp, dim: usize, operands: &[Id], span: Span) -> Option<Value> {
         let exchanged = client_computes(op, &self.program.secure.client);
         let mut parts = Vec::new();
         for &operand in operands {
@@ -440,7 +440,7 @@ impl<'a> Lowering<'a> {
         clear
     }
 
-    fn note_approximation(&mut self, map: &Map, p: &Polynomial, span: Span) {
+    pub fn note_approximation(&mut self, map: &Map, p: &Polynomial, span: Span) {
         if map.order == 0
             && let Elementwise::Named(function) = &map.function
         {
@@ -448,7 +448,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn note_fit(&mut self, name: &str, map: &Map, p: &Polynomial, span: Span) {
+    pub fn note_fit(&mut self, name: &str, map: &Map, p: &Polynomial, span: Span) {
         // A network that is applied twice decides once.
         if !self.fits.iter().any(|fit| fit.span == span && fit.polynomial == *p) {
             let (function, pins) = (map.function.clone(), map.pins);
@@ -589,7 +589,7 @@ impl<'a> Lowering<'a> {
         match self.circuit.nodes[wire.index()].op {
             Op::Input(id) => {
                 let contents = &self.circuit.inputs[id.0 as usize].contents;
-                contents.iter().all(|c| matches!(c.layout, Layout::Samples { .. }))
+                contents.iter().all(|c| matches!(c.layout, Layout::Samples { .. } | Layout::Tiled(_)))
             }
             _ => false,
         }
@@ -620,7 +620,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// A product whose batch input is sent `ratio` times as large.
-    fn refit(&mut self, (a, b): (WireId, WireId), ratio: f64, span: Span) -> (WireId, WireId) {
+    pub fn refit(&mut self, (a, b): (WireId, WireId), ratio: f64, span: Span) -> (WireId, WireId) {
         let (fresh, other, first) = if self.batch_input(a) { (a, b, true) } else { (b, a, false) };
         let Op::Input(id) = self.circuit.nodes[fresh.index()].op else { return (a, b) };
         let draft = self.circuit.inputs[id.0 as usize].clone();
@@ -731,7 +731,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// (a + b ± |a − b|) / 2.
-    fn extremum(&mut self, a: &Cts, b: &Cts, larger: bool, pins: &Pins, span: Span) -> Cts {
+    pub fn extremum(&mut self, a: &Cts, b: &Cts, larger: bool, pins: &Pins, span: Span) -> Cts {
         let sum = self.add(a, b, span);
         let negative = Cts { factor: -b.factor, ..b.clone() };
         let difference = self.add(a, &negative, span);

@@ -18,6 +18,7 @@ pub mod policy;
 mod polynomial;
 mod refresh;
 mod rotations;
+mod tiles;
 mod unroll;
 
 pub use error::CkksError;
@@ -67,6 +68,8 @@ pub struct Lowered {
     pub bootstrap: Option<Bootstrap>,
     /// The same in words.
     pub refreshing: String,
+    /// Whether samples have tiles, not lanes.
+    pub in_tiles: bool,
     /// The cheapest other way to refresh, in words, and its seconds per update.
     pub second: Option<(String, f64)>,
     /// The cycle of carried states that forces the refresh.
@@ -102,6 +105,10 @@ pub struct Ring<'a> {
     pub costs: &'a CostTable,
     /// Whether rotations are moved behind sums.
     pub rotations: bool,
+    /// Whether a server that trains alone may pack in tiles.
+    pub tiles: bool,
+    /// Whether it may pack in lanes.
+    pub lanes: bool,
 }
 
 /// Lowers the graphs that `graph_for` builds (it is told whether some lanes hold no sample). `ring` may fix a small
@@ -231,36 +238,55 @@ fn alone<E>(
     let mut tried: Vec<(String, f64)> = Vec::new();
     let mut nearest = (u32::MAX, 0, span);
     for offer in bootstrap::offers(*bootstrap::SCALES.start()) {
-        let (slots, log_n) = (1usize << offer.log_slots, offer.log_n);
-        if offer.is_insecure() != insecure_log_n.is_some() || insecure_log_n.is_some_and(|n| n != log_n) || width > slots {
+        let log_n = offer.log_n;
+        if offer.is_insecure() != insecure_log_n.is_some() || insecure_log_n.is_some_and(|n| n != log_n) {
             continue;
         }
-        let grid = Geometry { width, lanes: slots / width, batch };
-        let padded = grid.groups() * grid.lanes != batch;
-        let graph = if padded { graph_for(true).map_err(LowerError::Graph)? } else { first.clone() };
-        let scale = scale(program, &graph, log_n, true).clamp(*bootstrap::SCALES.start(), *bootstrap::SCALES.end());
-        let Some(offer) = bootstrap::offer(&offer.name, scale) else { continue };
-        for (unpack, pack) in [(0, 1), (1, 1), (0, 2), (1, 2), (2, 2)] {
-            let packing = lower::Packing { unpack, pack, ..lower::Packing::simple(scale) };
-            let lowering = circuit_for(program, &graph, grid, scale, public, Some((packing, periods))).map_err(LowerError::Ckks)?;
-            for updates in 1..=train.settings.updates.min(MOST_UPDATES) {
-                let circuit = unroll::run(&lowering.circuit, updates as u32);
-                let Some(circuit) = refresh::run(&circuit, &offer) else { break };
-                let (client, notes, fits) = (lowering.client.program.clone(), lowering.notes.clone(), lowering.fits.clone());
-                let parts = Parts { circuit, client, notes, fits };
-                match widths_for(program, &graph, grid, log_n, parts, Some(&offer), ring) {
-                    Ok(mut lowered) => {
-                        lowered.refreshing = format!("`{}` every {updates} updates", offer.name);
-                        tried.push((lowered.refreshing.clone(), lowered.seconds));
-                        if best.as_ref().is_none_or(|b| lowered.seconds < b.seconds) {
-                            best = Some(lowered);
-                        }
-                    }
-                    Err((needed, available, span)) => {
-                        if needed < nearest.0 {
-                            nearest = (needed, available, span);
-                        }
+        let slots = 1usize << (log_n - 1);
+        let dense = offer.log_slots + 1 == log_n;
+        let lanes = Geometry { width, lanes: slots / width, batch };
+        let tiled = tiles::grid(&first, public, slots, batch).filter(|grid| ring.tiles && grid.width <= 1 << offer.log_slots);
+        let grids = [(ring.lanes && dense && width <= slots).then_some((lanes, false)), tiled.map(|grid| (grid, true))];
+        for (grid, in_tiles) in grids.into_iter().flatten() {
+            let padded = grid.groups() * grid.lanes != batch;
+            let graph = if padded { graph_for(true).map_err(LowerError::Graph)? } else { first.clone() };
+            let scale = scale(program, &graph, log_n, true).clamp(*bootstrap::SCALES.start(), *bootstrap::SCALES.end());
+            let Some(offer) = bootstrap::offer(&offer.name, scale) else { continue };
+            let lane_packings = [(0, 1), (1, 1), (0, 2), (1, 2), (2, 2)];
+            let packings = if in_tiles { &[(0, 0)] } else { &lane_packings[..] };
+            for &(unpack, pack) in packings {
+                let packing = lower::Packing { unpack, pack, ..lower::Packing::simple(scale) };
+                let lowering = if in_tiles {
+                    let Some(lowering) = tiles::lower(program, &graph, grid, scale, public, periods) else { continue };
+                    lowering
+                } else {
+                    circuit_for(program, &graph, grid, scale, public, Some((packing, periods))).map_err(LowerError::Ckks)?
+                };
+                for updates in 1..=train.settings.updates.min(MOST_UPDATES) {
+                    let unrolled = unroll::run(&lowering.circuit, updates as u32);
+                    let Some(circuit) = refresh::run(&unrolled, &offer) else { break };
+                    // Only what all tiles hold alike is small in every slot.
+                    if in_tiles && circuit.nodes.len() > unrolled.nodes.len() {
                         break;
+                    }
+                    let (client, notes, fits) = (lowering.client.program.clone(), lowering.notes.clone(), lowering.fits.clone());
+                    let parts = Parts { circuit, client, notes, fits };
+                    match widths_for(program, &graph, grid, log_n, parts, Some(&offer), ring) {
+                        Ok(mut lowered) => {
+                            let how = if in_tiles { ", in tiles" } else { "" };
+                            lowered.refreshing = format!("`{}` every {updates} updates{how}", offer.name);
+                            lowered.in_tiles = in_tiles;
+                            tried.push((lowered.refreshing.clone(), lowered.seconds));
+                            if best.as_ref().is_none_or(|b| lowered.seconds < b.seconds) {
+                                best = Some(lowered);
+                            }
+                        }
+                        Err((needed, available, span)) => {
+                            if needed < nearest.0 {
+                                nearest = (needed, available, span);
+                            }
+                            break;
+                        }
                     }
                 }
             }
@@ -271,9 +297,25 @@ fn alone<E>(
     let others = tried.into_iter().filter(|(way, _)| *way != best.refreshing);
     best.second = others.min_by(|a, b| a.1.total_cmp(&b.1));
     let apart = lower::Packing { apart: true, ..lower::Packing::simple(best.ckks.scale) };
-    let body = circuit_for(program, &best.graph, best.geometry, best.ckks.scale, public, Some((apart, periods)));
-    best.cycle = body.ok().and_then(|body| cycle::run(&body.circuit));
+    let body = body_for(program, &best.graph, &best, public, apart, periods);
+    best.cycle = body.and_then(|body| cycle::run(&body));
     Ok(best)
+}
+
+/// One update of a plan whose server carries the states.
+fn body_for(
+    program: &Program,
+    graph: &Graph,
+    like: &Lowered,
+    public: &[(String, Vec<usize>)],
+    packing: lower::Packing,
+    periods: &[(String, u32)],
+) -> Option<Circuit> {
+    let (grid, scale) = (like.geometry, like.ckks.scale);
+    if like.in_tiles {
+        return tiles::lower(program, graph, grid, scale, public, periods).map(|lowering| lowering.circuit);
+    }
+    circuit_for(program, graph, grid, scale, public, Some((packing, periods))).ok().map(|lowering| lowering.circuit)
 }
 
 /// Most updates between two bootstraps.
@@ -293,9 +335,12 @@ pub fn lower_again(program: &Program, graph: &Graph, public: &[(String, Vec<usiz
 
 /// What a graph of the same program is lowered to, in the same ring; `None` where it cannot be lowered.
 pub fn measure(program: &Program, graph: &Graph, public: &[(String, Vec<usize>)], ring: Ring<'_>, like: &Lowered) -> Option<Measure> {
-    let carried = like.bootstrap.as_ref().map(|_| (lower::Packing::simple(like.ckks.scale), ring.periods));
-    let circuit = circuit_for(program, graph, like.geometry, like.circuit.scale, public, carried).ok()?.circuit;
-    Some(Measure::of(&if ring.rotations && carried.is_none() { rotations::run(circuit) } else { circuit }))
+    if like.bootstrap.is_some() {
+        let packing = lower::Packing::simple(like.ckks.scale);
+        return body_for(program, graph, like, public, packing, ring.periods).map(|circuit| Measure::of(&circuit));
+    }
+    let circuit = circuit_for(program, graph, like.geometry, like.circuit.scale, public, None).ok()?.circuit;
+    Some(Measure::of(&if ring.rotations { rotations::run(circuit) } else { circuit }))
 }
 
 /// Why [`lower()`] failed.
@@ -479,6 +524,7 @@ fn widths_for(
             circuit,
             bootstrap: bootstrap.cloned(),
             refreshing: String::new(),
+            in_tiles: false,
             second: None,
             cycle: None,
         });

@@ -316,7 +316,7 @@ pub(super) fn in_lane(layout: Layout, lane: usize) -> Layout {
     match layout {
         Layout::Diagonal { diagonal, shift, rows, cols, .. } => Layout::Diagonal { diagonal, shift, rows, cols, lanes },
         Layout::Vector { period, .. } => Layout::Vector { period, lanes },
-        Layout::Samples { .. } => layout,
+        Layout::Samples { .. } | Layout::Tiled(_) => layout,
     }
 }
 

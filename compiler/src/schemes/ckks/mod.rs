@@ -249,7 +249,8 @@ fn alone<E>(
         let grids = [(ring.lanes && dense && width <= slots).then_some((lanes, false)), tiled.map(|grid| (grid, true))];
         for (grid, in_tiles) in grids.into_iter().flatten() {
             let padded = grid.groups() * grid.lanes != batch;
-            let graph = if padded { graph_for(true).map_err(LowerError::Graph)? } else { first.clone() };
+            // A graph that is lowered again may have none for samples that are missing; other grids have none missing.
+            let Some(graph) = (if padded { graph_for(true).ok() } else { Some(first.clone()) }) else { continue };
             let scale = scale(program, &graph, log_n, true).clamp(*bootstrap::SCALES.start(), *bootstrap::SCALES.end());
             let Some(offer) = bootstrap::offer(&offer.name, scale) else { continue };
             let lane_packings = [(0, 1), (1, 1), (0, 2), (1, 2), (2, 2)];
@@ -330,7 +331,7 @@ pub fn lower_again(program: &Program, graph: &Graph, public: &[(String, Vec<usiz
         let bits = scale(program, graph, like.ckks.log_n, false);
         lower_for(program, graph, like.geometry, like.ckks.log_n, bits, public, ring).ok()?.ok()
     };
-    again.ok().or_else(same)
+    again.ok().or_else(|| like.bootstrap.is_none().then(same).flatten())
 }
 
 /// What a graph of the same program is lowered to, in the same ring; `None` where it cannot be lowered.

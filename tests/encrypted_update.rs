@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hecc_compiler::{Options, compile};
 use hecc_plan::counts::counts;
-use hecc_plan::{ClearOp, Plan, Tensor, Tensors};
+use hecc_plan::{ClearOp, Layout, Plan, Tensor, Tensors};
 use hecc_runtime::engine::{Backend, Engine, Update};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -95,13 +95,16 @@ fn trains(source: &str, log_n: u32, rounds: usize) {
 }
 
 /// The server trains alone: whatever it bootstraps, its states stay within the promised precision of those in the clear.
-fn trains_alone(source: &str, log_n: u32, updates: u64, promised: f64) {
-    let plan = plan(source, log_n);
+fn trains_alone(plan: Arc<Plan>, updates: u64, promised: f64) {
     assert!(counts(&plan).bootstraps_per_update > 0 && !plan.carried.is_empty());
     assert!(plan.outputs.is_empty(), "nothing comes back unless the client fetches it");
     let start = hecc_plan::init::initial(&plan);
     let (mut secret, mut clear) = (start.clone(), start.clone());
-    let mut engines = [engine(&plan, Backend::Ckks), engine(&plan, Backend::Clear)];
+    let engine = |backend| match plan.ckks.security_bits {
+        0 => engine(&plan, backend),
+        _ => Engine::new(Arc::clone(&plan), backend, Tensors::new(), 0, &mut |_, _| {}).expect("the engine starts"),
+    };
+    let mut engines = [engine(Backend::Ckks), engine(Backend::Clear)];
     let mut seen = 0.0f64;
     for number in 0..updates {
         let mut data = batch(&plan, number);
@@ -111,6 +114,7 @@ fn trains_alone(source: &str, log_n: u32, updates: u64, promised: f64) {
             engine.fetch(states).expect("it fetches");
         }
         let error = apart(&secret, &clear);
+        println!("update {number}: 2^{:.1} apart", error.log2());
         assert!(error < promised, "update {number}: states are {error} apart");
         seen = seen.max(error);
     }
@@ -148,7 +152,34 @@ fn a_regression_with_several_results() {
 
 #[test]
 fn twenty_updates_of_a_server_alone() {
-    trains_alone(include_str!("golden/alone.rl"), 10, 20, 1e-3);
+    trains_alone(plan(include_str!("golden/alone.rl"), 10), 20, 1e-3);
+}
+
+#[test]
+fn twenty_updates_in_tiles() {
+    let plan = plan(include_str!("golden/tiles.rl"), 10);
+    assert!(plan.carried[0].contents.iter().all(|content| matches!(content.layout, Layout::Tiled(_))));
+    trains_alone(plan, 20, 1e-3);
+}
+
+/// At 128 bits, as users run them.
+fn secure(source: &str) -> Arc<Plan> {
+    let plan = Arc::new(compile(source, &Options::default()).unwrap_or_else(|e| panic!("{e:?}")).plan);
+    assert_eq!(plan.ckks.security_bits, 128);
+    plan
+}
+
+#[test]
+#[ignore = "five minutes and 9 GiB: cargo test --release --test encrypted_update -- --ignored --nocapture --test-threads 1"]
+fn twenty_updates_of_the_pole_at_128_bits() {
+    trains_alone(secure(include_str!("../examples/cartpole_dqn_alone.rl")), 20, 1e-3);
+}
+
+#[test]
+#[ignore = "two minutes and 9 GiB: cargo test --release --test encrypted_update -- --ignored --nocapture --test-threads 1"]
+fn twenty_updates_in_tiles_at_128_bits() {
+    let source = include_str!("../examples/bench_regression.rl");
+    trains_alone(secure(&source.replace("refresh = client", "refresh = bootstrap").replace("batch     = 16", "batch     = 64")), 20, 1e-3);
 }
 
 #[test]

@@ -190,7 +190,7 @@ fn with_client<E>(
         }
         let padded = grid.groups() * grid.lanes != batch;
         let graph = if padded { graph_for(true).map_err(LowerError::Graph)? } else { first };
-        let bits = scale(program, &graph, log_n, false);
+        let bits = scale(program, &graph, log_n);
         match lower_for(program, &graph, grid, log_n, bits, public, ring).map_err(LowerError::Ckks)? {
             Ok(lowered) => {
                 tried.push((log_n, Ok(lowered.seconds)));
@@ -251,7 +251,7 @@ fn alone<E>(
             let padded = grid.groups() * grid.lanes != batch;
             // A graph that is lowered again may have none for samples that are missing; other grids have none missing.
             let Some(graph) = (if padded { graph_for(true).ok() } else { Some(first.clone()) }) else { continue };
-            let scale = scale(program, &graph, log_n, true).clamp(*bootstrap::SCALES.start(), *bootstrap::SCALES.end());
+            let scale = scale(program, &graph, log_n).clamp(*bootstrap::SCALES.start(), *bootstrap::SCALES.end());
             let Some(offer) = bootstrap::offer(&offer.name, scale) else { continue };
             let lane_packings = [(0, 1), (1, 1), (0, 2), (1, 2), (2, 2)];
             let packings = if in_tiles { &[(0, 0)] } else { &lane_packings[..] };
@@ -328,7 +328,7 @@ pub fn lower_again(program: &Program, graph: &Graph, public: &[(String, Vec<usiz
     let padding = like.geometry.groups() * like.geometry.lanes != like.geometry.batch;
     let again = lower(program, public, ring, |padded| if padded && !padding { Err(()) } else { Ok(graph.clone()) });
     let same = || {
-        let bits = scale(program, graph, like.ckks.log_n, false);
+        let bits = scale(program, graph, like.ckks.log_n);
         lower_for(program, graph, like.geometry, like.ckks.log_n, bits, public, ring).ok()?.ok()
     };
     again.ok().or_else(|| like.bootstrap.is_none().then(same).flatten())
@@ -370,11 +370,9 @@ fn width(graph: &Graph) -> (usize, Span) {
 
 /// Bits of ciphertext scale: the precision asked for, what rounding costs at this ring degree, a margin for the operations
 /// in between, and what Chebyshev's doublings amplify (an error in T_k returns as k² times itself).
-fn scale(program: &Program, graph: &Graph, log_n: u32, bootstrapped: bool) -> u32 {
+fn scale(program: &Program, graph: &Graph, log_n: u32) -> u32 {
     let precision = libm::ceil(-libm::log2(program.secure.precision)).clamp(4.0, 24.0) as u32;
     let margin = match program.task {
-        // Bits are dear where they are bootstrapped: what training bears, measured, and not the worst case.
-        Task::Train(_) if bootstrapped => 4,
         Task::Train(_) => 7,
         Task::Serve(_) => 8,
     };

@@ -250,7 +250,7 @@ fn alone<E>(
                 let parts = Parts { circuit, client, notes, fits };
                 match widths_for(program, &graph, grid, log_n, parts, Some(&offer), ring) {
                     Ok(mut lowered) => {
-                        lowered.refreshing = format!("`{}` every {updates} updates", offer.name);
+                        lowered.refreshing = format!("`{}` {}", offer.name, decide::every(updates));
                         tried.push((lowered.refreshing.clone(), lowered.seconds));
                         if best.as_ref().is_none_or(|b| lowered.seconds < b.seconds) {
                             best = Some(lowered);

@@ -9,7 +9,8 @@ use engine_support::Builder;
 use hecc_plan::bootstrap::{self, Bootstrap};
 use hecc_plan::check::{PlanError, check, check_insecure};
 use hecc_plan::{
-    Carried, CarriedId, ClearOp, Content, KeyShape, Layout, Op, Output, OutputId, Plan, Span, State, StateInit, Target, Tensor, Tensors, Wire, WireId,
+    Carried, CarriedId, ClearOp, Content, KeyShape, Layout, Op, Output, OutputId, Plan, Span, State, StateInit, Target, Tensor, Tensors,
+    Wire, WireId,
 };
 use hecc_runtime::engine::{Backend, Engine, EngineError, Progress, insecure_parties_for_tests};
 use hecc_runtime::wire;
@@ -216,8 +217,7 @@ fn applied_once(backend: Backend, least: f64) {
     server.ready().unwrap();
     server.plant(&client.plant(&initial()).unwrap()).unwrap();
     let (mut want, mut states) = (initial(), Tensors::new());
-    let upload =
-        |done: u32, number: usize| client.upload(number, &batch(done as usize), &initial(), &mut Progress::after(done)).unwrap();
+    let upload = |done: u32, number: usize| client.upload(number, &batch(done as usize), &initial(), &mut Progress::after(done)).unwrap();
     for done in 0..3u32 {
         let number = done as usize % 2;
         let message = upload(done, number);

@@ -107,7 +107,11 @@ impl Server {
                 return Err(EngineError::Turn(if applied { "this update is applied already" } else { "the update is not the next" }));
             }
             if number == rounds.start {
-                if self.open { self.cipher.go_back() } else { self.cipher.begin() }
+                if self.open {
+                    self.cipher.go_back()
+                } else {
+                    self.cipher.begin()
+                }
                 self.open = true;
             }
         }

@@ -3,6 +3,10 @@
 
 use std::time::Instant;
 
+// As the command has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const CARTPOLE: &str = include_str!("../examples/cartpole_dqn.rl");
 const ACTOR: &str = include_str!("../examples/actor.rl");
 

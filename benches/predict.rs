@@ -14,6 +14,10 @@ use hecc_plan::noise::{self, Data};
 use hecc_plan::{Plan, Tensors};
 use hecc_runtime::engine::{Backend, Engine};
 
+// As the command has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let updates = args.get(1).map_or(5, |n| n.parse().expect("a number of updates"));

@@ -33,7 +33,11 @@ pub fn calibrate_program(file: &Path, data: Option<&Path>, updates: Option<usize
     let path = ranges_path(file);
     files::write_text(&path, &calibration.write())?;
     output::say(&table(&calibration))?;
-    output::complain(&format!("{} updates; kept in {}, which the next compilation takes up", calibration.updates, path.display()));
+    output::complain(&format!(
+        "{}; kept in {}, which the next compilation takes up",
+        output::counted(calibration.updates, "update"),
+        path.display()
+    ));
     Ok(())
 }
 

@@ -12,6 +12,10 @@ mod predicted;
 mod progress;
 mod report;
 
+// Ciphertexts are megabytes large and short-lived: the system's allocator would map and unmap each of them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     cli::main()
 }

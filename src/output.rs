@@ -39,6 +39,11 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
+/// A mean of counts, for people.
+pub fn mean(mean: f64) -> String {
+    format!("{}", (100.0 * mean).round() / 100.0)
+}
+
 /// So many of a thing.
 pub fn counted(count: usize, thing: &str) -> String {
     if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
@@ -64,6 +69,8 @@ mod tests {
     #[test]
     fn quantities_read_well() {
         assert_eq!([bytes(12), bytes(1536), bytes(5 << 20), bytes(3 << 30)], ["12 B", "1.5 KiB", "5.0 MiB", "3.00 GiB"]);
+        assert_eq!([mean(108.0), mean(0.5), mean(1.0 / 3.0)], ["108", "0.5", "0.33"]);
+        assert_eq!([counted(0, "step"), counted(1, "step"), counted(2, "step")], ["0 steps", "1 step", "2 steps"]);
         assert_eq!([seconds(0.25), seconds(59.9), seconds(61.0), seconds(7300.0)], ["0.25 s", "1 min 00 s", "1 min 01 s", "2 h 01 min"]);
         assert_eq!(table(&[("a", "1".to_owned()), ("long", "2".to_owned())]), "a     1\nlong  2\n");
     }

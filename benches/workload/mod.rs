@@ -8,6 +8,10 @@ use hecc_runtime::session::intake;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+// As the command has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// An engine with its keys, and what it works on.
 pub struct Workload {
     engine: Engine,

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Bootstrap, KeyShape, Machine, Op, Plan, Step, Wires, drive};
 
-/// Counts of one update; where a plan makes several, their average, rounded up. Bytes are those of ciphertext and key data as they cross: a fresh ciphertext or key is sent
+/// Counts of one update; where a plan makes several, their mean (of bytes: rounded up). Bytes are those of ciphertext and key data as they cross: a fresh ciphertext or key is sent
 /// with the seed of its uniform half instead of the half itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Counts {
     /// log2 of the ring degree.
     pub log_n: u32,
@@ -15,17 +15,17 @@ pub struct Counts {
     /// Bits of budget between the freshest input and the most spent output.
     pub depth_bits: u32,
     /// Products of two ciphertexts.
-    pub multiplications: u64,
+    pub multiplications: f64,
     /// Products of a ciphertext and a plaintext vector (each diagonal of a matrix counts), and with constants.
-    pub plaintext_multiplications: u64,
+    pub plaintext_multiplications: f64,
     /// Rotations.
-    pub rotations: u64,
+    pub rotations: f64,
     /// Relinearisations.
-    pub relinearisations: u64,
+    pub relinearisations: f64,
     /// Bootstraps of the server.
-    pub bootstraps_per_update: u64,
+    pub bootstraps_per_update: f64,
     /// Ciphertexts of carried state or intermediate values that the key owner decrypts and re-encrypts.
-    pub refreshes_per_update: u64,
+    pub refreshes_per_update: f64,
     /// Rotation keys.
     pub rotation_keys: u64,
     /// Bytes of all evaluation keys.
@@ -45,7 +45,8 @@ pub fn counts(plan: &Plan) -> Counts {
         Err(never) => match never {},
     }
     let seen = counter.total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let per_update = |total: u64| total.div_ceil(u64::from(plan.updates()));
+    let bytes_per_update = |total: u64| total.div_ceil(u64::from(plan.updates()));
+    let per_update = |total: f64| total / f64::from(plan.updates());
     total.multiplications = per_update(seen.multiplications);
     total.plaintext_multiplications = per_update(seen.plaintext_multiplications);
     total.rotations = per_update(seen.rotations);
@@ -54,13 +55,13 @@ pub fn counts(plan: &Plan) -> Counts {
     total.rotation_keys = plan.keys.rotations.len() as u64;
     let shapes = plan.keys.relinearisation.iter().chain(plan.keys.rotations.iter().map(|r| &r.shape));
     total.key_bytes = shapes.map(|shape| key_bytes(plan, shape)).sum::<u64>() + bootstrap_key_bytes(plan);
-    total.bytes_to_server_per_update = per_update(plan.inputs.iter().map(|i| half_bytes(plan, i.wire.k)).sum());
+    total.bytes_to_server_per_update = bytes_per_update(plan.inputs.iter().map(|i| half_bytes(plan, i.wire.k)).sum());
     let brought = plan.outputs.iter().map(|o| 2 * half_bytes(plan, plan.steps[o.wire.index()].wire.k));
-    total.bytes_to_client_per_update = per_update(brought.sum());
-    total.refreshes_per_update = per_update(plan.outputs.len() as u64);
+    total.bytes_to_client_per_update = bytes_per_update(brought.sum());
+    total.refreshes_per_update = per_update(plan.outputs.len() as f64);
     if plan.training.is_none() {
         total.refreshes_per_update =
-            plan.outputs.iter().filter(|o| o.contents.iter().any(|c| matches!(c.tensor, crate::Target::Value { .. }))).count() as u64;
+            plan.outputs.iter().filter(|o| o.contents.iter().any(|c| matches!(c.tensor, crate::Target::Value { .. }))).count() as f64;
     }
     let freshest = plan.inputs.iter().map(|i| i.wire.budget()).max().unwrap_or(0);
     let spent = plan.outputs.iter().map(|o| plan.steps[o.wire.index()].wire.budget()).min().unwrap_or(0);
@@ -104,18 +105,18 @@ impl Machine for Counter<'_> {
             | Op::AddPlain(..)
             | Op::Halve { .. }
             | Op::Narrow(_) => {}
-            Op::Bootstrap(_) => total.bootstraps_per_update += 1,
-            Op::MulConst { .. } | Op::MulPlain(..) => total.plaintext_multiplications += 1,
+            Op::Bootstrap(_) => total.bootstraps_per_update += 1.0,
+            Op::MulConst { .. } | Op::MulPlain(..) => total.plaintext_multiplications += 1.0,
             Op::Dot(pairs) => {
-                total.multiplications += pairs.len() as u64;
-                total.relinearisations += 1;
+                total.multiplications += pairs.len() as f64;
+                total.relinearisations += 1.0;
             }
-            Op::Rotate { .. } => total.rotations += 1,
+            Op::Rotate { .. } => total.rotations += 1.0,
             Op::Linear(_, matrix) => {
                 let matrix = &self.plan.matrices[matrix.0 as usize];
                 let (babies, giants) = matrix.rotations();
-                total.rotations += (babies.len() + giants.len()) as u64;
-                total.plaintext_multiplications += matrix.diagonals() as u64;
+                total.rotations += (babies.len() + giants.len()) as f64;
+                total.plaintext_multiplications += matrix.diagonals() as f64;
             }
         }
         Ok(())

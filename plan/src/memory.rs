@@ -132,8 +132,8 @@ impl<'a> Model<'a> {
         {
             last_use[wire.index()] = usize::MAX;
         }
-        // What the server carries from update to update.
-        let resting: u64 = plan.carried.iter().map(|carried| 2 * half_bytes(plan, carried.wire.k)).sum();
+        // What the server carries from update to update, and what it carried before the last.
+        let resting: u64 = plan.carried.iter().map(|carried| 4 * half_bytes(plan, carried.wire.k)).sum();
         let memory = Memory {
             base: PROCESS + ring.library_bytes,
             keys: shapes.iter().map(|shape| prepared(shape)).sum(),

@@ -9,9 +9,10 @@ use engine_support::Builder;
 use hecc_plan::bootstrap::{self, Bootstrap};
 use hecc_plan::check::{PlanError, check, check_insecure};
 use hecc_plan::{
-    Carried, CarriedId, ClearOp, Content, KeyShape, Layout, Op, Plan, Span, State, StateInit, Target, Tensor, Tensors, Wire, WireId,
+    Carried, CarriedId, ClearOp, Content, KeyShape, Layout, Op, Output, OutputId, Plan, Span, State, StateInit, Target, Tensor, Tensors,
+    Wire, WireId,
 };
-use hecc_runtime::engine::{Backend, Engine, EngineError, insecure_parties_for_tests};
+use hecc_runtime::engine::{Backend, Engine, EngineError, Progress, insecure_parties_for_tests};
 use hecc_runtime::wire;
 
 const SCALE: u32 = 30;
@@ -208,6 +209,77 @@ fn a_failed_update_leaves_the_states_of_the_last() {
     assert!(bits(&states, &want) > 40.0);
 }
 
+/// The answer of every update gets lost once: the client sends it again, and asks for the states before and after it.
+fn applied_once(backend: Backend, least: f64) {
+    let plan = Arc::new(plan());
+    let (client, mut server) = insecure_parties_for_tests(Arc::clone(&plan), backend, Tensors::new(), 2).unwrap();
+    (0..client.keys()).for_each(|index| server.accept_key(index, &client.key(index).unwrap()).unwrap());
+    server.ready().unwrap();
+    server.plant(&client.plant(&initial()).unwrap()).unwrap();
+    let (mut want, mut states) = (initial(), Tensors::new());
+    let upload = |done: u32, number: usize| client.upload(number, &batch(done as usize), &initial(), &mut Progress::after(done)).unwrap();
+    for done in 0..3u32 {
+        let number = done as usize % 2;
+        let message = upload(done, number);
+        server.round(number, &message).unwrap();
+        assert!(matches!(server.round(number, &message), Err(EngineError::Turn(_))), "update {done}");
+        client.gather(&server.fetch(&client.ask(done)).unwrap(), &mut states).unwrap();
+        assert!(bits(&states, &want) > least, "without update {done}, which the client does not know of");
+        step(&mut want, done as usize);
+        client.gather(&server.fetch(&client.ask(done + 1)).unwrap(), &mut states).unwrap();
+        assert!(bits(&states, &want) > least, "with update {done}");
+        assert!(matches!(server.fetch(&client.ask(done + 2)), Err(EngineError::Turn(_))), "not there yet");
+    }
+    assert!(matches!(server.fetch(&client.ask(1)), Err(EngineError::Turn(_))), "no longer there");
+    assert!(matches!(server.round(0, &upload(4, 0)), Err(EngineError::Turn(_))), "update 3 is missing");
+    assert!(matches!(server.round(0, &upload(3, 0)), Err(EngineError::Turn(_))), "another round of the period");
+    server.round(1, &upload(3, 1)).unwrap();
+}
+
+#[test]
+fn an_update_is_applied_once() {
+    applied_once(Backend::Clear, 40.0);
+    applied_once(Backend::Ckks, 14.0);
+}
+
+/// The plan with the new weights of each update as a result.
+fn revealing() -> Plan {
+    let mut plan = plan();
+    let mut wires: Vec<_> = plan.rounds.iter().map(|round| round.saves[0].1).collect();
+    // What the bootstrap takes: its result would outlive the round in the same way.
+    wires[1] = WireId(wires[1].0 - 1);
+    for (round, wire) in plan.rounds.iter_mut().zip(wires) {
+        round.outputs = vec![OutputId(plan.outputs.len() as u32)];
+        let tensor = Target::Result { name: format!("w{}", round.update), dim: 16 };
+        let contents = vec![Content { tensor, layout: Layout::Samples { group: 0, period: 16 }, factor: 2.0 }];
+        plan.outputs.push(Output { label: "w".to_owned(), wire, contents });
+    }
+    plan
+}
+
+#[test]
+fn an_update_that_fails_after_the_servers_last_round_is_tried_again() {
+    let plan = revealing();
+    // Sixteen times what the first update's result has room for.
+    let huge = f64::from(plan.steps[plan.outputs[0].wire.index()].wire.budget() + 4).exp2();
+    let huge: Tensors = [("x".to_owned(), Tensor::new(vec![ROWS, 16], vec![huge; ROWS * 16]))].into();
+    let mut engine = engine(&plan, Backend::Clear);
+    let (mut states, mut want) = (initial(), initial());
+    for update in 0..4 {
+        // The server is through, and the client refuses what comes back.
+        let failed = engine.update(&huge, &mut states);
+        assert!(matches!(failed, Err(EngineError::Range { .. })), "{:?}", failed.map(|_| ()));
+        if update % 2 == 1 {
+            engine.fetch(&mut states).unwrap();
+            assert!(bits(&states, &want) > 40.0, "before update {update}");
+        }
+        engine.update(&batch(update), &mut states).unwrap();
+        step(&mut want, update);
+        engine.fetch(&mut states).unwrap();
+        assert!(bits(&states, &want) > 40.0, "after update {update}, {} bits", bits(&states, &want));
+    }
+}
+
 #[test]
 fn messages_with_carried_ciphertexts_are_checked() {
     let plan = Arc::new(plan());
@@ -224,10 +296,10 @@ fn messages_with_carried_ciphertexts_are_checked() {
     let print = hecc_plan::fingerprint(&plan);
     let two = wire::encode(wire::Kind::Plant, print, &2u32.to_le_bytes());
     assert!(matches!(server.plant(&two), Err(EngineError::Message(_))), "two ciphertexts");
-    let long = wire::encode(wire::Kind::Fetch, print, &[0]);
+    let long = wire::encode(wire::Kind::Fetch, print, &[0; 5]);
     assert!(matches!(server.fetch(&long), Err(EngineError::Message(_))), "a payload where there is none");
     server.plant(&message).unwrap();
-    let answer = server.fetch(&client.ask()).unwrap();
+    let answer = server.fetch(&client.ask(0)).unwrap();
     let mut states = Tensors::new();
     client.gather(&answer, &mut states).unwrap();
     assert!(bits(&states, &initial()) > 40.0);
@@ -240,7 +312,7 @@ fn a_server_without_carried_ciphertexts_says_so() {
     let plan = Arc::new(plan());
     let (client, mut server) = insecure_parties_for_tests(Arc::clone(&plan), Backend::Ckks, Tensors::new(), 1).unwrap();
     assert!(matches!(server.plant(&client.plant(&initial()).unwrap()), Err(EngineError::Turn(_))), "no keys yet");
-    assert!(matches!(server.fetch(&client.ask()), Err(EngineError::Turn(_))));
+    assert!(matches!(server.fetch(&client.ask(0)), Err(EngineError::Turn(_))));
     assert!(matches!(server.ready(), Err(EngineError::Key(_))));
 }
 

@@ -86,7 +86,7 @@ fn hostile_uploads() {
     hostile(&message, Kind::Upload, print, |bytes| server.round(0, bytes).map(drop));
     // A digit outside its range, under a right checksum.
     let mut payload = wire::decode(&message, Kind::Upload, print).unwrap().to_vec();
-    let digit = 12 + 4 + 32 + 8 * 100;
+    let digit = 16 + 4 + 32 + 8 * 100;
     payload[digit..digit + 8].copy_from_slice(&i64::MAX.to_le_bytes());
     let error = server.round(0, &wire::encode(Kind::Upload, print, &payload)).unwrap_err();
     assert_eq!(error, EngineError::Message(WireError::Damaged("a digit is out of range")));

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::compile::Options;
 use crate::failure::Failure;
-use crate::output::{bytes, table};
+use crate::output::{bytes, mean, table};
 use crate::report::{Report, dot, html, text};
 use crate::{compile, costs, files, output};
 
@@ -78,11 +78,11 @@ struct Summary {
     log_n: u32,
     security_bits: u32,
     depth_bits: u32,
-    multiplications: u64,
-    plaintext_multiplications: u64,
-    rotations: u64,
-    bootstraps_per_update: u64,
-    refreshes_per_update: u64,
+    multiplications: f64,
+    plaintext_multiplications: f64,
+    rotations: f64,
+    bootstraps_per_update: f64,
+    refreshes_per_update: f64,
     rotation_keys: u64,
     key_bytes: u64,
     bytes_to_server_per_update: u64,
@@ -184,11 +184,11 @@ fn summary(report: &Report<'_>) -> String {
         ("ring", format!("2^{} ({} slots)", c.log_n, plan.geometry.slots())),
         ("security", format!("{} bits (modulus of {} bits)", c.security_bits, plan.ckks.log_modulus)),
         ("depth", format!("{} bits", c.depth_bits)),
-        ("multiplications", format!("{} ({} relinearisations)", c.multiplications, c.relinearisations)),
-        ("by plaintexts", c.plaintext_multiplications.to_string()),
-        ("rotations", c.rotations.to_string()),
+        ("multiplications", format!("{} ({} relinearisations)", mean(c.multiplications), mean(c.relinearisations))),
+        ("by plaintexts", mean(c.plaintext_multiplications)),
+        ("rotations", mean(c.rotations)),
         ("bootstraps", bootstraps(plan)),
-        ("refreshes", format!("{} per update", c.refreshes_per_update)),
+        ("refreshes", format!("{} per update", mean(c.refreshes_per_update))),
         ("keys", format!("{} for rotations, {} in all", c.rotation_keys, bytes(c.key_bytes))),
         ("to the server", format!("{} per update", bytes(c.bytes_to_server_per_update))),
         ("to the client", format!("{} per update", bytes(c.bytes_to_client_per_update))),

@@ -95,8 +95,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let outcome = outcome?;
     if outcome.interrupted {
         return Err(Failure::interrupted(format!(
-            "interrupted after {} updates; `hecc train {} --resume {}` goes on from there",
-            outcome.updates,
+            "interrupted after {}; `hecc train {} --resume {}` goes on from there",
+            output::counted(outcome.updates, "update"),
             args.file.display(),
             folder.display()
         )));

@@ -9,6 +9,7 @@ use super::graph;
 pub fn colour(op: &str) -> &'static str {
     match op {
         "input" => "#8ecae6",
+        "carried" => "#7fc8b2",
         "output" => "#ffb703",
         "dot" => "#e76f51",
         "rotate" => "#9b8cd9",

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::graph::{self, Graph, Node};
 use super::{Report, dot, leakage, text};
-use crate::output::bytes;
+use crate::output::{bytes, counted, mean};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -56,9 +56,12 @@ fn figures(report: &Report<'_>, out: &mut String) {
         ("ring", format!("2^{}", counts.log_n)),
         ("security", format!("{} bits", counts.security_bits)),
         ("depth", format!("{} bits", counts.depth_bits)),
-        ("products", counts.multiplications.to_string()),
-        ("rotations", counts.rotations.to_string()),
+        ("products", mean(counts.multiplications)),
+        ("rotations", mean(counts.rotations)),
     ];
+    if counts.bootstraps_per_update > 0.0 {
+        rows.push(("bootstraps", mean(counts.bootstraps_per_update)));
+    }
     rows.extend(text::predicted(report));
     rows.push(("to the server", bytes(counts.bytes_to_server_per_update)));
     rows.push(("to the client", bytes(counts.bytes_to_client_per_update)));
@@ -133,16 +136,18 @@ fn picture(report: &Report<'_>, graph: &Graph, out: &mut String) {
         );
     }
     out.push_str("</svg></div>\n<p class=\"legend\">");
-    for (op, name) in [
+    let kinds = [
         ("input", "from the client"),
+        ("carried", "kept by the server"),
         ("dot", "product"),
         ("rotate", "rotation"),
         ("linear", "public matrix"),
         ("mul_const", "by a constant"),
-        ("add", "sum"),
+        ("add", "sum, narrowing"),
         ("bootstrap", "bootstrap"),
         ("output", "to the client"),
-    ] {
+    ];
+    for (op, name) in kinds.into_iter().filter(|(op, _)| graph.nodes.iter().any(|node| dot::colour(node.op) == dot::colour(op))) {
         let _ = write!(out, "<span><i style=\"background:{}\"></i>{name}</span>", dot::colour(op));
     }
     out.push_str("<span>dark foot of a box: its share of the time</span></p>\n");
@@ -170,12 +175,12 @@ fn source(report: &Report<'_>, out: &mut String) {
     let Some(source) = report.source else { return };
     let shares = report.by_line();
     let most = shares.first().map_or(1e-12, |(_, share)| share.seconds.max(1e-12));
-    out.push_str("<section class=\"wide\"><h2>The program</h2><ol id=\"source\">");
+    out.push_str("<section class=\"wide\"><h2>The program</h2><p class=\"other\">Shaded: a line's share of the time, beside the line with the largest. Choose a line, or a box above, to see what belongs to it.</p><ol id=\"source\">");
     for (index, line) in source.lines().enumerate() {
         let share = shares.iter().find(|(at, _)| *at == Some(index + 1)).map(|(_, share)| *share).unwrap_or_default();
         let note = match share.count {
             0 => String::new(),
-            _ => format!("{} steps, {:.1} ms, {} bits of the deepest path", share.count, 1e3 * share.seconds, share.bits),
+            _ => format!("{}, {:.1} ms, {} bits of the deepest path", counted(share.count, "step"), 1e3 * share.seconds, share.bits),
         };
         let _ = write!(
             out,
@@ -196,7 +201,7 @@ fn tables(report: &Report<'_>, out: &mut String) {
         let (ms, part) = (1e3 * share.seconds, 100.0 * share.seconds / total);
         let _ = write!(out, "<tr><td>{}<td>{}<td>{ms:.2}<td>{part:.1}</tr>", escape(name), share.count);
     }
-    out.push_str("</table><p>Seconds of one thread; the steps run on several.</p></section>\n<section><h2>Memory</h2><table>");
+    out.push_str("</table><p>Time of one thread; the steps run on several.</p></section>\n<section><h2>Memory</h2><table>");
     for (name, held) in report.prediction.memory.parts() {
         let _ = write!(out, "<tr><td>{}<td>{}</tr>", escape(name), bytes(held));
     }

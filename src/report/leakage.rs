@@ -24,8 +24,8 @@ pub fn of(plan: &Plan) -> Vec<Section> {
 fn server(plan: &Plan) -> Vec<String> {
     let counts = hecc_plan::counts::counts(plan);
     let mut points = vec![format!(
-        "the plan itself: {} steps in {}, every constant and range in it, and how the numbers lie in the slots",
-        plan.steps.len(),
+        "the plan itself: {} in {}, every constant and range in it, and how the numbers lie in the slots",
+        output::counted(plan.steps.len(), "step"),
         output::counted(plan.rounds.len(), "exchange")
     )];
     points.push(format!("the size of a batch: {} samples", plan.geometry.batch));
@@ -40,8 +40,11 @@ fn server(plan: &Plan) -> Vec<String> {
             Collect::Random(count) => format!("{count} of the random policy"),
         };
         points.push(format!(
-            "the environment's name ({}), its declared ranges, and the run's settings: {} updates, discount {}, transitions {collected}, seed {}",
-            training.env.id, run.updates, run.discount, run.seed
+            "the environment's name ({}), its declared ranges, and the run's settings: {}, discount {}, transitions {collected}, seed {}",
+            training.env.id,
+            output::counted(run.updates, "update"),
+            run.discount,
+            run.seed
         ));
         points.push("how many updates were made, when each began, and when the client stopped".to_owned());
     } else {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use hecc_plan::DecisionKind;
 
 use super::{Report, Share, leakage};
-use crate::output::{bytes, seconds, table};
+use crate::output::{bytes, counted, seconds, table};
 
 /// Lines of the source that are listed.
 const LINES: usize = 20;
@@ -41,7 +41,7 @@ pub fn explain(report: &Report<'_>) -> String {
     let text = |line: &Option<usize>| line.map_or("", |line| report.text(line)).trim().to_owned();
     out.push_str(&columns(rows.iter().take(LINES).map(|(at, share)| (line(at), *share, text(at)))));
     if rows.len() > LINES {
-        let _ = writeln!(out, "... and {} lines more", rows.len() - LINES);
+        let _ = writeln!(out, "... and {} more", counted(rows.len() - LINES, "line"));
     }
     out
 }
@@ -80,6 +80,11 @@ fn capital(word: &str) -> String {
     word[..1].to_uppercase() + &word[1..]
 }
 
+/// The number of steps, in a column.
+fn steps(count: usize) -> String {
+    format!("{count} {:<5}", if count == 1 { "step" } else { "steps" })
+}
+
 fn columns(rows: impl Iterator<Item = (String, Share, String)>) -> String {
     let rows: Vec<_> = rows.collect();
     let total: f64 = rows.iter().map(|(_, share, _)| share.seconds).sum();
@@ -88,7 +93,7 @@ fn columns(rows: impl Iterator<Item = (String, Share, String)>) -> String {
         .map(|(name, share, text)| {
             let part = 100.0 * share.seconds / total.max(1e-12);
             let bits = if share.bits > 0 { format!("{} bits", share.bits) } else { String::new() };
-            let line = format!("{name:>width$}  {:>5} steps  {:>9.4} s  {part:>5.1} %  {bits:>8}  {text}", share.count, share.seconds);
+            let line = format!("{name:>width$}  {:>11}  {:>9.4} s  {part:>5.1} %  {bits:>8}  {text}", steps(share.count), share.seconds);
             format!("{}\n", line.trim_end())
         })
         .collect()

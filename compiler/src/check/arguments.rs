@@ -199,7 +199,7 @@ fn takes(signature: &Signature) -> String {
 /// Activations by their names in the language; `poly` takes arguments and stands apart.
 pub(super) const ACTIVATIONS: [&str; 10] = ["relu", "silu", "gelu", "tanh", "sigmoid", "softplus", "mish", "square", "softmax", "poly"];
 
-pub(super) fn activation_named(name: &str) -> Option<Function> {
+pub(crate) fn activation_named(name: &str) -> Option<Function> {
     Some(match name {
         "relu" => Function::Relu,
         "silu" => Function::Silu,

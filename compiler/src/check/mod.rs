@@ -18,4 +18,5 @@ mod secrecy;
 mod settings;
 mod train;
 
+pub(crate) use arguments::activation_named;
 pub use program::run as check;

@@ -2,7 +2,8 @@
 
 use super::Facts;
 use super::rebuild::rebuild;
-use crate::tensor::{Graph, Id, Op};
+use crate::tensor::{Graph, Id, Op, Shape};
+use hecc_plan::Span;
 
 /// Folds constants into scales and offsets, chains of them into one, and removes `stop` (gradients are there by now).
 pub fn run(graph: &Graph, _facts: &Facts) -> Graph {
@@ -20,31 +21,23 @@ pub fn run(graph: &Graph, _facts: &Facts) -> Graph {
                 new.push(Op::Constant(c), &[], shape, span)
             }
             (Op::Scale(c), &[x]) => scale(new, *c, x),
-            (Op::Offset(c), &[x]) => match new.node(x).op {
-                _ if *c == 0.0 => x,
-                Op::Constant(k) => new.push(Op::Constant(k + c), &[], shape, span),
-                Op::Offset(k) => {
-                    let inner = new.operands(x)[0];
-                    new.push(Op::Offset(k + c), &[inner], shape, span)
-                }
-                _ => new.push(Op::Offset(*c), &[x], shape, span),
-            },
+            (Op::Offset(c), &[x]) => offset(new, *c, x, span),
             (Op::Mul, &[a, b]) => match (constant(a), constant(b)) {
                 (Some(c), _) => scale(new, c, b),
                 (_, Some(c)) => scale(new, c, a),
                 _ => new.push(Op::Mul, &[a, b], shape, span),
             },
             (Op::Add, &[a, b]) => match (constant(a), constant(b)) {
-                (Some(c), _) => new.push(Op::Offset(c), &[b], shape, span),
-                (_, Some(c)) => new.push(Op::Offset(c), &[a], shape, span),
+                (Some(c), _) => offset(new, c, b, span),
+                (_, Some(c)) => offset(new, c, a, span),
                 _ if a == b => scale(new, 2.0, a),
                 _ => new.push(Op::Add, &[a, b], shape, span),
             },
             (Op::Sub, &[a, b]) => match (constant(a), constant(b)) {
-                (_, Some(c)) => new.push(Op::Offset(-c), &[a], shape, span),
+                (_, Some(c)) => offset(new, -c, a, span),
                 (Some(c), _) => {
                     let negated = scale(new, -1.0, b);
-                    new.push(Op::Offset(c), &[negated], shape, span)
+                    offset(new, c, negated, span)
                 }
                 _ => new.push(Op::Sub, &[a, b], shape, span),
             },
@@ -53,11 +46,27 @@ pub fn run(graph: &Graph, _facts: &Facts) -> Graph {
     })
 }
 
+/// x + c, with chains of offsets and constants folded: one run is all that level 0 has.
+fn offset(new: &mut Graph, c: f64, x: Id, span: Span) -> Id {
+    let (op, shape) = (new.node(x).op.clone(), new.shape(x));
+    match op {
+        _ if c == 0.0 => x,
+        Op::Constant(k) => new.push(Op::Constant(k + c), &[], shape, span),
+        Op::Offset(k) => {
+            let inner = new.operands(x)[0];
+            offset(new, k + c, inner, span)
+        }
+        _ => new.push(Op::Offset(c), &[x], shape, span),
+    }
+}
+
 /// c x, with chains of scales and constants folded.
 fn scale(new: &mut Graph, c: f64, x: Id) -> Id {
     let node = new.node(x).clone();
     match node.op {
         _ if c == 1.0 => x,
+        // Weights stay: a form without terms is lowered, a matrix of constants is not.
+        _ if c == 0.0 && matches!(node.shape, Shape::Sample(_)) => new.push(Op::Constant(0.0), &[], node.shape, node.span),
         Op::Constant(k) => new.push(Op::Constant(c * k), &[], node.shape, node.span),
         Op::Scale(k) => {
             let inner = new.operands(x)[0];

@@ -8,6 +8,7 @@ use super::build::Builder;
 use super::error::SyntaxError;
 use super::parse::grammar::{Grammar, Rule};
 use super::scan::{MAX_ERRORS, span};
+use crate::check::activation_named;
 
 /// What stood before a leftover in its block.
 #[derive(Clone, Copy)]
@@ -20,6 +21,8 @@ pub(super) struct Previous {
 const ITEM: &str = "`use`, `env`, `net`, `algorithm`, `train`, `serve` or `secure`";
 const ENV_LINE: &str = "`observe`, `act`, `reward` or `client`";
 const LAYER: &str = "a layer";
+const LAYERS: &str = "a layer (`dense`, `conv`, `flatten`, `residual`, `scale`, `heads` or an activation)";
+const LAYER_WORDS: [&str; 6] = ["dense", "conv", "flatten", "residual", "scale", "heads"];
 const STATEMENT: &str = "a statement";
 
 impl Builder<'_> {
@@ -34,6 +37,15 @@ impl Builder<'_> {
         let told = self.scanned.iter().any(|e| e.start < region.end.max(region.start + 1) && e.end >= region.start);
         if continues || told || self.errors.len() >= MAX_ERRORS {
             return;
+        }
+        if let Some(p) = same_line.filter(|p| !p.junk && only == Rule::only_layer && first.is_some_and(|c| c.is_ascii_digit())) {
+            // A word before a number was meant as a layer, and read as an activation.
+            let word = &self.text[range(p.span)];
+            if word_at(word).is_some_and(|found| found == word) && activation_named(word).is_none() && !LAYER_WORDS.contains(&word) {
+                let (found, meant) = (word_at(word), meant(only, word));
+                self.errors.push(SyntaxError::Unexpected { found, expected: vec![LAYERS], meant, span: p.span });
+                return;
+            }
         }
         let alone = self.attempt(only, start, end);
         let joined = previous.filter(|p| !p.junk).and_then(|p| self.attempt(only, p.span.start as usize, end));
@@ -127,7 +139,7 @@ fn meant(only: Rule, text: &str) -> Option<String> {
     let words: &[&str] = match only {
         Rule::only_item => &["use", "env", "net", "algorithm", "train", "serve", "secure"],
         Rule::only_env => &["observe", "act", "reward", "client"],
-        Rule::only_layer => &["dense", "conv", "flatten", "residual", "scale", "heads"],
+        Rule::only_layer => &LAYER_WORDS,
         Rule::only_stmt => &["parameter", "state", "noise", "let", "minimize", "reveal", "every"],
         Rule::only_client => &["let"],
         _ => &[],

@@ -39,6 +39,7 @@ pub(crate) struct Executor {
     keys: EvaluationKeys,
     bootstrapper: Option<Bootstrapper>,
     carried: Vec<Option<Arc<Ct>>>,
+    before: Vec<Option<Arc<Ct>>>,
     plaintexts: Vec<Option<Arc<Plaintext>>>,
     matrices: Vec<PreparedMatrix>,
     normalise: Vec<bool>,
@@ -73,9 +74,10 @@ impl Executor {
         let normalise = where_to_normalise(&plan);
         let inputs = plan.inputs.iter().map(|_| Mutex::default()).collect();
         let most_pairs = most_pairs(&plan);
-        let carried = plan.carried.iter().map(|_| None).collect();
+        let carried: Vec<_> = plan.carried.iter().map(|_| None).collect();
+        let before = carried.clone();
         let arenas = Arenas::new(bytes);
-        Ok(Self { plan, module, keys, bootstrapper, carried, plaintexts, matrices, normalise, inputs, arenas, most_pairs })
+        Ok(Self { plan, module, keys, bootstrapper, carried, before, plaintexts, matrices, normalise, inputs, arenas, most_pairs })
     }
 
     /// Keeps the client's ciphertexts until their steps read them.
@@ -120,8 +122,18 @@ impl Executor {
         saves.into_iter().for_each(|(id, ct)| self.carried[id.0 as usize] = Some(ct));
     }
 
-    /// The carried ciphertexts, narrowed for the client.
-    pub(crate) fn fetch(&self) -> Result<Vec<Vec<u8>>, EngineError> {
+    /// Keeps the carried ciphertexts as they are beside those that an update makes.
+    pub(crate) fn begin(&mut self) {
+        self.before.clone_from(&self.carried);
+    }
+
+    /// Goes back to the carried ciphertexts of [`Self::begin`].
+    pub(crate) fn go_back(&mut self) {
+        self.carried.clone_from(&self.before);
+    }
+
+    /// The carried ciphertexts, narrowed for the client; those of [`Self::begin`] if `before`.
+    pub(crate) fn fetch(&self, before: bool) -> Result<Vec<Vec<u8>>, EngineError> {
         let narrowed = |(carried, held): (&Carried, &Option<Arc<Ct>>)| {
             let held = held.as_ref().ok_or(EngineError::Turn("there are no carried ciphertexts"))?;
             self.arenas.with(|scratch| {
@@ -130,7 +142,7 @@ impl Executor {
                 Ok(ciphertext::write(&self.module, &narrow, scratch))
             })
         };
-        self.plan.carried.iter().zip(&self.carried).map(narrowed).collect()
+        self.plan.carried.iter().zip(if before { &self.before } else { &self.carried }).map(narrowed).collect()
     }
 
     /// A result, for the client.

@@ -184,8 +184,16 @@ impl ServerCipher for CkksServer {
         self.executor.as_mut().ok_or(EngineError::Turn("the keys are not there yet"))?.plant(carried)
     }
 
-    fn fetch(&self) -> Result<Vec<Vec<u8>>, EngineError> {
-        self.executor.as_ref().ok_or(EngineError::Turn("the keys are not there yet"))?.fetch()
+    fn begin(&mut self) {
+        self.executor.iter_mut().for_each(Executor::begin);
+    }
+
+    fn go_back(&mut self) {
+        self.executor.iter_mut().for_each(Executor::go_back);
+    }
+
+    fn fetch(&self, before: bool) -> Result<Vec<Vec<u8>>, EngineError> {
+        self.executor.as_ref().ok_or(EngineError::Turn("the keys are not there yet"))?.fetch(before)
     }
 
     fn run(&mut self, number: usize, update: u64, inputs: Vec<(InputId, &[u8])>) -> Result<Vec<Vec<u8>>, EngineError> {

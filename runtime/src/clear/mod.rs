@@ -27,6 +27,7 @@ pub(crate) struct ClearServer {
     threads: usize,
     inputs: BTreeMap<u32, Slots>,
     carried: Vec<Arc<Slots>>,
+    before: Vec<Arc<Slots>>,
     wires: Wires<Slots>,
 }
 
@@ -60,7 +61,7 @@ impl ClientCipher for ClearClient {
 
 impl ClearServer {
     pub(crate) fn new(plan: Arc<Plan>, public: Tensors, threads: usize) -> Self {
-        Self { wires: Wires::new(&plan), plan, public, threads, inputs: BTreeMap::new(), carried: Vec::new() }
+        Self { wires: Wires::new(&plan), plan, public, threads, inputs: BTreeMap::new(), carried: Vec::new(), before: Vec::new() }
     }
 }
 
@@ -79,8 +80,17 @@ impl ServerCipher for ClearServer {
         Ok(())
     }
 
-    fn fetch(&self) -> Result<Vec<Vec<u8>>, EngineError> {
-        Ok(self.carried.iter().map(|slots| write(slots)).collect())
+    fn begin(&mut self) {
+        self.before.clone_from(&self.carried);
+    }
+
+    fn go_back(&mut self) {
+        self.carried.clone_from(&self.before);
+    }
+
+    fn fetch(&self, before: bool) -> Result<Vec<Vec<u8>>, EngineError> {
+        let carried = if before { &self.before } else { &self.carried };
+        Ok(carried.iter().map(|slots| write(slots)).collect())
     }
 
     fn run(&mut self, number: usize, update: u64, inputs: Vec<(InputId, &[u8])>) -> Result<Vec<Vec<u8>>, EngineError> {

@@ -24,9 +24,17 @@ pub struct Client {
 /// What the client knows within one update.
 #[derive(Default)]
 pub struct Progress {
+    done: u32,
     known: BTreeMap<ClearId, Tensor>,
     decrypted: BTreeMap<u32, Tensor>,
     values: BTreeMap<Target, Tensor>,
+}
+
+impl Progress {
+    /// Nothing is known yet. `done`: updates since the client planted the carried ciphertexts; 0 where there are none.
+    pub fn after(done: u32) -> Self {
+        Self { done, ..Self::default() }
+    }
 }
 
 impl Client {
@@ -101,8 +109,9 @@ impl Client {
         })?;
         // The number of the update is no secret: the server counts the rounds.
         let update = batch.get(UPDATE).and_then(|update| update.data.first()).map_or(0, |&update| update as u32);
-        let mut payload = Vec::with_capacity(12 + sealed.iter().map(|s| 4 + s.len()).sum::<usize>());
+        let mut payload = Vec::with_capacity(16 + sealed.iter().map(|s| 4 + s.len()).sum::<usize>());
         payload.extend_from_slice(&(number as u32).to_le_bytes());
+        payload.extend_from_slice(&progress.done.to_le_bytes());
         payload.extend_from_slice(&update.to_le_bytes());
         payload.extend_from_slice(&(sealed.len() as u32).to_le_bytes());
         for ((id, _), bytes) in inputs.iter().zip(&sealed) {
@@ -165,9 +174,9 @@ impl Client {
         Ok(wire::encode(Kind::Plant, self.fingerprint, &wire::parts(&sealed)))
     }
 
-    /// The message that asks for the carried ciphertexts.
-    pub fn ask(&self) -> Vec<u8> {
-        wire::encode(Kind::Fetch, self.fingerprint, &[])
+    /// The message that asks for the carried ciphertexts as they are after `done` updates since they were planted.
+    pub fn ask(&self, done: u32) -> Vec<u8> {
+        wire::encode(Kind::Fetch, self.fingerprint, &done.to_le_bytes())
     }
 
     /// Takes the carried ciphertexts, and unpacks them into `states`, which are untouched on an error.

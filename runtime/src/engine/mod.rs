@@ -32,8 +32,8 @@ pub struct Engine {
     server: Server,
     channel: Channel,
     key_bytes: u64,
-    /// The next update of the period.
-    position: u32,
+    /// Updates since the client last planted what the server carries.
+    done: u32,
     newest: Newest,
 }
 
@@ -213,7 +213,7 @@ impl Engine {
         })?;
         server.ready()?;
         let (key_bytes, _) = channel.reset();
-        Ok(Engine { plan, client, server, channel, key_bytes, position: 0, newest: Newest::Client })
+        Ok(Engine { plan, client, server, channel, key_bytes, done: 0, newest: Newest::Client })
     }
 
     /// Bytes of the evaluation keys as they crossed.
@@ -224,7 +224,8 @@ impl Engine {
     /// One update (or one evaluation): runs its rounds; `states` are replaced by their new values, or untouched on an error.
     ///
     /// States that the server carries are sent to it at first and after [`Self::forget`]; their values here stay as they are
-    /// until [`Self::fetch`]. After an error they are those of the last update whose rounds the server finished.
+    /// until [`Self::fetch`]. After an error they are those of the update before, even where the server finished its rounds:
+    /// a second try does not apply the update twice.
     ///
     /// # Errors
     /// [`EngineError`].
@@ -245,8 +246,9 @@ impl Engine {
             }
             // Until all of its rounds are through.
             self.newest = Newest::Stranded;
+            progress = Progress::after(self.done);
         }
-        for number in self.plan.rounds_of(self.position) {
+        for number in self.plan.rounds_of(self.done % self.plan.updates()) {
             let message = timed(&mut client_time, || self.client.upload(number, batch, states, &mut progress))?;
             let message = self.channel.up(message);
             let answer = timed(&mut server_time, || self.server.round(number, &message))?;
@@ -257,7 +259,7 @@ impl Engine {
         let (mut new, results) = self.client.finish(progress)?;
         if !self.plan.carried.is_empty() {
             self.newest = Newest::Server;
-            self.position = (self.position + 1) % self.plan.updates();
+            self.done += 1;
         }
         let number = batch.get(UPDATE).and_then(|update| update.data.first()).map_or(0, |&update| update as u64);
         new.retain(|name, _| self.plan.is_due(name, number));
@@ -283,7 +285,7 @@ impl Engine {
         if self.plan.carried.is_empty() || self.newest == Newest::Client {
             return Ok(());
         }
-        let wish = self.channel.up(self.client.ask());
+        let wish = self.channel.up(self.client.ask(self.done));
         let answer = self.channel.down(self.server.fetch(&wish)?);
         self.client.gather(&answer, states)
     }
@@ -291,7 +293,7 @@ impl Engine {
     /// Says that the client changed the states: the next update begins a period with its values.
     pub fn forget(&mut self) {
         self.newest = Newest::Client;
-        self.position = 0;
+        self.done = 0;
     }
 }
 

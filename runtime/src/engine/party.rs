@@ -27,8 +27,12 @@ pub(crate) trait ServerCipher: Send + Sync {
     fn ready(&mut self) -> Result<(), EngineError>;
     /// Keeps the client's carried ciphertexts, in the order of the plan.
     fn plant(&mut self, carried: &[&[u8]]) -> Result<(), EngineError>;
-    /// The carried ciphertexts, narrowed for the client.
-    fn fetch(&self) -> Result<Vec<Vec<u8>>, EngineError>;
+    /// An update begins: keeps the carried ciphertexts as they are beside those that it makes.
+    fn begin(&mut self);
+    /// An update begins again: the carried ciphertexts are those of [`Self::begin`].
+    fn go_back(&mut self);
+    /// The carried ciphertexts, narrowed for the client; those of [`Self::begin`] if `before`.
+    fn fetch(&self, before: bool) -> Result<Vec<Vec<u8>>, EngineError>;
     /// Runs round `number` of an update (counted from 0) on the client's ciphertexts; round 0 starts afresh.
     fn run(&mut self, number: usize, update: u64, inputs: Vec<(InputId, &[u8])>) -> Result<Vec<Vec<u8>>, EngineError>;
 }

@@ -15,11 +15,15 @@ pub struct Server {
     cipher: Box<dyn ServerCipher>,
     sealed_len: fn(&Plan, hecc_plan::Wire) -> usize,
     next: usize,
+    /// Updates of the carried ciphertexts since they were planted.
+    done: u32,
+    /// Whether an update has begun and not ended.
+    open: bool,
 }
 
 impl Server {
     pub(crate) fn new(plan: Arc<Plan>, cipher: Box<dyn ServerCipher>, sealed_len: fn(&Plan, hecc_plan::Wire) -> usize) -> Self {
-        Self { fingerprint: hecc_plan::fingerprint(&plan), plan, cipher, sealed_len, next: 0 }
+        Self { fingerprint: hecc_plan::fingerprint(&plan), plan, cipher, sealed_len, next: 0, done: 0, open: false }
     }
 
     /// Takes the message with evaluation key `index`; several threads may bring keys at once.
@@ -47,23 +51,32 @@ impl Server {
         let lengths = self.plan.carried.iter().map(|carried| (self.sealed_len)(&self.plan, carried.wire));
         let carried = wire::read_parts(&mut reader, lengths)?;
         reader.end()?;
-        self.next = 0;
+        (self.next, self.done, self.open) = (0, 0, false);
         self.cipher.plant(&carried)
     }
 
-    /// Answers the client's wish for the carried ciphertexts: those of the last update that was finished.
+    /// Answers the client's wish for the carried ciphertexts: those of the last update whose answers the client has, which
+    /// may be the one before the server's last.
     ///
     /// # Errors
-    /// Another message, HE0611 if there are none yet, or a failure of the library.
+    /// Another message, HE0611 if there are none (yet, or no longer), or a failure of the library.
     pub fn fetch(&self, message: &[u8]) -> Result<Vec<u8>, EngineError> {
-        Reader(wire::decode(message, Kind::Fetch, self.fingerprint)?).end()?;
-        Ok(wire::encode(Kind::Carried, self.fingerprint, &wire::parts(&self.cipher.fetch()?)))
+        let mut reader = Reader(wire::decode(message, Kind::Fetch, self.fingerprint)?);
+        let done = reader.u32()?;
+        reader.end()?;
+        let before = match self.done.checked_sub(done) {
+            Some(0) => self.open,
+            Some(1) if !self.open => true,
+            _ => return Err(EngineError::Turn("the carried ciphertexts are those of another update")),
+        };
+        Ok(wire::encode(Kind::Carried, self.fingerprint, &wire::parts(&self.cipher.fetch(before)?)))
     }
 
-    /// Runs round `number` on the client's message, and answers. Round 0 starts a period afresh.
+    /// Runs round `number` on the client's message, and answers. Round 0 starts a period afresh. An update of carried
+    /// ciphertexts is applied once: its messages are refused after that.
     ///
     /// # Errors
-    /// A message that is not this round's, or a failure of the library.
+    /// A message that is not this round's, HE0611 for one of another update, or a failure of the library.
     pub fn round(&mut self, number: usize, message: &[u8]) -> Result<Vec<u8>, EngineError> {
         let plan = Arc::clone(&self.plan);
         let Some(round) = plan.rounds.get(number).filter(|_| number == 0 || number == self.next) else {
@@ -73,6 +86,7 @@ impl Server {
         if reader.u32()? != number as u32 {
             return Err(EngineError::Turn("the ciphertexts are those of another round"));
         }
+        let done = reader.u32()?;
         let update = u64::from(reader.u32()?);
         if reader.u32()? as usize != round.inputs.len() {
             return Err(WireError::Damaged("the number of ciphertexts is not the round's").into());
@@ -85,9 +99,29 @@ impl Server {
             inputs.push((*id, reader.take((self.sealed_len)(&plan, plan.inputs[id.0 as usize].wire))?));
         }
         reader.end()?;
+        let carries = !plan.carried.is_empty();
+        let rounds = plan.rounds_of(round.update);
+        if carries {
+            if done != self.done || round.update != self.done % plan.updates() {
+                let applied = done < self.done;
+                return Err(EngineError::Turn(if applied { "this update is applied already" } else { "the update is not the next" }));
+            }
+            if number == rounds.start {
+                if self.open {
+                    self.cipher.go_back()
+                } else {
+                    self.cipher.begin()
+                }
+                self.open = true;
+            }
+        }
         self.next = usize::MAX;
         let outputs = self.cipher.run(number, update, inputs)?;
         self.next = number + 1;
+        if carries && self.next == rounds.end {
+            self.done += 1;
+            self.open = false;
+        }
         let mut payload = Vec::with_capacity(8 + outputs.iter().map(|o| 4 + o.len()).sum::<usize>());
         payload.extend_from_slice(&(number as u32).to_le_bytes());
         payload.extend_from_slice(&(outputs.len() as u32).to_le_bytes());

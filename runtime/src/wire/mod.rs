@@ -8,7 +8,7 @@
 //! ```
 
 /// Version of the message format; a reader accepts its own.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Bytes around a payload.
 pub const OVERHEAD: usize = HEADER + 4;
 

@@ -10,6 +10,7 @@ net q(s) - [2] {
 
 net p(s) -> [2] {
     desne 32 relu
+    linear 2
     dense 2
 }
 

@@ -77,6 +77,7 @@ fn scale(program: &Program, lowered: &Lowered) -> Decision {
 
 fn layout(lowered: &Lowered) -> Decision {
     let grid = &lowered.geometry;
+<<<<<<< HEAD
     let (axis, across) = if lowered.in_tiles { ("tiles of", "slots, ") } else { ("", "neurons by ") };
     let unit = if lowered.in_tiles { "samples" } else { "lanes" };
     let choice = format!("{axis} {} {across}{} {unit}, a batch of {} in {} ciphertexts", grid.width, grid.lanes, grid.batch, grid.groups());
@@ -89,12 +90,28 @@ fn layout(lowered: &Lowered) -> Decision {
          samples fill the lanes"
     };
     let why = why.to_owned();
+=======
+    let choice =
+        format!("{} neurons by {} lanes, a batch of {} in {}", grid.width, grid.lanes, grid.batch, plural(grid.groups(), "ciphertext"));
+    let why = "neurons outermost: their rotations are cyclic and need no mask; the widest vector, padded, sets their number and the \
+               samples fill the lanes"
+        .to_owned();
+>>>>>>> h/polish
     let diagonals: usize = lowered.circuit.matrices.iter().map(hecc_plan::Matrix::diagonals).sum();
     let runner_up = (diagonals > 0).then(|| {
         let rotations: usize = lowered.circuit.matrices.iter().map(|m| m.rotations().0.len() + m.rotations().1.len()).sum();
         format!("matrices without baby steps: {} rotations instead of {rotations}", diagonals - lowered.circuit.matrices.len())
     });
     decision(DecisionKind::Layout, "the slots", choice, why, runner_up, None)
+}
+
+/// How often something happens.
+pub(super) fn every(updates: usize) -> String {
+    if updates == 1 { "every update".to_owned() } else { format!("every {updates} updates") }
+}
+
+fn plural(count: usize, thing: &str) -> String {
+    if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
 }
 
 /// The cycle through the carried states forces a bootstrap: what an update spends must be won back.
@@ -104,7 +121,7 @@ fn bootstrap(lowered: &Lowered) -> Option<Decision> {
     let steps = lowered.sized.steps.iter();
     let count = steps.clone().filter(|step| matches!(step.op, Op::Bootstrap(_))).count();
     let span = steps.filter(|step| matches!(step.op, Op::Bootstrap(_))).map(|step| step.span).next();
-    let choice = format!("{count} by `{}` every {updates} updates", offer.name);
+    let choice = format!("{count} by `{}` {}", offer.name, every(updates as usize));
     let cycle = lowered.cycle.as_ref().map_or("the cycle through the carried states spends budget at every update".to_owned(), |cycle| {
         let first = cycle.states.first().map_or("", String::as_str);
         format!("the cycle {} -> {first} spends {:.0} bits per update", cycle.states.join(" -> "), cycle.bits)
@@ -140,10 +157,10 @@ fn activation(program: &Program, fit: &Fit, total: f64) -> Decision {
     let alternative = approximate(function, &Pins { degree: Some(other), range: pins.range }, tolerance, usize::MAX);
     let runner_up = matches!(function, Elementwise::Named(_)).then(|| {
         format!(
-            "degree {}: error {:.1e}, {} products deep instead of {}",
+            "degree {}: error {:.1e}, {} deep instead of {}",
             other,
             alternative.error,
-            depth(other),
+            plural(depth(other) as usize, "product"),
             depth(polynomial.degree())
         )
     });

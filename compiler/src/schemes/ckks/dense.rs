@@ -201,6 +201,10 @@ impl Lowering<'_> {
             TensorOp::Add => Some(Value::Form(part(self, 0)?.plus(&part(self, 1)?, 1.0))),
             TensorOp::Sub => Some(Value::Form(part(self, 0)?.plus(&part(self, 1)?, -1.0))),
             TensorOp::Scale(c) => Some(Value::Form(Form::default().plus(&part(self, 0)?, *c))),
+            TensorOp::Offset(c) if matches!(shape, Shape::Vector(_)) => {
+                let form = part(self, 0)?;
+                Some(Value::Form(Form { constant: form.constant + c, ..form }))
+            }
             TensorOp::Rate(rate) => {
                 let index = self.rates.iter().position(|r| r == rate).unwrap_or_else(|| {
                     self.rates.push(*rate);
@@ -277,17 +281,19 @@ impl Form {
     pub fn single(&self) -> Option<String> {
         let mut states = self.states.iter();
         match (states.next(), states.next()) {
-            (Some(((name, None), &1.0)), None) if self.gradients.is_empty() => Some(name.clone()),
+            (Some(((name, None), &1.0)), None) if self.gradients.is_empty() && self.constant == 0.0 => Some(name.clone()),
             _ => None,
         }
     }
 
     /// Every term times a learning rate; `None` if one has a rate already.
     pub fn rated(&self, rate: usize) -> Option<Self> {
-        let unrated = self.states.keys().all(|(_, r)| r.is_none()) && self.gradients.keys().all(|(_, r)| r.is_none());
+        let unrated =
+            self.constant == 0.0 && self.states.keys().all(|(_, r)| r.is_none()) && self.gradients.keys().all(|(_, r)| r.is_none());
         unrated.then(|| Self {
             states: self.states.iter().map(|((name, _), &c)| ((name.clone(), Some(rate)), c)).collect(),
             gradients: self.gradients.iter().map(|((id, _), &c)| ((*id, Some(rate)), c)).collect(),
+            constant: 0.0,
         })
     }
 
@@ -300,6 +306,7 @@ impl Form {
         for (id, k) in &other.gradients {
             *sum.gradients.entry(*id).or_insert(0.0) += c * k;
         }
+        sum.constant += c * other.constant;
         sum.states.retain(|_, k| *k != 0.0);
         sum.gradients.retain(|_, k| *k != 0.0);
         sum

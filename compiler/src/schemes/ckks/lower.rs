@@ -60,13 +60,15 @@ impl Cts {
     }
 }
 
-/// Σ c state + Σ c gradient.
+/// Σ c state + Σ c gradient + constant.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Form {
     /// States as the update starts.
     pub states: BTreeMap<Term<String>, f64>,
     /// Gradients of this update, by node.
     pub gradients: BTreeMap<Term<Id>, f64>,
+    /// Of what is revealed; states have none.
+    pub constant: f64,
 }
 
 /// Something, times a learning rate that changes (an index into [`Lowering::rates`]) or not.
@@ -266,7 +268,7 @@ impl<'a> Lowering<'a> {
                 Some(Value::Cts(self.offset(&cts, *c, span)))
             }
             TensorOp::Spread => match first {
-                Value::Form(form) => self.bias(&form, dim, span),
+                Value::Form(form) if form.constant == 0.0 => self.bias(&form, dim, span),
                 _ => self.unsupported("this broadcast over the batch", span),
             },
             TensorOp::Broadcast => {
@@ -749,7 +751,7 @@ impl<'a> Lowering<'a> {
             let span = self.graph.node(id).span;
             let value = self.get(id);
             match (output, value) {
-                (Output::State(name), Some(Value::Form(form))) => forms.push((name, form, span)),
+                (Output::State(name), Some(Value::Form(form))) if form.constant == 0.0 => forms.push((name, form, span)),
                 (Output::Result(name), Some(Value::Form(form))) => self.reveal(&name, &form, span),
                 (Output::Result(name), Some(value)) => {
                     let Some(cts) = self.natural(&value, span) else { continue };

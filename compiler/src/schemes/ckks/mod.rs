@@ -275,7 +275,7 @@ fn alone<E>(
                     match widths_for(program, &graph, grid, log_n, parts, Some(&offer), ring) {
                         Ok(mut lowered) => {
                             let how = if in_tiles { ", in tiles" } else { "" };
-                            lowered.refreshing = format!("`{}` every {updates} updates{how}", offer.name);
+                            lowered.refreshing = format!("`{}` {}{how}", offer.name, decide::every(updates));
                             lowered.in_tiles = in_tiles;
                             tried.push((lowered.refreshing.clone(), lowered.seconds));
                             if best.as_ref().is_none_or(|b| lowered.seconds < b.seconds) {

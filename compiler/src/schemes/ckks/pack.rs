@@ -63,7 +63,10 @@ impl Lowering<'_> {
             return;
         }
         let (wire, layout) = pieces[0];
-        let wire = self.circuit.rotate_and_sum(wire, 1, self.grid.lanes, span);
+        let mut wire = self.circuit.rotate_and_sum(wire, 1, self.grid.lanes, span);
+        if form.constant != 0.0 {
+            wire = self.circuit.push(Op::AddConst(wire, form.constant / factor), span);
+        }
         let tensor = Target::Result { name: name.to_owned(), dim: 0 };
         let contents = vec![Content { tensor, layout, factor }];
         let headroom = WEIGHT_BITS + magnitude_bits(factor);

@@ -2,8 +2,8 @@
 
 use hecc_plan::{Decision, DecisionKind, Op, Span};
 
-use super::Lowered;
 use super::approximate::{Polynomial, approximate};
+use super::{Lowered, Measure, relinearise};
 use crate::check::hir::{Pins, Program, Task};
 use crate::tensor::graph::Elementwise;
 
@@ -31,7 +31,22 @@ pub fn run(program: &Program, lowered: &Lowered) -> Vec<Decision> {
     let total: f64 = lowered.fits.iter().map(|fit| fit.polynomial.error).sum();
     decisions.extend(lowered.fits.iter().map(|fit| activation(program, fit, total)));
     decisions.extend(bootstrap(lowered));
+    decisions.extend(relinearisations(lowered));
     decisions
+}
+
+/// Relinearisations against the exact minimum.
+fn relinearisations(lowered: &Lowered) -> Option<Decision> {
+    let Measure { relinearisations: count, products, .. } = Measure::of(&lowered.circuit);
+    let least = relinearise::least(&lowered.circuit);
+    let choice = if count == least { format!("{count}, the minimum") } else { format!("{count}; the minimum is {least}") };
+    let why = if count == least {
+        "an exact cut: products that meet in sums are relinearised together"
+    } else {
+        "fewer would compute products twice, or need smaller limbs"
+    };
+    let runner_up = (count < products).then(|| format!("one for each product: {products}"));
+    (products > 0).then(|| decision(DecisionKind::Relinearisation, "the plan", choice, why.to_owned(), runner_up, None))
 }
 
 fn decision(kind: DecisionKind, subject: &str, choice: String, why: String, runner_up: Option<String>, span: Option<Span>) -> Decision {

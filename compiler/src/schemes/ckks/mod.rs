@@ -17,6 +17,7 @@ mod pack;
 pub mod policy;
 mod polynomial;
 mod refresh;
+pub mod relinearise;
 mod rotations;
 mod unroll;
 
@@ -295,7 +296,8 @@ pub fn lower_again(program: &Program, graph: &Graph, public: &[(String, Vec<usiz
 pub fn measure(program: &Program, graph: &Graph, public: &[(String, Vec<usize>)], ring: Ring<'_>, like: &Lowered) -> Option<Measure> {
     let carried = like.bootstrap.as_ref().map(|_| (lower::Packing::simple(like.ckks.scale), ring.periods));
     let circuit = circuit_for(program, graph, like.geometry, like.circuit.scale, public, carried).ok()?.circuit;
-    Some(Measure::of(&if ring.rotations && carried.is_none() { rotations::run(circuit) } else { circuit }))
+    let circuit = if ring.rotations && carried.is_none() { rotations::run(circuit) } else { circuit };
+    Some(Measure::of(relinearise::run(&circuit).as_ref().unwrap_or(&circuit)))
 }
 
 /// Why [`lower()`] failed.
@@ -365,6 +367,7 @@ fn refined(program: &Program, lowered: Lowered, public: &[(String, Vec<usize>)],
 type TooDeep = (u32, u32, Span);
 
 /// What widths are given to.
+#[derive(Clone)]
 struct Parts {
     circuit: Circuit,
     client: hecc_plan::ClearProgram,
@@ -417,8 +420,27 @@ fn circuit_for<'a>(
     Err(lowering.errors)
 }
 
-/// Widths, keys and parameters.
+/// Widths, keys and parameters, with the fewest relinearisations unless their longer sums of products cost more in limbs.
 fn widths_for(
+    program: &Program,
+    graph: &Graph,
+    grid: Geometry,
+    log_n: u32,
+    parts: Parts,
+    bootstrap: Option<&Bootstrap>,
+    ring: Ring<'_>,
+) -> Result<Lowered, TooDeep> {
+    let Some(circuit) = relinearise::run(&parts.circuit) else { return widths_as_is(program, graph, grid, log_n, parts, bootstrap, ring) };
+    let merged = widths_as_is(program, graph, grid, log_n, Parts { circuit, ..parts.clone() }, bootstrap, ring);
+    let other = widths_as_is(program, graph, grid, log_n, parts, bootstrap, ring);
+    match (merged, other) {
+        (Ok(merged), Ok(other)) => Ok(if other.seconds < merged.seconds { other } else { merged }),
+        (merged, other) => merged.or(other),
+    }
+}
+
+/// The same of the circuit as it is.
+fn widths_as_is(
     program: &Program,
     graph: &Graph,
     grid: Geometry,

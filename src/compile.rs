@@ -3,8 +3,7 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
-pub use hecc_compiler::Compiled;
-pub use hecc_compiler::Options;
+pub use hecc_compiler::{Compiled, MemoryLimit, Options};
 use hecc_compiler::diagnostics::{self, Diagnostic};
 use hecc_compiler::rehearsal::Rehearsal;
 use hecc_plan::calibration::Calibration;

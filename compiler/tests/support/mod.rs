@@ -320,6 +320,12 @@ pub fn compiled_agrees(source: &str, compiled: &Compiled) {
 pub fn agrees_alone(source: &str, log_n: u32) -> Compiled {
     let options = Options { insecure_log_n: Some(log_n), ..Options::default() };
     let compiled = compile(source, &options).unwrap_or_else(|e| panic!("{}", diagnostics::render(&e, source, "program.rl", false)));
+    compiled_agrees_alone(source, &compiled);
+    compiled
+}
+
+/// [`agrees_alone`], of a program that was compiled before.
+pub fn compiled_agrees_alone(source: &str, compiled: &Compiled) {
     let program = check(source).expect("it compiled");
     let plan = &compiled.plan;
     let built = build::build(&program, false).expect("it compiled");
@@ -381,7 +387,6 @@ pub fn agrees_alone(source: &str, log_n: u32) -> Compiled {
             }
         }
     }
-    compiled
 }
 
 /// The slots of a carried ciphertext as training starts.

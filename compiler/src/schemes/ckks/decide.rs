@@ -3,6 +3,7 @@
 use hecc_plan::{Decision, DecisionKind, Op, Span};
 
 use super::approximate::{Polynomial, approximate};
+use super::keys::Fewer;
 use super::{Lowered, Measure, relinearise};
 use crate::check::hir::{Pins, Program, Task};
 use crate::tensor::graph::Elementwise;
@@ -32,7 +33,22 @@ pub fn run(program: &Program, lowered: &Lowered) -> Vec<Decision> {
     decisions.extend(lowered.fits.iter().map(|fit| activation(program, fit, total)));
     decisions.extend(bootstrap(lowered));
     decisions.extend(relinearisations(lowered));
+    decisions.extend(keys(lowered));
     decisions
+}
+
+/// Fewer rotation keys than rotations, for memory.
+fn keys(lowered: &Lowered) -> Option<Decision> {
+    let Fewer { keys, peak, limit, rotations, seconds } = lowered.fewer.as_ref()?;
+    let own = Measure::of(&lowered.circuit).rotations;
+    let choice = format!("{} rotation keys instead of {keys}", lowered.keys.rotations.len());
+    let why = format!(
+        "with all of them the peak is {} MiB, and {} MiB are allowed; rotations without a key are chains of others, {own} in all",
+        peak >> 20,
+        limit >> 20
+    );
+    let runner_up = format!("all keys: {rotations} rotations, {seconds:.2} s of work per update instead of {:.2} s", lowered.seconds);
+    Some(decision(DecisionKind::Keys, "the rotations", choice, why, Some(runner_up), None))
 }
 
 /// Relinearisations against the exact minimum.

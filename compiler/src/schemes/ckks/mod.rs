@@ -10,6 +10,7 @@ pub mod cycle;
 pub mod decide;
 mod dense;
 mod error;
+pub mod keys;
 pub mod known;
 mod lower;
 mod measure;
@@ -74,6 +75,8 @@ pub struct Lowered {
     pub cycle: Option<cycle::Cycle>,
     /// Which polynomials compute its activations.
     pub approximation: Approximation,
+    /// What it saves to have fewer rotation keys than rotations, where it has.
+    pub fewer: Option<keys::Fewer>,
 }
 
 /// Tolerance of approximations and cap on unpinned degrees, for a program.
@@ -300,6 +303,16 @@ pub fn measure(program: &Program, graph: &Graph, public: &[(String, Vec<usize>)]
     Some(Measure::of(relinearise::run(&circuit).as_ref().unwrap_or(&circuit)))
 }
 
+/// The same with at most `most` rotation keys; `None` where that cannot be.
+pub fn with_keys(program: &Program, ring: Ring<'_>, like: &Lowered, most: usize) -> Option<Lowered> {
+    let circuit = keys::run(&like.circuit, like.geometry.lanes, most)?;
+    let (client, notes, fits) = (like.client.clone(), like.notes.clone(), like.fits.clone());
+    let parts = Parts { circuit, client, notes, fits };
+    let found = widths_as_is(program, &like.graph, like.geometry, like.ckks.log_n, parts, like.bootstrap.as_ref(), ring).ok()?;
+    let Lowered { ckks, sized, circuit, keys, seconds, .. } = found;
+    Some(Lowered { ckks, sized, circuit, keys, seconds, ..like.clone() })
+}
+
 /// Why [`lower()`] failed.
 #[derive(Clone, Debug)]
 pub enum LowerError<E> {
@@ -503,6 +516,7 @@ fn widths_as_is(
             refreshing: String::new(),
             second: None,
             cycle: None,
+            fewer: None,
         });
     }
     let deepest = circuit.nodes.iter().max_by_key(|n| n.depth).map_or(Span::default(), |n| n.span);

@@ -3,6 +3,7 @@
 use hecc_plan::{Decision, DecisionKind, Op, Span};
 
 use super::approximate::{Polynomial, approximate};
+use super::inside::Inside;
 use super::keys::Fewer;
 use super::{Lowered, Measure, relinearise};
 use crate::check::hir::{Pins, Program, Task};
@@ -132,7 +133,11 @@ fn bootstrap(lowered: &Lowered) -> Option<Decision> {
         let first = cycle.states.first().map_or("", String::as_str);
         format!("the cycle {} -> {first} spends {:.0} bits per update", cycle.states.join(" -> "), cycle.bits)
     });
-    let why = format!("{cycle}, and {} gives back {} bits", offer.name, offer.gain());
+    let inside = lowered.inside.map_or(String::new(), |inside| {
+        let Inside { count, bound } = inside;
+        format!("; bootstraps inside the body: {count}; bound {bound}; gap {:.0} %", 100.0 * inside.gap())
+    });
+    let why = format!("{cycle}, and {} gives back {} bits{inside}", offer.name, offer.gain());
     let runner_up = lowered
         .second
         .as_ref()

@@ -10,6 +10,7 @@ pub mod cycle;
 pub mod decide;
 mod dense;
 mod error;
+pub mod inside;
 pub mod keys;
 pub mod known;
 mod lower;
@@ -75,6 +76,8 @@ pub struct Lowered {
     pub cycle: Option<cycle::Cycle>,
     /// Which polynomials compute its activations.
     pub approximation: Approximation,
+    /// Bootstraps inside the updates of a period, where there are any and they were compared with the planner's.
+    pub inside: Option<inside::Inside>,
     /// What it saves to have fewer rotation keys than rotations, where it has.
     pub fewer: Option<keys::Fewer>,
 }
@@ -248,13 +251,21 @@ fn alone<E>(
             let packing = lower::Packing { unpack, pack, ..lower::Packing::simple(scale) };
             let lowering = circuit_for(program, &graph, grid, scale, public, Some((packing, periods))).map_err(LowerError::Ckks)?;
             for updates in 1..=train.settings.updates.min(MOST_UPDATES) {
-                let circuit = unroll::run(&lowering.circuit, updates as u32);
-                let Some(circuit) = refresh::run(&circuit, &offer) else { break };
-                let (client, notes, fits) = (lowering.client.program.clone(), lowering.notes.clone(), lowering.fits.clone());
-                let parts = Parts { circuit, client, notes, fits };
-                match widths_for(program, &graph, grid, log_n, parts, Some(&offer), ring) {
+                let unrolled = unroll::run(&lowering.circuit, updates as u32);
+                let (circuits, bound) = inside::both(&unrolled, &offer);
+                let lower = |circuit| {
+                    let (client, notes, fits) = (lowering.client.program.clone(), lowering.notes.clone(), lowering.fits.clone());
+                    widths_for(program, &graph, grid, log_n, Parts { circuit, client, notes, fits }, Some(&offer), ring)
+                };
+                let cheapest = |a: Result<Lowered, TooDeep>, b: Result<Lowered, TooDeep>| match (a, b) {
+                    (Ok(a), Ok(b)) => Ok(if b.seconds < a.seconds { b } else { a }),
+                    (a, b) => a.or(b),
+                };
+                let Some(lowered) = circuits.into_iter().map(lower).reduce(cheapest) else { break };
+                match lowered {
                     Ok(mut lowered) => {
                         lowered.refreshing = format!("`{}` every {updates} updates", offer.name);
+                        lowered.inside = bound.map(|bound| inside::Inside::new(&lowered.circuit, bound));
                         tried.push((lowered.refreshing.clone(), lowered.seconds));
                         if best.as_ref().is_none_or(|b| lowered.seconds < b.seconds) {
                             best = Some(lowered);
@@ -516,6 +527,7 @@ fn widths_as_is(
             refreshing: String::new(),
             second: None,
             cycle: None,
+            inside: None,
             fewer: None,
         });
     }

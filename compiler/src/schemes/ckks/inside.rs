@@ -45,7 +45,10 @@ pub(super) fn both(circuit: &Circuit, bootstrap: &Bootstrap) -> (Vec<Circuit>, O
         return (cuts.into_iter().collect(), None);
     }
     let (placed, bound) = run(circuit, bootstrap).unzip();
-    (cuts.into_iter().chain(placed).collect(), bound)
+    match (cuts, placed, bound) {
+        (Some(cuts), _, Some(bound)) if Inside::new(&cuts, bound).count == bound => (vec![cuts], Some(bound)),
+        (cuts, placed, bound) => (cuts.into_iter().chain(placed).collect(), bound),
+    }
 }
 
 /// A circuit whose carried values alone are bootstrapped, with the placement's bootstraps, and the least that there can be

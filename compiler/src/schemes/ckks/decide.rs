@@ -149,19 +149,26 @@ fn activation(program: &Program, fit: &Fit, total: f64) -> Decision {
     let Fit { name, function, pins, polynomial, span } = fit;
     let (low, high) = (polynomial.centre - polynomial.half, polynomial.centre + polynomial.half);
     let share = if total > 0.0 { 100.0 * polynomial.error / total } else { 0.0 };
-    let choice = format!(
-        "degree {} on [{low}, {high}], largest error {:.1e}, {share:.0} % of the sum of such errors",
-        polynomial.degree(),
-        polynomial.error
-    );
+    let degrees: Vec<String> = polynomial.stages.iter().map(|stage| (stage.len() - 1).to_string()).collect();
+    let what = match degrees.as_slice() {
+        [] => format!("degree {}", polynomial.degree()),
+        degrees => format!("a composition of degrees {} for the sign, times the argument,", degrees.join(", ")),
+    };
+    let choice = format!("{what} on [{low}, {high}], largest error {:.1e}, {share:.0} % of the sum of such errors", polynomial.error);
     let tolerance = super::tolerance(program);
     let why = match (pins.degree, function) {
         (Some(_), _) => "the program says so".to_owned(),
+        _ if polynomial.is_composed() => {
+            format!(
+                "below {tolerance:.1e} one polynomial errs by about 0.28 / degree of half the interval; a composition takes fewer products"
+            )
+        }
         (None, Elementwise::Polynomial(_)) => "it is a polynomial already".to_owned(),
         (None, Elementwise::Named(_)) if polynomial.error <= tolerance => format!("the lowest degree with an error below {tolerance:.1e}"),
         (None, Elementwise::Named(_)) => format!("no degree up to {} gets below {tolerance:.1e}", super::degree_cap()),
     };
     let other = match (polynomial.degree(), pins.degree) {
+        _ if polynomial.is_composed() => 63,
         (degree, Some(_)) => 2 * degree + 1,
         (degree, None) => (degree / 2).max(1),
     };
@@ -172,7 +179,11 @@ fn activation(program: &Program, fit: &Fit, total: f64) -> Decision {
             other,
             alternative.error,
             depth(other),
-            depth(polynomial.degree())
+            if polynomial.is_composed() {
+                1 + polynomial.stages.iter().map(|stage| depth(stage.len() - 1)).sum::<u32>()
+            } else {
+                depth(polynomial.degree())
+            }
         )
     });
     decision(DecisionKind::Activation, name, choice, why, runner_up, Some(*span))

@@ -3,10 +3,9 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
-pub use hecc_compiler::Compiled;
-pub use hecc_compiler::Options;
 use hecc_compiler::diagnostics::{self, Diagnostic};
 use hecc_compiler::rehearsal::Rehearsal;
+pub use hecc_compiler::{Compiled, MemoryLimit, Options};
 use hecc_plan::calibration::Calibration;
 
 use crate::calibrate_program::ranges_path;

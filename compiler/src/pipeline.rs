@@ -28,6 +28,19 @@ pub struct Options {
     pub without: Vec<PassName>,
     /// Whether depth may cost a few rotations and products more ([`Measure::shortens`]). Without it no count ever grows.
     pub trade: bool,
+    /// Memory that a plan should not exceed; the plan may all the same, if nothing helps.
+    pub memory: Option<MemoryLimit>,
+}
+
+/// Memory that a plan should not exceed.
+#[derive(Clone, Debug)]
+pub struct MemoryLimit {
+    /// Bytes at the peak, both parties.
+    pub bytes: u64,
+    /// What to predict the peak with; the built-in table where there is none.
+    pub costs: Option<Arc<CostTable>>,
+    /// Threads to predict for; 0 for all of the table's machine.
+    pub threads: usize,
 }
 
 /// A compiled program and its stages as text.
@@ -102,6 +115,14 @@ pub fn compile_program(program: &Program, source: &str, options: &Options) -> Re
     lowered.notes.extend(approximation.note());
     lowered.approximation = approximation.clone();
     let built = last.expect("lowering builds at least one graph");
+    if let Some(limit) = &options.memory {
+        let table = limit.costs.as_deref().unwrap_or_else(|| CostTable::built_in());
+        let peak = |lowered: &Lowered| {
+            let plan = crate::emit::emit(program, source, &built, lowered.clone());
+            hecc_plan::cost::predict(&plan, table, limit.threads).memory.peak()
+        };
+        lowered = within(program, ring, limit.bytes, &peak, lowered);
+    }
     let (graph, circuit, measure) = (lowered.graph.clone(), lowered.circuit.print(), Measure::of(&lowered.circuit));
     let plan = crate::emit::emit(program, source, &built, lowered);
     if let Err(faults) =
@@ -144,6 +165,31 @@ fn saturated(
         Some(again) if better(&Measure::of(&again.circuit)) => again,
         _ => lowered,
     }
+}
+
+/// The plan with as many rotation keys as memory holds; with the fewest that are tried where it holds not even those.
+fn within(program: &Program, ring: ckks::Ring, limit: u64, peak: &dyn Fn(&Lowered) -> u64, lowered: Lowered) -> Lowered {
+    let full = peak(&lowered);
+    if full <= limit {
+        return lowered;
+    }
+    let (mut best, mut smallest) = (None, (full, None));
+    // The peak grows with the number of keys.
+    let mut range = ckks::keys::least(&lowered.circuit, lowered.geometry.lanes)..lowered.keys.rotations.len();
+    while !range.is_empty() {
+        let most = usize::midpoint(range.start, range.end);
+        let found = ckks::with_keys(program, ring, &lowered, most).map(|found| (peak(&found), found));
+        range = if found.as_ref().is_some_and(|(bytes, _)| *bytes > limit) { range.start..most } else { most + 1..range.end };
+        match found {
+            Some((bytes, found)) if bytes <= limit => best = Some(found),
+            Some((bytes, found)) if bytes < smallest.0 => smallest = (bytes, Some(found)),
+            Some(_) | None => {}
+        }
+    }
+    let Some(chosen) = best.or(smallest.1) else { return lowered };
+    let rotations = Measure::of(&lowered.circuit).rotations;
+    let keys = lowered.keys.rotations.len();
+    Lowered { fewer: Some(ckks::keys::Fewer { keys, peak: full, limit, rotations, seconds: lowered.seconds }), ..chosen }
 }
 
 /// What the passes may assume of a program.

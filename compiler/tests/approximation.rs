@@ -269,3 +269,37 @@ fn the_penalty_costs_no_depth_where_gradients_are_deep() {
     support::agrees(&penalised(0.2), 10);
     support::agrees(&train("dense 5 silu dense 2", "range_penalty = 0.1 batch = 30", "1e-3").replace("batch = 32", ""), 10);
 }
+
+/// A served maximum, or magnitude, of what two networks say.
+fn compared(what: &str, precision: &str) -> String {
+    format!(
+        r#"env "Pendulum-v1" {{ observe s: [3] in [-1, 1], [-1, 1], [-8, 8]  act a: [1] in [-2, 2]  reward r in [-16.3, 0] }}
+net actor(s) -> [2] {{ dense 2 nobias }}
+serve {what} {{ batch = 32 }}
+secure ckks {{ precision = {precision} }}"#
+    )
+}
+
+#[test]
+fn tight_comparisons_are_compositions() {
+    for what in ["abs(actor(s), range: [-8, 8])", "max(actor(s), range: [-8, 8])", "min(actor(s)[0], actor(s)[1], range: [-8, 8])"] {
+        for precision in ["1e-2", "1e-3", "1e-4"] {
+            let source = compared(what, precision);
+            let compiled = compile(&source, &small()).unwrap_or_else(|e| panic!("{what} at {precision}: {e:?}"));
+            support::compiled_agrees(&source, &compiled);
+            let promised: f64 = precision.parse().expect("a number");
+            let error = error(&source, &compiled);
+            assert!(error <= promised, "{what} at {precision}: {error:e} off");
+            let said = compiled.plan.decisions.iter().find(|d| d.kind == hecc_plan::DecisionKind::Activation).expect("it is said");
+            assert!(said.choice.contains("a composition of degrees"), "{}", said.choice);
+            // One polynomial would need a degree of 0.28 * 8 / error, and so about twice its square root of products.
+            let single = 2.0 * (2.2 / (promised / 8.0)).sqrt();
+            let count = counts(&compiled.plan).multiplications as f64;
+            assert!(count < single, "{count} products instead of {single:.0}");
+        }
+        // A pinned degree stays the program's own.
+        let source = compared(&what.replace("range:", "degree: 4, range:"), "1e-3");
+        let compiled = compile(&source, &small()).expect("it compiles");
+        assert!(compiled.plan.decisions.iter().all(|d| !d.choice.contains("composition")));
+    }
+}

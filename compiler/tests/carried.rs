@@ -61,6 +61,20 @@ fn bootstraps_inside_an_update() {
 }
 
 #[test]
+fn few_bootstraps_inside_a_deep_update() {
+    let layer = "silu(degree: 7, range: [-3, 3])";
+    let deep = format!("dense 5 {layer} dense 7 {layer} dense 4 {layer} dense 4 {layer} dense 2");
+    let compiled = agrees_alone(&dqn(&deep, 16, "momentum(lr: 0.02, beta: 0.9)", "", ""), 10);
+    let plan = &compiled.plan;
+    let bootstraps = plan.steps.iter().filter(|step| matches!(step.op, Op::Bootstrap(_))).count();
+    // Layers of cuts alone take 15 per update.
+    assert!(bootstraps <= 8 * plan.updates() as usize, "{bootstraps} in {} updates", plan.updates());
+    let decision = plan.decisions.iter().find(|d| d.kind == hecc_plan::DecisionKind::Bootstrap).expect("it bootstraps");
+    let inside = format!("bootstraps inside the body: {}; bound ", bootstraps - plan.carried.len());
+    assert!(decision.why.contains(&inside), "{}", decision.why);
+}
+
+#[test]
 fn odd_widths_and_unfilled_lanes() {
     for batch in [3, 20, 100] {
         let source = format!(

@@ -102,6 +102,10 @@ pub enum DecisionKind {
     Layout,
     /// A bootstrap: which cycle forced it.
     Bootstrap,
+    /// How many relinearisations there are.
+    Relinearisation,
+    /// Which rotation keys are made.
+    Keys,
 }
 
 impl DecisionKind {
@@ -113,6 +117,8 @@ impl DecisionKind {
             DecisionKind::Activation => "activation",
             DecisionKind::Layout => "layout",
             DecisionKind::Bootstrap => "bootstrap",
+            DecisionKind::Relinearisation => "relinearisations",
+            DecisionKind::Keys => "keys",
         }
     }
 }

@@ -10,7 +10,7 @@ use hecc_plan::counts::{Counts, counts};
 use hecc_plan::{Op, Plan};
 use serde::Serialize;
 
-use crate::compile::Options;
+use crate::compile::{MemoryLimit, Options};
 use crate::failure::Failure;
 use crate::output::{bytes, mean, table};
 use crate::report::{Report, dot, html, text};
@@ -42,7 +42,8 @@ pub struct Args {
     /// Leave a pass out, to see what it is worth; may be given more than once
     #[arg(long, value_name = "PASS")]
     without: Vec<PassName>,
-    /// Refuse a plan that is predicted to take more memory at its peak, both parties
+    /// Most memory at the peak, both parties, as predicted: rotation keys are left out for it, at the price of time; a plan
+    /// that takes more all the same is refused
     #[arg(long, value_name = "GIB")]
     memory: Option<f64>,
 }
@@ -145,10 +146,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let table = costs::table(args.costs.as_deref())?;
     // A plan is the same on every machine, unless it is asked for by name that it suit one.
     let own = args.costs.is_some().then(|| Arc::new(table.clone().into_owned()));
-    let options = Options { costs: own, level: Level::new(args.level), without: args.without.clone(), ..Options::default() };
+    let limit = args.memory.map(|gib| (gib * f64::from(1 << 30)).max(0.0) as u64);
+    let predicting = || Some(Arc::new(table.clone().into_owned()));
+    let memory = limit.map(|bytes| MemoryLimit { bytes, costs: predicting(), threads: args.threads });
+    let options = Options { costs: own, level: Level::new(args.level), without: args.without.clone(), memory, ..Options::default() };
     let compiled = compile::compile_with(&args.file, &source, &options)?;
-    if let Some(gib) = args.memory {
-        let limit = (gib * f64::from(1 << 30)).max(0.0) as u64;
+    if let Some(limit) = limit {
         cost::predict(&compiled.plan, &table, args.threads).memory.within(limit)?;
     }
     if let Some(path) = &args.output {

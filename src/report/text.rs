@@ -7,6 +7,16 @@ use hecc_plan::DecisionKind;
 use super::{Report, Share, leakage};
 use crate::output::{bytes, counted, seconds, table};
 
+/// Kinds of decisions, in the order in which they are told.
+const KINDS: [DecisionKind; 7] = [
+    DecisionKind::Ring,
+    DecisionKind::Scale,
+    DecisionKind::Layout,
+    DecisionKind::Activation,
+    DecisionKind::Bootstrap,
+    DecisionKind::Relinearisation,
+    DecisionKind::Keys,
+];
 /// Lines of the source that are listed.
 const LINES: usize = 20;
 
@@ -20,7 +30,7 @@ pub fn explain(report: &Report<'_>) -> String {
         heading(&mut out, "Notes");
         report.plan.notes.iter().for_each(|note| out.push_str(&format!("{note}\n")));
     }
-    for kind in [DecisionKind::Ring, DecisionKind::Scale, DecisionKind::Layout, DecisionKind::Activation, DecisionKind::Bootstrap] {
+    for kind in KINDS {
         for decision in report.plan.decisions.iter().filter(|d| d.kind == kind) {
             let place = decision.span.and_then(|span| report.line(span)).map_or(String::new(), |line| format!(", line {line}"));
             heading(&mut out, &format!("{} of {}{place}", capital(kind.name()), decision.subject));

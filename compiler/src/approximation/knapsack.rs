@@ -167,8 +167,17 @@ mod tests {
     }
 
     fn candidate(depth: u32, products: usize, contribution: f64) -> Candidate {
-        let (degree, error, derivative_error) = (depth as usize, contribution, None);
-        Candidate { degree, error, derivative_error, depth: [30 * depth, 0], products, moved: contribution, contribution }
+        let (degree, error, derivative_error) = (Some(depth as usize), contribution, None);
+        Candidate {
+            degree,
+            steepest: depth as usize,
+            error,
+            derivative_error,
+            depth: [30 * depth, 0],
+            products,
+            moved: contribution,
+            contribution,
+        }
     }
 
     fn ladder(sensitivity: f64) -> Vec<Candidate> {

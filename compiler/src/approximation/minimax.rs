@@ -53,7 +53,7 @@ fn extrema(n: usize) -> Vec<f64> {
 /// The polynomial whose error alternates with one size on the reference, and that size: a linear system.
 fn levelled(f: &dyn Fn(f64) -> f64, reference: &[f64]) -> Option<(Vec<f64>, f64)> {
     let n = reference.len();
-    let mut rows: Vec<Vec<f64>> = reference
+    let rows: Vec<Vec<f64>> = reference
         .iter()
         .enumerate()
         .map(|(i, &t)| {
@@ -67,7 +67,15 @@ fn levelled(f: &dyn Fn(f64) -> f64, reference: &[f64]) -> Option<(Vec<f64>, f64)
             row
         })
         .collect();
-    // Gauss with partial pivots: Chebyshev polynomials near Chebyshev points make the system well conditioned.
+    let mut solution = solve(rows)?;
+    let level = solution.pop()?;
+    Some((solution, level))
+}
+
+/// The solution of a linear system, its right side the last column: Gauss with partial pivots. Chebyshev polynomials near
+/// Chebyshev points make it well conditioned.
+pub(super) fn solve(mut rows: Vec<Vec<f64>>) -> Option<Vec<f64>> {
+    let n = rows.len();
     for column in 0..n {
         let pivot = (column..n).max_by(|&a, &b| rows[a][column].abs().total_cmp(&rows[b][column].abs()))?;
         rows.swap(column, pivot);
@@ -85,8 +93,7 @@ fn levelled(f: &dyn Fn(f64) -> f64, reference: &[f64]) -> Option<(Vec<f64>, f64)
         let known: f64 = (i + 1..n).map(|j| rows[i][j] * solution[j]).sum();
         solution[i] = (rows[i][n] - known) / rows[i][i];
     }
-    let level = solution.pop()?;
-    Some((solution, level))
+    Some(solution)
 }
 
 /// The largest error between each two changes of its sign, and where.

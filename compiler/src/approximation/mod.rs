@@ -8,6 +8,7 @@
 //! own: its polynomial counts as the function.
 
 pub mod calibrated;
+pub mod composite;
 mod knapsack;
 pub mod minimax;
 mod options;
@@ -34,8 +35,10 @@ pub struct ActivationChoice {
     pub function: Function,
     /// The layer or expression.
     pub span: Span,
-    /// Degree of the polynomial.
+    /// Degree of the polynomial; of a composition, that of its steepest stage.
     pub degree: usize,
+    /// Whether it is a composition, of polynomials of the sign, times the argument.
+    pub composed: bool,
     /// Whether the program pins the degree.
     pub pinned: bool,
     /// The interval it holds on.
@@ -96,7 +99,9 @@ impl Approximation {
 
     /// The graph with a degree for every activation.
     pub fn apply(&self, graph: &Graph) -> Graph {
-        let degrees: BTreeMap<(&str, Span), usize> = self.activations.iter().map(|a| ((a.function.name(), a.span), a.degree)).collect();
+        // What is composed has none: the tolerance alone tells what it is.
+        let degrees: BTreeMap<(&str, Span), usize> =
+            self.activations.iter().filter(|a| !a.composed).map(|a| ((a.function.name(), a.span), a.degree)).collect();
         mapped(graph, |_, span, map| match &map.function {
             Elementwise::Named(function) if map.pins.degree.is_none() => {
                 let mut pins = map.pins;
@@ -129,7 +134,7 @@ pub fn run(program: &Program, graph: &Graph) -> Approximation {
     let mut chosen = knapsack::run(&candidates, &path, allowed);
     let check = Shadow::new(program, graph, *batch, 1);
     let measured = loop {
-        let degrees: Vec<usize> = chosen.iter().zip(&candidates).map(|(&j, c)| c[j].degree).collect();
+        let degrees: Vec<Option<usize>> = chosen.iter().zip(&candidates).map(|(&j, c)| c[j].degree).collect();
         let measured = check.moved(&groups, &degrees);
         // A better candidate of whichever contributes most, if it has one.
         let finer = |i: usize| {
@@ -151,7 +156,8 @@ pub fn run(program: &Program, graph: &Graph) -> Approximation {
         name: group.name.clone(),
         function: group.function,
         span: group.span,
-        degree: c.degree,
+        degree: c.degree.unwrap_or(c.steepest),
+        composed: c.degree.is_none(),
         pinned: group.pinned,
         range: group.range,
         error: c.error,
@@ -258,10 +264,11 @@ fn mapped(graph: &Graph, mut change: impl FnMut(Id, Span, &Map) -> Map) -> Graph
     new
 }
 
-/// The polynomial of a map at a degree.
-fn polynomial(map: &Map, degree: usize) -> Polynomial {
-    let pins = Pins { degree: Some(degree), ..map.pins };
-    let p = approximate(&map.function, &pins, 0.0, usize::MAX);
+/// The polynomial of a map at a degree; without one, what the lowering takes to be within `tolerance`.
+fn polynomial(map: &Map, degree: Option<usize>, tolerance: f64) -> Polynomial {
+    let pins = Pins { degree, ..map.pins };
+    let cap = if degree.is_some() { usize::MAX } else { crate::schemes::ckks::degree_cap() };
+    let p = approximate(&map.function, &pins, tolerance, cap);
     if map.order == 0 { p } else { p.derivative() }
 }
 

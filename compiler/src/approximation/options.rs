@@ -16,7 +16,10 @@ const LIKENESS: f64 = 1.0 / 32.0;
 /// One degree of one activation.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Candidate {
-    pub degree: usize,
+    /// `None` for a composition.
+    pub degree: Option<usize>,
+    /// The same, or the degree of the steepest stage.
+    pub steepest: usize,
     /// Largest error on the interval.
     pub error: f64,
     /// The same of the derivative, where the graph has it.
@@ -37,8 +40,9 @@ pub(super) fn run(program: &Program, graph: &Graph, group: &Group, shadow: &Shad
         |order: u8| Map { function: Elementwise::Named(group.function), order, pins: Pins { degree: None, range: Some(group.range) } };
     let orders = |order: u8| group.nodes.iter().any(|&id| matches!(&graph.node(id).op, Op::Map(m) if m.order == order));
     let (function, derivative) = (orders(0), orders(1));
-    let candidate = |degree: usize| {
-        let p = polynomial(&map(0), degree);
+    let tolerance = crate::schemes::ckks::tolerance(program);
+    let candidate = |degree: Option<usize>| {
+        let p = polynomial(&map(0), degree, tolerance);
         let d = p.derivative();
         let (depth, depth_of_derivative, products) = polynomial_cost(program, function.then_some(&p), derivative.then_some(&d));
         let derivative_error = derivative.then(|| {
@@ -47,12 +51,22 @@ pub(super) fn run(program: &Program, graph: &Graph, group: &Group, shadow: &Shad
         });
         let moved = if group.pinned { shadow.moved_by_exact(group) } else { shadow.moved(std::slice::from_ref(group), &[degree]) };
         let contribution = if group.pinned { 0.0 } else { moved };
-        Candidate { degree, error: p.error, derivative_error, depth: [depth, depth_of_derivative], products, moved, contribution }
+        Candidate {
+            degree,
+            steepest: p.degree(),
+            error: p.error,
+            derivative_error,
+            depth: [depth, depth_of_derivative],
+            products,
+            moved,
+            contribution,
+        }
     };
     if let Some(degree) = group.degree {
-        return vec![candidate(degree)];
+        return vec![candidate(Some(degree))];
     }
-    let all: Vec<Candidate> = DEGREES.iter().map(|&d| candidate(d)).collect();
+    let composed = polynomial(&map(0), None, tolerance).is_composed();
+    let all: Vec<Candidate> = DEGREES.iter().map(|&d| Some(d)).chain(composed.then_some(None)).map(candidate).collect();
     let values = |i: u32| group.function.eval(group.range.low + (group.range.high - group.range.low) * f64::from(i) / 2000.0);
     let (low, high) = (0..=2000).map(values).fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
     let alike = |c: &Candidate| !trains(program) || c.error <= LIKENESS * (high - low);

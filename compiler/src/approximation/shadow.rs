@@ -18,6 +18,8 @@ const WORK: usize = 1 << 22;
 pub(super) struct Shadow<'a> {
     graph: &'a Graph,
     batch: usize,
+    /// Of what has no degree.
+    tolerance: f64,
     data: BTreeMap<Data, Vec<f64>>,
     states: BTreeMap<String, Vec<f64>>,
     /// The polynomials of pinned degrees, by node.
@@ -73,18 +75,20 @@ impl<'a> Shadow<'a> {
         let data = inputs.into_iter().enumerate().map(draw).collect();
         let known = known(program, graph);
         let pinned = graph.ids().filter_map(|id| match &graph.node(id).op {
-            Op::Map(map) if !known[id.index()] => Some((id.index(), polynomial(map, map.pins.degree?))),
+            Op::Map(map) if !known[id.index()] => map.pins.degree.map(|degree| (id.index(), polynomial(map, Some(degree), 0.0))),
             _ => None,
         });
         let pinned = pinned.collect();
-        let mut shadow = Self { graph, batch, data, states: weights(graph, seed), pinned, outputs: Vec::new(), values: Vec::new() };
+        let tolerance = crate::schemes::ckks::tolerance(program);
+        let mut shadow =
+            Self { graph, batch, tolerance, data, states: weights(graph, seed), pinned, outputs: Vec::new(), values: Vec::new() };
         shadow.values = shadow.run(&shadow.pinned);
         shadow.outputs = outputs(program, graph, &shadow.states, &shadow.values);
         shadow
     }
 
-    /// How far the outputs move when these groups have polynomials of these degrees.
-    pub fn moved(&self, groups: &[Group], degrees: &[usize]) -> f64 {
+    /// How far the outputs move when these groups have polynomials of these degrees, or compositions where there is none.
+    pub fn moved(&self, groups: &[Group], degrees: &[Option<usize>]) -> f64 {
         let mut polynomials = self.pinned.clone();
         for (group, &degree) in groups.iter().zip(degrees) {
             let mut fits: Vec<(Map, Polynomial)> = Vec::new();
@@ -92,7 +96,7 @@ impl<'a> Shadow<'a> {
                 let Op::Map(map) = &self.graph.node(id).op else { continue };
                 let found = fits.iter().find(|(m, _)| m == map).map(|(_, p)| p.clone());
                 let p = found.unwrap_or_else(|| {
-                    let p = polynomial(map, degree);
+                    let p = polynomial(map, degree, self.tolerance);
                     fits.push((map.clone(), p.clone()));
                     p
                 });

@@ -1,4 +1,7 @@
 //! What a planner cannot do.
+//!
+//! No user sees these errors, so they have no codes: the lowering asks for a placement beside one that it has already, and
+//! does without where there is none; that a program is too deep is said by `CkksError::Budget`, with its place in the source.
 
 use super::Bits;
 

@@ -8,7 +8,7 @@ pub(crate) mod flow;
 pub mod inside;
 pub mod loops;
 mod maxplus;
-mod offer;
+pub mod offer;
 pub mod partition;
 pub mod price;
 mod quantity;

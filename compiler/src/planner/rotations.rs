@@ -29,25 +29,35 @@ pub struct RotationKeys {
 /// Candidates, in units of what divides all steps, are all steps if they are few, else the steps wanted, the powers of two and
 /// the inverses of both. `None` if no set of `most` keys reaches every step.
 pub fn run(wanted: &[(i64, u64)], slots: u64, most: usize) -> Option<RotationKeys> {
+    run_with(wanted, slots, most, &[])
+}
+
+/// The same where there are keys for the steps `fixed` anyway; they count among `most`.
+pub fn run_with(wanted: &[(i64, u64)], slots: u64, most: usize, fixed: &[i64]) -> Option<RotationKeys> {
+    // Below `slots`, so never negative.
+    let modulo = |by: i64| (i128::from(by)).rem_euclid(i128::from(slots.max(1))) as u64;
     let mut steps: BTreeMap<u64, u64> = BTreeMap::new();
-    for &(by, times) in wanted {
-        // Below `slots`, so never negative.
-        let step = (i128::from(by)).rem_euclid(i128::from(slots.max(1))) as u64;
-        if step != 0 {
-            *steps.entry(step).or_insert(0) += times;
-        }
+    for (step, times) in wanted.iter().map(|&(by, times)| (modulo(by), times)).filter(|(step, _)| *step != 0) {
+        *steps.entry(step).or_insert(0) += times;
     }
-    if steps.len() <= most {
+    let fixed: BTreeSet<u64> = fixed.iter().map(|&by| modulo(by)).filter(|step| *step != 0).collect();
+    let own: BTreeSet<u64> = steps.keys().chain(&fixed).copied().collect();
+    if own.len() <= most {
         let chains: BTreeMap<u64, Vec<u64>> = steps.keys().map(|&step| (step, vec![step])).collect();
-        return Some(RotationKeys { keys: steps.keys().copied().collect(), rotations: steps.values().sum(), chains, exact: true });
+        return Some(RotationKeys { keys: own.into_iter().collect(), rotations: steps.values().sum(), chains, exact: true });
     }
     // All steps are multiples of a unit: lanes, mostly. In units there are fewer of them.
-    let unit = steps.keys().fold(slots, |unit, &step| gcd(unit, step));
-    let search = Search { steps: steps.into_iter().map(|(step, times)| (step / unit, times)).collect(), slots: slots / unit };
-    let candidates = search.candidates();
+    let unit = own.iter().fold(slots, |unit, &step| gcd(unit, step));
+    let search = Search {
+        steps: steps.into_iter().map(|(step, times)| (step / unit, times)).collect(),
+        fixed: fixed.into_iter().map(|step| step / unit).collect(),
+        slots: slots / unit,
+    };
+    let (candidates, most) = (search.candidates(), most.checked_sub(search.fixed.len())?);
     let sets = (0..most as u64).try_fold(1u64, |sets, at| Some(sets.checked_mul((candidates.len() as u64).checked_sub(at)?)? / (at + 1)));
     let exact = sets.is_some_and(|sets| sets <= EXACT_SETS) || candidates.len() <= most;
     let keys = if exact { search.all(&candidates, most) } else { search.greedy(&candidates, most) }?;
+    let keys: BTreeSet<u64> = keys.union(&search.fixed).copied().collect();
     let (rotations, chains) = search.chains(&keys)?;
     let chains = chains.into_iter().map(|(step, chain)| (step * unit, chain.into_iter().map(|key| key * unit).collect()));
     Some(RotationKeys { keys: keys.into_iter().map(|key| key * unit).collect(), chains: chains.collect(), rotations, exact })
@@ -55,6 +65,8 @@ pub fn run(wanted: &[(i64, u64)], slots: u64, most: usize) -> Option<RotationKey
 
 struct Search {
     steps: BTreeMap<u64, u64>,
+    /// Keys that are there anyway; sets of keys below come on top.
+    fixed: BTreeSet<u64>,
     slots: u64,
 }
 
@@ -62,11 +74,12 @@ impl Search {
     /// All steps if they are few; otherwise those wanted, powers of two, and the inverses of both.
     fn candidates(&self) -> Vec<u64> {
         if self.slots <= FEW_SLOTS {
-            return (1..self.slots).collect();
+            return (1..self.slots).filter(|step| !self.fixed.contains(step)).collect();
         }
         let powers = (0..u64::BITS).map(|bit| 1u64 << bit).take_while(|&power| power < self.slots);
         let own = self.steps.keys().copied().chain(powers);
-        own.flat_map(|step| [step, self.slots - step]).collect::<BTreeSet<u64>>().into_iter().collect()
+        let both = own.flat_map(|step| [step, self.slots - step]).collect::<BTreeSet<u64>>();
+        both.difference(&self.fixed).copied().collect()
     }
 
     /// Shortest chains by breadth first search from no rotation; `None` if a step is out of reach.
@@ -78,7 +91,7 @@ impl Search {
         while missing > 0 && !level.is_empty() {
             let mut next = Vec::new();
             for at in level {
-                for &key in keys {
+                for &key in keys.union(&self.fixed) {
                     let to = (at + key) % self.slots;
                     if to != 0 && by[to as usize] == 0 {
                         by[to as usize] = key;
@@ -158,7 +171,8 @@ impl Search {
             let powers = (0..u64::BITS / digit).map(move |at| 1u64 << (at * digit));
             powers.take_while(|power| *power < self.slots).collect::<BTreeSet<u64>>()
         });
-        bases.into_iter().find(|keys| !keys.is_empty() && keys.len() <= most)
+        let bases = bases.map(|keys| keys.difference(&self.fixed).copied().collect::<BTreeSet<u64>>());
+        bases.into_iter().find(|keys| keys.len() <= most && self.chains(keys).is_some())
     }
 }
 

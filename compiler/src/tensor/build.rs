@@ -757,7 +757,9 @@ impl Builder<'_> {
     fn difference_pins(&self, pins: Pins) -> Pins {
         let reward = self.program.env.declared_reward_range;
         let width = 2.0 * (reward.high - reward.low);
-        Pins { degree: pins.degree.or(Some(4)), range: pins.range.or(Some(Range { low: -width, high: width })) }
+        // A target bears a coarse maximum; what is served has a precision to keep.
+        let degree = matches!(self.program.task, Task::Train(_)).then_some(4);
+        Pins { degree: pins.degree.or(degree), range: pins.range.or(Some(Range { low: -width, high: width })) }
     }
 
     fn concat(&mut self, parts: &[Id], span: Span) -> Id {

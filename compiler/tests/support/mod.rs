@@ -325,6 +325,12 @@ pub fn agrees_alone(source: &str, log_n: u32) -> Compiled {
 pub fn agrees_without(source: &str, log_n: u32, without: &[PassName]) -> Compiled {
     let options = Options { insecure_log_n: Some(log_n), without: without.to_vec(), ..Options::default() };
     let compiled = compile(source, &options).unwrap_or_else(|e| panic!("{}", diagnostics::render(&e, source, "program.rl", false)));
+    compiled_agrees_alone(source, &compiled);
+    compiled
+}
+
+/// [`agrees_alone`], of a program that was compiled before.
+pub fn compiled_agrees_alone(source: &str, compiled: &Compiled) {
     let program = check(source).expect("it compiled");
     let plan = &compiled.plan;
     let built = build::build(&program, false).expect("it compiled");
@@ -386,7 +392,6 @@ pub fn agrees_without(source: &str, log_n: u32, without: &[PassName]) -> Compile
             }
         }
     }
-    compiled
 }
 
 /// The slots of a carried ciphertext as training starts.

@@ -4,7 +4,7 @@
 use hecc_plan::Function;
 use hecc_plan::clear::chebyshev;
 
-use crate::approximation::minimax;
+use crate::approximation::{composite, minimax};
 use crate::check::hir::{Pins, Range};
 use crate::tensor::graph::Elementwise;
 
@@ -19,20 +19,29 @@ pub struct Polynomial {
     pub coefficients: Vec<f64>,
     /// Largest error on the interval (0 for a given polynomial).
     pub error: f64,
+    /// Stages of a composition, in t; its result is multiplied by the polynomial. Empty where there is none.
+    pub stages: Vec<Vec<f64>>,
 }
 
 impl Polynomial {
-    /// Its degree.
+    /// Its degree; of a composition, that of its steepest stage.
     pub fn degree(&self) -> usize {
-        self.coefficients.len() - 1
+        self.stages.iter().chain([&self.coefficients]).map(|c| c.len() - 1).max().unwrap_or(0)
+    }
+
+    /// Whether it is a composition.
+    pub fn is_composed(&self) -> bool {
+        !self.stages.is_empty()
     }
 
     /// Value at x.
     pub fn eval(&self, x: f64) -> f64 {
-        chebyshev(&self.coefficients, (x - self.centre) / self.half)
+        let t = (x - self.centre) / self.half;
+        let stages = self.stages.iter().fold(t, |y, stage| chebyshev(stage, y));
+        chebyshev(&self.coefficients, t) * if self.is_composed() { stages } else { 1.0 }
     }
 
-    /// The derivative, exactly: c'_{k-1} = c'_{k+1} + 2 k c_k.
+    /// The derivative, exactly: c'_{k-1} = c'_{k+1} + 2 k c_k. Of a composition, which approximates |x|, the sign.
     #[must_use]
     pub fn derivative(&self) -> Self {
         let n = self.coefficients.len();
@@ -75,10 +84,28 @@ pub fn approximate(function: &Elementwise, pins: &Pins, tolerance: f64, cap: usi
                         break;
                     }
                 }
-                best.unwrap_or_else(|| fit(*named, range, 2))
+                let best = best.unwrap_or_else(|| fit(*named, range, 2));
+                let tight = *named == Function::Abs && best.error > tolerance && tolerance <= COMPOSED;
+                tight.then(|| composed(range, tolerance)).flatten().unwrap_or(best)
             }
         },
     }
+}
+
+/// A largest error of |x| above which no composition is tried: what training allows, where one polynomial of little depth
+/// serves better.
+const COMPOSED: f64 = 2e-3;
+
+/// |x| on a symmetric interval as x times a composition for its sign, where that is cheaper than one polynomial of the same
+/// error: those err by 0.28 / degree.
+fn composed(range: Range, tolerance: f64) -> Option<Polynomial> {
+    let half = range.high;
+    if range.low != -half || half <= 0.0 {
+        return None;
+    }
+    let stages = composite::sign(tolerance / half)?;
+    let error = half * composite::off(&stages);
+    Some(Polynomial { centre: 0.0, half, coefficients: vec![0.0, half], error, stages })
 }
 
 fn fit(function: Function, range: Range, degree: usize) -> Polynomial {
@@ -96,7 +123,7 @@ fn fit(function: Function, range: Range, degree: usize) -> Polynomial {
     }
     let grid = (0..=2000).map(|i| f64::from(i) / 1000.0 - 1.0).chain([kink.clamp(-1.0, 1.0)]);
     let error = grid.map(|t| (chebyshev(&coefficients, t) - f(t)).abs()).fold(0.0, f64::max);
-    Polynomial { centre, half, coefficients, error }
+    Polynomial { centre, half, coefficients, error, stages: Vec::new() }
 }
 
 /// The best polynomial. What symmetry makes vanish vanishes exactly, which the evaluation counts on: an odd function's even
@@ -136,7 +163,7 @@ fn given(powers: &[f64], range: Range) -> Polynomial {
     while coefficients.len() > 1 && coefficients.last().is_some_and(|c| c.abs() < 1e-14) {
         coefficients.pop();
     }
-    Polynomial { centre: 0.0, half, coefficients, error: 0.0 }
+    Polynomial { centre: 0.0, half, coefficients, error: 0.0, stages: Vec::new() }
 }
 
 /// Interpolation in the Chebyshev points of the first kind.

@@ -27,7 +27,7 @@ pub struct Sized {
 }
 
 /// Room for the magnitude of what the key owner fetches, in bits.
-const FETCH_BITS: u32 = 8;
+pub(super) const FETCH_BITS: u32 = 8;
 
 /// Gives widths to what outputs need of `circuit`; `base2k` is the size of a limb.
 pub fn size(circuit: &Circuit, base2k: u32, bootstrap: Option<&Bootstrap>) -> Sized {

@@ -105,6 +105,30 @@ impl Circuit {
         Self { nodes: Vec::new(), inputs: Vec::new(), seen: BTreeMap::new(), ..self.clone() }
     }
 
+    /// A copy in which `step` adds what takes the place of each step, on the copies of its operands; `None` for steps that
+    /// nothing uses any more.
+    pub fn rebuilt(&self, mut step: impl FnMut(&mut Self, usize, &dyn Fn(WireId) -> WireId) -> Option<WireId>) -> Self {
+        let mut new = self.emptied();
+        let mut copies: Vec<Option<WireId>> = Vec::with_capacity(self.nodes.len());
+        let of = |copies: &[Option<WireId>], w: WireId| copies[w.index()].expect("what a step uses is kept");
+        for (index, node) in self.nodes.iter().enumerate() {
+            new.floor = node.round;
+            let copy = match &node.op {
+                Op::Input(id) => {
+                    let draft = &self.inputs[id.0 as usize];
+                    Some(new.input(&draft.label, draft.contents.clone(), draft.round, node.span))
+                }
+                _ => step(&mut new, index, &|w| of(&copies, w)),
+            };
+            copies.push(copy);
+        }
+        new.floor = self.floor;
+        new.outputs.iter_mut().for_each(|output| output.wire = of(&copies, output.wire));
+        new.carried.iter_mut().for_each(|carried| carried.wire = of(&copies, carried.wire));
+        new.saves.iter_mut().flatten().for_each(|wire| *wire = of(&copies, *wire));
+        new
+    }
+
     /// The circuit as text.
     pub fn print(&self) -> String {
         let mut out = String::new();

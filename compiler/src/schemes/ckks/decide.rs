@@ -2,8 +2,10 @@
 
 use hecc_plan::{Decision, DecisionKind, Op, Span};
 
-use super::Lowered;
 use super::approximate::{Polynomial, approximate};
+use super::inside::Inside;
+use super::keys::Fewer;
+use super::{Lowered, Measure, relinearise};
 use crate::check::hir::{Pins, Program, Task};
 use crate::tensor::graph::Elementwise;
 
@@ -31,7 +33,37 @@ pub fn run(program: &Program, lowered: &Lowered) -> Vec<Decision> {
     let total: f64 = lowered.fits.iter().map(|fit| fit.polynomial.error).sum();
     decisions.extend(lowered.fits.iter().map(|fit| activation(program, fit, total)));
     decisions.extend(bootstrap(lowered));
+    decisions.extend(relinearisations(lowered));
+    decisions.extend(keys(lowered));
     decisions
+}
+
+/// Fewer rotation keys than rotations, for memory.
+fn keys(lowered: &Lowered) -> Option<Decision> {
+    let Fewer { keys, peak, limit, rotations, seconds } = lowered.fewer.as_ref()?;
+    let own = Measure::of(&lowered.circuit).rotations;
+    let choice = format!("{} rotation keys instead of {keys}", lowered.keys.rotations.len());
+    let why = format!(
+        "with all of them the peak is {} MiB, and {} MiB are allowed; rotations without a key are chains of others, {own} in all",
+        peak >> 20,
+        limit >> 20
+    );
+    let runner_up = format!("all keys: {rotations} rotations, {seconds:.2} s of work per update instead of {:.2} s", lowered.seconds);
+    Some(decision(DecisionKind::Keys, "the rotations", choice, why, Some(runner_up), None))
+}
+
+/// Relinearisations against the exact minimum.
+fn relinearisations(lowered: &Lowered) -> Option<Decision> {
+    let Measure { relinearisations: count, products, .. } = Measure::of(&lowered.circuit);
+    let least = relinearise::least(&lowered.circuit);
+    let choice = if count == least { format!("{count}, the minimum") } else { format!("{count}; the minimum is {least}") };
+    let why = if count == least {
+        "an exact cut: products that meet in sums are relinearised together"
+    } else {
+        "fewer would compute products twice, or need smaller limbs"
+    };
+    let runner_up = (count < products).then(|| format!("one for each product: {products}"));
+    (products > 0).then(|| decision(DecisionKind::Relinearisation, "the plan", choice, why.to_owned(), runner_up, None))
 }
 
 fn decision(kind: DecisionKind, subject: &str, choice: String, why: String, runner_up: Option<String>, span: Option<Span>) -> Decision {
@@ -77,26 +109,18 @@ fn scale(program: &Program, lowered: &Lowered) -> Decision {
 
 fn layout(lowered: &Lowered) -> Decision {
     let grid = &lowered.geometry;
-<<<<<<< HEAD
-    let (axis, across) = if lowered.in_tiles { ("tiles of", "slots, ") } else { ("", "neurons by ") };
-    let unit = if lowered.in_tiles { "samples" } else { "lanes" };
-    let choice = format!("{axis} {} {across}{} {unit}, a batch of {} in {} ciphertexts", grid.width, grid.lanes, grid.batch, grid.groups());
-    let choice = choice.trim_start().to_owned();
-    let why = if lowered.in_tiles {
-        "the batch is small: all parameters stand side by side in the slots of each sample, one product is a whole layer, and the \
-         sum over the samples is cyclic and leaves new states where the next update needs them"
+    let groups = plural(grid.groups(), "ciphertext");
+    let (choice, why) = if lowered.in_tiles {
+        let choice = format!("tiles of {} slots, {} samples, a batch of {} in {groups}", grid.width, grid.lanes, grid.batch);
+        let why = "the batch is small: all parameters stand side by side in the slots of each sample, one product is a whole layer, \
+                   and the sum over the samples is cyclic and leaves new states where the next update needs them";
+        (choice, why.to_owned())
     } else {
-        "neurons outermost: their rotations are cyclic and need no mask; the widest vector, padded, sets their number and the \
-         samples fill the lanes"
+        let choice = format!("{} neurons by {} lanes, a batch of {} in {groups}", grid.width, grid.lanes, grid.batch);
+        let why = "neurons outermost: their rotations are cyclic and need no mask; the widest vector, padded, sets their number and \
+                   the samples fill the lanes";
+        (choice, why.to_owned())
     };
-    let why = why.to_owned();
-=======
-    let choice =
-        format!("{} neurons by {} lanes, a batch of {} in {}", grid.width, grid.lanes, grid.batch, plural(grid.groups(), "ciphertext"));
-    let why = "neurons outermost: their rotations are cyclic and need no mask; the widest vector, padded, sets their number and the \
-               samples fill the lanes"
-        .to_owned();
->>>>>>> h/polish
     let diagonals: usize = lowered.circuit.matrices.iter().map(hecc_plan::Matrix::diagonals).sum();
     let runner_up = (diagonals > 0).then(|| {
         let rotations: usize = lowered.circuit.matrices.iter().map(|m| m.rotations().0.len() + m.rotations().1.len()).sum();
@@ -126,7 +150,11 @@ fn bootstrap(lowered: &Lowered) -> Option<Decision> {
         let first = cycle.states.first().map_or("", String::as_str);
         format!("the cycle {} -> {first} spends {:.0} bits per update", cycle.states.join(" -> "), cycle.bits)
     });
-    let why = format!("{cycle}, and {} gives back {} bits", offer.name, offer.gain());
+    let inside = lowered.inside.map_or(String::new(), |inside| {
+        let Inside { count, bound } = inside;
+        format!("; bootstraps inside the body: {count}; bound {bound}; gap {:.0} %", 100.0 * inside.gap())
+    });
+    let why = format!("{cycle}, and {} gives back {} bits{inside}", offer.name, offer.gain());
     let runner_up = lowered
         .second
         .as_ref()
@@ -138,19 +166,26 @@ fn activation(program: &Program, fit: &Fit, total: f64) -> Decision {
     let Fit { name, function, pins, polynomial, span } = fit;
     let (low, high) = (polynomial.centre - polynomial.half, polynomial.centre + polynomial.half);
     let share = if total > 0.0 { 100.0 * polynomial.error / total } else { 0.0 };
-    let choice = format!(
-        "degree {} on [{low}, {high}], largest error {:.1e}, {share:.0} % of the sum of such errors",
-        polynomial.degree(),
-        polynomial.error
-    );
+    let degrees: Vec<String> = polynomial.stages.iter().map(|stage| (stage.len() - 1).to_string()).collect();
+    let what = match degrees.as_slice() {
+        [] => format!("degree {}", polynomial.degree()),
+        degrees => format!("a composition of degrees {} for the sign, times the argument,", degrees.join(", ")),
+    };
+    let choice = format!("{what} on [{low}, {high}], largest error {:.1e}, {share:.0} % of the sum of such errors", polynomial.error);
     let tolerance = super::tolerance(program);
     let why = match (pins.degree, function) {
         (Some(_), _) => "the program says so".to_owned(),
+        _ if polynomial.is_composed() => {
+            format!(
+                "below {tolerance:.1e} one polynomial errs by about 0.28 / degree of half the interval; a composition takes fewer products"
+            )
+        }
         (None, Elementwise::Polynomial(_)) => "it is a polynomial already".to_owned(),
         (None, Elementwise::Named(_)) if polynomial.error <= tolerance => format!("the lowest degree with an error below {tolerance:.1e}"),
         (None, Elementwise::Named(_)) => format!("no degree up to {} gets below {tolerance:.1e}", super::degree_cap()),
     };
     let other = match (polynomial.degree(), pins.degree) {
+        _ if polynomial.is_composed() => 63,
         (degree, Some(_)) => 2 * degree + 1,
         (degree, None) => (degree / 2).max(1),
     };
@@ -161,7 +196,11 @@ fn activation(program: &Program, fit: &Fit, total: f64) -> Decision {
             other,
             alternative.error,
             plural(depth(other) as usize, "product"),
-            depth(polynomial.degree())
+            if polynomial.is_composed() {
+                1 + polynomial.stages.iter().map(|stage| depth(stage.len() - 1)).sum::<u32>()
+            } else {
+                depth(polynomial.degree())
+            }
         )
     });
     decision(DecisionKind::Activation, name, choice, why, runner_up, Some(*span))

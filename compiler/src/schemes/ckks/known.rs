@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hecc_plan::{ClearId, ClearOp, ClearProgram, Function, UPDATE};
 
+use super::approximate::Polynomial;
 use crate::check::hir::{ActionKind, Binary, Expr, ExprKind, Program, Range, Reduce, Value};
 use crate::tensor::Data;
 use crate::tensor::build::named;
@@ -37,6 +38,18 @@ impl Client {
         self.rounds.push(round);
         self.seen.insert(key, id);
         id
+    }
+
+    /// The polynomial of a node.
+    pub fn polynomial(&mut self, x: ClearId, p: Polynomial) -> ClearId {
+        let Polynomial { centre, half, coefficients, error: _, stages } = p;
+        let outer = self.push(ClearOp::Chebyshev { x, centre, half, coefficients });
+        let first = |at: usize| if at == 0 { (centre, half) } else { (0.0, 1.0) };
+        let inner = stages.into_iter().enumerate().fold(None, |y, (at, coefficients)| {
+            let (centre, half) = first(at);
+            Some(self.push(ClearOp::Chebyshev { x: y.unwrap_or(x), centre, half, coefficients }))
+        });
+        inner.map_or(outer, |inner| self.push(ClearOp::Mul(outer, inner)))
     }
 
     /// The exchange that can send a node.

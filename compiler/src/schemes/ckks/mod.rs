@@ -1,6 +1,7 @@
 //! CKKS: layout, polynomials, budget, parameters and keys. [`lower()`] tries ring degrees from the smallest and takes the
 //! cheapest plan.
 
+mod alone;
 pub mod approximate;
 pub mod budget;
 mod carried;
@@ -10,6 +11,8 @@ pub mod cycle;
 pub mod decide;
 mod dense;
 mod error;
+pub mod inside;
+pub mod keys;
 pub mod known;
 mod lower;
 mod measure;
@@ -17,6 +20,7 @@ mod pack;
 pub mod policy;
 mod polynomial;
 mod refresh;
+pub mod relinearise;
 mod rotations;
 mod tiles;
 mod unroll;
@@ -26,7 +30,7 @@ pub use measure::Measure;
 pub(crate) use polynomial::cost as polynomial_cost;
 
 use hecc_plan::cost::CostTable;
-use hecc_plan::{Bootstrap, Ckks, Geometry, Span, bootstrap, security};
+use hecc_plan::{Bootstrap, Ckks, Geometry, Span, security};
 
 use crate::approximation::Approximation;
 use crate::check::hir::{Program, Refresh, Task};
@@ -76,6 +80,10 @@ pub struct Lowered {
     pub cycle: Option<cycle::Cycle>,
     /// Which polynomials compute its activations.
     pub approximation: Approximation,
+    /// Bootstraps inside the updates of a period, where there are any and they were compared with the planner's.
+    pub inside: Option<inside::Inside>,
+    /// What it saves to have fewer rotation keys than rotations, where it has.
+    pub fewer: Option<keys::Fewer>,
 }
 
 /// Tolerance of approximations and cap on unpinned degrees, for a program.
@@ -124,10 +132,10 @@ pub fn lower<E>(
 ) -> Result<Lowered, LowerError<E>> {
     match (&program.task, program.secure.refresh) {
         (Task::Serve(_), _) | (Task::Train(_), Refresh::Client) => with_client(program, public, ring, graph_for),
-        (Task::Train(_), Refresh::Bootstrap) => alone(program, public, ring, graph_for),
+        (Task::Train(_), Refresh::Bootstrap) => alone::run(program, public, ring, graph_for),
         (Task::Train(_), Refresh::Auto) => {
             let client = with_client(program, public, ring, &mut graph_for);
-            match (client, alone(program, public, ring, &mut graph_for)) {
+            match (client, alone::run(program, public, ring, &mut graph_for)) {
                 (Ok(client), Ok(server)) => Ok(cheaper(client, server)),
                 (Ok(one), Err(_)) | (Err(_), Ok(one)) => Ok(one),
                 (Err(error), Err(_)) => Err(error),
@@ -221,107 +229,6 @@ fn with_client<E>(
     best.ok_or(LowerError::Ckks(vec![CkksError::Budget { needed, available, span }]))
 }
 
-/// Lowers for a server that trains without the client: every bootstrap that the runtime knows, every way to pack the
-/// states, and as many updates between two bootstraps as the budget holds.
-fn alone<E>(
-    program: &Program,
-    public: &[(String, Vec<usize>)],
-    ring: Ring<'_>,
-    mut graph_for: impl FnMut(bool) -> Result<Graph, E>,
-) -> Result<Lowered, LowerError<E>> {
-    let Ring { insecure_log_n, periods, .. } = ring;
-    let Task::Train(train) = &program.task else { unreachable!("only training has a state to refresh") };
-    let batch = train.settings.batch;
-    let first = graph_for(false).map_err(LowerError::Graph)?;
-    let (width, span) = width(&first);
-    let mut best: Option<Lowered> = None;
-    let mut tried: Vec<(String, f64)> = Vec::new();
-    let mut nearest = (u32::MAX, 0, span);
-    for offer in bootstrap::offers(*bootstrap::SCALES.start()) {
-        let log_n = offer.log_n;
-        if offer.is_insecure() != insecure_log_n.is_some() || insecure_log_n.is_some_and(|n| n != log_n) {
-            continue;
-        }
-        let slots = 1usize << (log_n - 1);
-        let dense = offer.log_slots + 1 == log_n;
-        let lanes = Geometry { width, lanes: slots / width, batch };
-        let tiled = tiles::grid(&first, public, slots, batch).filter(|grid| ring.tiles && grid.width <= 1 << offer.log_slots);
-        let grids = [(ring.lanes && dense && width <= slots).then_some((lanes, false)), tiled.map(|grid| (grid, true))];
-        for (grid, in_tiles) in grids.into_iter().flatten() {
-            let padded = grid.groups() * grid.lanes != batch;
-            // A graph that is lowered again may have none for samples that are missing; other grids have none missing.
-            let Some(graph) = (if padded { graph_for(true).ok() } else { Some(first.clone()) }) else { continue };
-            let scale = scale(program, &graph, log_n).clamp(*bootstrap::SCALES.start(), *bootstrap::SCALES.end());
-            let Some(offer) = bootstrap::offer(&offer.name, scale) else { continue };
-            let lane_packings = [(0, 1), (1, 1), (0, 2), (1, 2), (2, 2)];
-            let packings = if in_tiles { &[(0, 0)] } else { &lane_packings[..] };
-            for &(unpack, pack) in packings {
-                let packing = lower::Packing { unpack, pack, ..lower::Packing::simple(scale) };
-                let lowering = if in_tiles {
-                    let Some(lowering) = tiles::lower(program, &graph, grid, scale, public, periods) else { continue };
-                    lowering
-                } else {
-                    circuit_for(program, &graph, grid, scale, public, Some((packing, periods))).map_err(LowerError::Ckks)?
-                };
-                for updates in 1..=train.settings.updates.min(MOST_UPDATES) {
-                    let unrolled = unroll::run(&lowering.circuit, updates as u32);
-                    let Some(circuit) = refresh::run(&unrolled, &offer) else { break };
-                    // Only what all tiles hold alike is small in every slot.
-                    if in_tiles && circuit.nodes.len() > unrolled.nodes.len() {
-                        break;
-                    }
-                    let (client, notes, fits) = (lowering.client.program.clone(), lowering.notes.clone(), lowering.fits.clone());
-                    let parts = Parts { circuit, client, notes, fits };
-                    match widths_for(program, &graph, grid, log_n, parts, Some(&offer), ring) {
-                        Ok(mut lowered) => {
-                            let how = if in_tiles { ", in tiles" } else { "" };
-                            lowered.refreshing = format!("`{}` {}{how}", offer.name, decide::every(updates));
-                            lowered.in_tiles = in_tiles;
-                            tried.push((lowered.refreshing.clone(), lowered.seconds));
-                            if best.as_ref().is_none_or(|b| lowered.seconds < b.seconds) {
-                                best = Some(lowered);
-                            }
-                        }
-                        Err((needed, available, span)) => {
-                            if needed < nearest.0 {
-                                nearest = (needed, available, span);
-                            }
-                            break;
-                        }
-                    }
-                }
-            }
-        }
-    }
-    let (needed, available, span) = nearest;
-    let mut best = best.ok_or(LowerError::Ckks(vec![CkksError::Budget { needed, available, span }]))?;
-    let others = tried.into_iter().filter(|(way, _)| *way != best.refreshing);
-    best.second = others.min_by(|a, b| a.1.total_cmp(&b.1));
-    let apart = lower::Packing { apart: true, ..lower::Packing::simple(best.ckks.scale) };
-    let body = body_for(program, &best.graph, &best, public, apart, periods);
-    best.cycle = body.and_then(|body| cycle::run(&body));
-    Ok(best)
-}
-
-/// One update of a plan whose server carries the states.
-fn body_for(
-    program: &Program,
-    graph: &Graph,
-    like: &Lowered,
-    public: &[(String, Vec<usize>)],
-    packing: lower::Packing,
-    periods: &[(String, u32)],
-) -> Option<Circuit> {
-    let (grid, scale) = (like.geometry, like.ckks.scale);
-    if like.in_tiles {
-        return tiles::lower(program, graph, grid, scale, public, periods).map(|lowering| lowering.circuit);
-    }
-    circuit_for(program, graph, grid, scale, public, Some((packing, periods))).ok().map(|lowering| lowering.circuit)
-}
-
-/// Most updates between two bootstraps.
-const MOST_UPDATES: usize = 8;
-
 /// Lowers another graph of the same program. The ring may change, unless lanes without a sample would be new to the graph.
 /// `None` where it cannot be lowered.
 pub fn lower_again(program: &Program, graph: &Graph, public: &[(String, Vec<usize>)], ring: Ring<'_>, like: &Lowered) -> Option<Lowered> {
@@ -336,12 +243,23 @@ pub fn lower_again(program: &Program, graph: &Graph, public: &[(String, Vec<usiz
 
 /// What a graph of the same program is lowered to, in the same ring; `None` where it cannot be lowered.
 pub fn measure(program: &Program, graph: &Graph, public: &[(String, Vec<usize>)], ring: Ring<'_>, like: &Lowered) -> Option<Measure> {
+    let measure = |circuit: &Circuit| Measure::of(relinearise::run(circuit).as_ref().unwrap_or(circuit));
     if like.bootstrap.is_some() {
         let packing = lower::Packing::simple(like.ckks.scale);
-        return body_for(program, graph, like, public, packing, ring.periods).map(|circuit| Measure::of(&circuit));
+        return alone::body(program, graph, like, public, packing, ring.periods).map(|circuit| measure(&circuit));
     }
     let circuit = circuit_for(program, graph, like.geometry, like.circuit.scale, public, None).ok()?.circuit;
-    Some(Measure::of(&if ring.rotations { rotations::run(circuit) } else { circuit }))
+    Some(measure(&if ring.rotations { rotations::run(circuit) } else { circuit }))
+}
+
+/// The same with at most `most` rotation keys; `None` where that cannot be.
+pub fn with_keys(program: &Program, ring: Ring<'_>, like: &Lowered, most: usize) -> Option<Lowered> {
+    let circuit = keys::run(&like.circuit, like.geometry.lanes, most)?;
+    let (client, notes, fits) = (like.client.clone(), like.notes.clone(), like.fits.clone());
+    let parts = Parts { circuit, client, notes, fits };
+    let found = widths_as_is(program, &like.graph, like.geometry, like.ckks.log_n, parts, like.bootstrap.as_ref(), ring).ok()?;
+    let Lowered { ckks, sized, circuit, keys, seconds, .. } = found;
+    Some(Lowered { ckks, sized, circuit, keys, seconds, ..like.clone() })
 }
 
 /// Why [`lower()`] failed.
@@ -409,6 +327,7 @@ fn refined(program: &Program, lowered: Lowered, public: &[(String, Vec<usize>)],
 type TooDeep = (u32, u32, Span);
 
 /// What widths are given to.
+#[derive(Clone)]
 struct Parts {
     circuit: Circuit,
     client: hecc_plan::ClearProgram,
@@ -461,8 +380,27 @@ fn circuit_for<'a>(
     Err(lowering.errors)
 }
 
-/// Widths, keys and parameters.
+/// Widths, keys and parameters, with the fewest relinearisations unless their longer sums of products cost more in limbs.
 fn widths_for(
+    program: &Program,
+    graph: &Graph,
+    grid: Geometry,
+    log_n: u32,
+    parts: Parts,
+    bootstrap: Option<&Bootstrap>,
+    ring: Ring<'_>,
+) -> Result<Lowered, TooDeep> {
+    let Some(circuit) = relinearise::run(&parts.circuit) else { return widths_as_is(program, graph, grid, log_n, parts, bootstrap, ring) };
+    let merged = widths_as_is(program, graph, grid, log_n, Parts { circuit, ..parts.clone() }, bootstrap, ring);
+    let other = widths_as_is(program, graph, grid, log_n, parts, bootstrap, ring);
+    match (merged, other) {
+        (Ok(merged), Ok(other)) => Ok(if other.seconds < merged.seconds { other } else { merged }),
+        (merged, other) => merged.or(other),
+    }
+}
+
+/// The same of the circuit as it is.
+fn widths_as_is(
     program: &Program,
     graph: &Graph,
     grid: Geometry,
@@ -526,6 +464,8 @@ fn widths_for(
             in_tiles: false,
             second: None,
             cycle: None,
+            inside: None,
+            fewer: None,
         });
     }
     let deepest = circuit.nodes.iter().max_by_key(|n| n.depth).map_or(Span::default(), |n| n.span);

@@ -102,7 +102,7 @@ fn node(
                 let Map { function, pins, order } = map;
                 let p = approximate(function, pins, tolerance, if pins.degree.is_some() { usize::MAX } else { cap });
                 let p = if *order == 0 { p } else { p.derivative() };
-                client.push(ClearOp::Chebyshev { x: x[0], centre: p.centre, half: p.half, coefficients: p.coefficients })
+                client.polynomial(x[0], p)
             }
         },
         Op::Place { start } => {

@@ -16,6 +16,9 @@ impl Lowering<'_> {
     /// p of a value. The degree is at least 1.
     pub(super) fn polynomial(&mut self, x: &Cts, p: &Polynomial, span: Span) -> Cts {
         let x = &if p.degree() > 1 { self.balanced(x, p.half, span) } else { x.clone() };
+        if p.is_composed() {
+            return self.composition(x, p, span);
+        }
         let even = p.coefficients.iter().skip(1).step_by(2).all(|&c| c == 0.0);
         match p.degree() {
             0 | 1 => {
@@ -36,6 +39,25 @@ impl Lowering<'_> {
             }
             _ => self.chebyshev(x, p, span),
         }
+    }
+
+    /// Each stage on what the one before gives, and the whole times c1 t, or c0.
+    fn composition(&mut self, x: &Cts, p: &Polynomial, span: Span) -> Cts {
+        let t = self.argument(x, p, span);
+        let stage = |coefficients: &Vec<f64>| Polynomial {
+            centre: 0.0,
+            half: 1.0,
+            coefficients: coefficients.clone(),
+            error: 0.0,
+            stages: Vec::new(),
+        };
+        let sign = p.stages.iter().map(stage).fold(t.clone(), |y, stage| self.polynomial(&y, &stage, span));
+        let [c0, c1, ..] = p.powers();
+        if c1 == 0.0 {
+            return Cts { factor: c0 * sign.factor, ..sign };
+        }
+        let product = self.multiply(&t, &sign, span);
+        Cts { factor: c1 * product.factor, ..product }
     }
 
     /// t = (x − centre) / half, whatever its factor.

@@ -1,0 +1,177 @@
+//! A server that trains without the client: every bootstrap that the runtime knows, every way to pack the states, and as
+//! many updates between two bootstraps as the budget holds; the plan that takes the least time is taken.
+
+use hecc_plan::{Bootstrap, Geometry, bootstrap};
+
+use super::circuit::Circuit;
+use super::{
+    CkksError, LowerError, Lowered, Parts, Ring, TooDeep, circuit_for, cycle, decide, inside, lower, refresh, scale, tiles, unroll,
+    width, widths_for,
+};
+use crate::check::hir::{Program, Task};
+use crate::tensor::Graph;
+
+/// Most updates between two bootstraps.
+const MOST_UPDATES: usize = 8;
+/// Levels of masks with which lanes are unpacked and packed.
+const LANE_PACKINGS: [(usize, usize); 5] = [(0, 1), (1, 1), (0, 2), (1, 2), (2, 2)];
+
+/// An update of one program, in one ring and packed one way.
+struct Body<'a> {
+    grid: Geometry,
+    in_tiles: bool,
+    log_n: u32,
+    scale: u32,
+    graph: Graph,
+    parts: Parts,
+    program: &'a Program,
+}
+
+/// What was tried, and the best of it.
+struct Search<'a> {
+    ring: Ring<'a>,
+    most_updates: usize,
+    best: Option<Lowered>,
+    tried: Vec<(String, f64)>,
+    nearest: TooDeep,
+}
+
+/// Lowers the graphs that `graph_for` builds, as [`super::lower()`].
+pub(super) fn run<E>(
+    program: &Program,
+    public: &[(String, Vec<usize>)],
+    ring: Ring<'_>,
+    mut graph_for: impl FnMut(bool) -> Result<Graph, E>,
+) -> Result<Lowered, LowerError<E>> {
+    let Ring { insecure_log_n, periods, .. } = ring;
+    let Task::Train(train) = &program.task else { unreachable!("only training has a state to refresh") };
+    let first = graph_for(false).map_err(LowerError::Graph)?;
+    let most_updates = train.settings.updates.min(MOST_UPDATES);
+    let mut search = Search { ring, most_updates, best: None, tried: Vec::new(), nearest: (u32::MAX, 0, width(&first).1) };
+    let fits = |offer: &Bootstrap| match insecure_log_n {
+        None => !offer.is_insecure(),
+        Some(log_n) => offer.is_insecure() && offer.log_n == log_n,
+    };
+    let offers: Vec<Bootstrap> = bootstrap::offers(*bootstrap::SCALES.start()).into_iter().filter(fits).collect();
+    let mut rings: Vec<u32> = offers.iter().map(|offer| offer.log_n).collect();
+    rings.sort_unstable();
+    rings.dedup();
+    for log_n in rings {
+        for body in bodies(program, public, ring, (&first, &mut graph_for), (log_n, train.settings.batch), periods)? {
+            offers.iter().filter(|offer| offer.log_n == log_n).for_each(|offer| search.refresh(&body, &offer.name));
+        }
+    }
+    let (needed, available, span) = search.nearest;
+    let mut best = search.best.ok_or(LowerError::Ckks(vec![CkksError::Budget { needed, available, span }]))?;
+    let others = search.tried.into_iter().filter(|(way, _)| *way != best.refreshing);
+    best.second = others.min_by(|a, b| a.1.total_cmp(&b.1));
+    let apart = lower::Packing { apart: true, ..lower::Packing::simple(best.ckks.scale) };
+    best.cycle = body(program, &best.graph, &best, public, apart, periods).and_then(|body| cycle::run(&body));
+    Ok(best)
+}
+
+/// The update packed in every way, in one ring.
+fn bodies<'a, E>(
+    program: &'a Program,
+    public: &[(String, Vec<usize>)],
+    ring: Ring<'_>,
+    (first, graph_for): (&Graph, &mut impl FnMut(bool) -> Result<Graph, E>),
+    (log_n, batch): (u32, usize),
+    periods: &[(String, u32)],
+) -> Result<Vec<Body<'a>>, LowerError<E>> {
+    let slots = 1usize << (log_n - 1);
+    let (width, _) = width(first);
+    let tiled = tiles::grid(first, public, slots, batch).filter(|_| ring.tiles).map(|grid| (grid, true));
+    let lanes = (width <= slots).then(|| (Geometry { width, lanes: slots / width, batch }, false));
+    let mut bodies = Vec::new();
+    for (grid, in_tiles) in [tiled, lanes].into_iter().flatten() {
+        // Without lanes there are still those programs that have no other form.
+        if !in_tiles && !ring.lanes && !bodies.is_empty() {
+            continue;
+        }
+        let padded = grid.groups() * grid.lanes != batch;
+        // A graph that is lowered again may have none for samples that are missing; other grids have none missing.
+        let Some(graph) = (if padded { graph_for(true).ok() } else { Some(first.clone()) }) else { continue };
+        let scale = scale(program, &graph, log_n).clamp(*bootstrap::SCALES.start(), *bootstrap::SCALES.end());
+        let mut push = |lowering: lower::Lowering<'_>| {
+            let lower::Lowering { circuit, client, notes, fits, .. } = lowering;
+            let parts = Parts { circuit, client: client.program, notes, fits };
+            bodies.push(Body { grid, in_tiles, log_n, scale, graph: graph.clone(), parts, program });
+        };
+        if in_tiles {
+            tiles::lower(program, &graph, grid, scale, public, periods).into_iter().for_each(&mut push);
+            continue;
+        }
+        for (unpack, pack) in LANE_PACKINGS {
+            let packing = lower::Packing { unpack, pack, ..lower::Packing::simple(scale) };
+            push(circuit_for(program, &graph, grid, scale, public, Some((packing, periods))).map_err(LowerError::Ckks)?);
+        }
+    }
+    Ok(bodies)
+}
+
+impl Search<'_> {
+    /// Tries one update per bootstrap, two, and so on.
+    fn refresh(&mut self, body: &Body<'_>, offer: &str) {
+        let Some(offer) = bootstrap::offer(offer, body.scale) else { return };
+        let refreshed = 1usize << offer.log_slots;
+        let dense = offer.log_slots + 1 == offer.log_n;
+        // What the tiles hold repeats; lanes need every slot.
+        if if body.in_tiles { body.grid.width > refreshed } else { !dense } {
+            return;
+        }
+        for updates in 1..=self.most_updates {
+            let unrolled = unroll::run(&body.parts.circuit, updates as u32);
+            let (circuits, bound) = if body.in_tiles {
+                // Only what all tiles hold alike repeats, and is small in every slot: nothing inside an update.
+                let as_it_is = refresh::run(&unrolled, &offer).filter(|circuit| circuit.nodes.len() == unrolled.nodes.len());
+                (as_it_is.into_iter().collect(), None)
+            } else {
+                inside::both(&unrolled, &offer)
+            };
+            let lower = |circuit| {
+                let parts = Parts { circuit, ..body.parts.clone() };
+                widths_for(body.program, &body.graph, body.grid, body.log_n, parts, Some(&offer), self.ring)
+            };
+            let cheapest = |a: Result<Lowered, TooDeep>, b: Result<Lowered, TooDeep>| match (a, b) {
+                (Ok(a), Ok(b)) => Ok(if b.seconds < a.seconds { b } else { a }),
+                (a, b) => a.or(b),
+            };
+            match circuits.into_iter().map(lower).reduce(cheapest) {
+                None => return,
+                Some(Err(deep)) => {
+                    if deep.0 < self.nearest.0 {
+                        self.nearest = deep;
+                    }
+                    return;
+                }
+                Some(Ok(mut lowered)) => {
+                    let how = if body.in_tiles { ", in tiles" } else { "" };
+                    lowered.refreshing = format!("`{}` {}{how}", offer.name, decide::every(updates));
+                    lowered.in_tiles = body.in_tiles;
+                    lowered.inside = bound.map(|bound| inside::Inside::new(&lowered.circuit, bound));
+                    self.tried.push((lowered.refreshing.clone(), lowered.seconds));
+                    if self.best.as_ref().is_none_or(|best| lowered.seconds < best.seconds) {
+                        self.best = Some(lowered);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One update of a plan whose server carries the states.
+pub(super) fn body(
+    program: &Program,
+    graph: &Graph,
+    like: &Lowered,
+    public: &[(String, Vec<usize>)],
+    packing: lower::Packing,
+    periods: &[(String, u32)],
+) -> Option<Circuit> {
+    let (grid, scale) = (like.geometry, like.ckks.scale);
+    if like.in_tiles {
+        return tiles::lower(program, graph, grid, scale, public, periods).map(|lowering| lowering.circuit);
+    }
+    circuit_for(program, graph, grid, scale, public, Some((packing, periods))).ok().map(|lowering| lowering.circuit)
+}

@@ -230,7 +230,7 @@ fn alone<E>(
     let mut best: Option<Lowered> = None;
     let mut tried: Vec<(String, f64)> = Vec::new();
     let mut nearest = (u32::MAX, 0, span);
-    for offer in bootstrap::offers(*bootstrap::SCALES.start()) {
+    for offer in bootstrap::offers(*bootstrap::SCALES.start()).into_iter().filter(|offer| offer.log_slots + 1 == offer.log_n) {
         let (slots, log_n) = (1usize << offer.log_slots, offer.log_n);
         if offer.is_insecure() != insecure_log_n.is_some() || insecure_log_n.is_some_and(|n| n != log_n) || width > slots {
             continue;

@@ -7,10 +7,10 @@ mod micro;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hecc_plan::cost::{CostTable, Kind, Machine as Host, RingCosts, Sample};
-use hecc_plan::{Geometry, InputId, Layout, Machine, Plan, Step, Tensor, Wires, drive};
+use hecc_plan::{Bootstrap, Geometry, InputId, Layout, Machine, Plan, Step, Tensor, Wires, drive};
 
 use crate::ckks::{self, CkksClient, CkksServer, Ct, Executor};
 use crate::engine::EngineError;
@@ -20,6 +20,8 @@ use micro::{MATRICES, Place, Probe};
 /// What to measure.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
+    /// The bootstraps too: keys of a gibibyte and seconds each.
+    pub bootstraps: bool,
     /// log2 of the smallest and of the largest ring degree.
     pub log_n: (u32, u32),
     /// Fewer widths and repeats: a minute instead of ten.
@@ -33,10 +35,7 @@ pub struct Options {
 /// # Errors
 /// If the library fails or there is no entropy.
 pub fn machine(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<CostTable, EngineError> {
-    let threads = match options.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    };
+    let threads = options.threads();
     // First, while all that is taken is new to the process, and kept until all are measured.
     let (held, tables): (Vec<u64>, Vec<_>) = (options.log_n.0..=options.log_n.1).map(library_bytes).unzip();
     drop(tables);
@@ -45,7 +44,56 @@ pub fn machine(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Cost
         rings.push(RingCosts { library_bytes: held, ..ring(log_n, threads, options.quick, progress)? });
     }
     let machine = Host { cpu: processor(), threads, kernels: ckks::KERNELS.to_owned() };
-    Ok(CostTable { machine, rings, bootstraps: BTreeMap::new() })
+    let bootstraps = if options.bootstraps { bootstraps(options, progress)? } else { BTreeMap::new() };
+    Ok(CostTable { machine, rings, bootstraps })
+}
+
+/// The scale that bootstraps are measured at.
+const BOOTSTRAP_SCALE: u32 = 30;
+
+/// Seconds of every bootstrap that is offered in the rings of `options`, by name: on all threads, by the clock, the least of
+/// three. `progress` is told what comes next.
+///
+/// # Errors
+/// If the library fails or there is no entropy.
+pub fn bootstraps(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<BTreeMap<String, f64>, EngineError> {
+    let rings = options.log_n.0..=options.log_n.1;
+    let mut offers = hecc_plan::bootstrap::offers(BOOTSTRAP_SCALE);
+    offers.retain(|offer| !offer.is_insecure() && rings.contains(&offer.log_n));
+    offers.sort_by_key(|offer| offer.log_n);
+    let mut seconds = BTreeMap::new();
+    for (index, offer) in offers.iter().enumerate() {
+        progress(&format!("bootstrap {} of {}: {}", index + 1, offers.len(), offer.name));
+        seconds.insert(offer.name.clone(), bootstrap(offer, options.threads())?);
+    }
+    Ok(seconds)
+}
+
+fn bootstrap(offer: &Bootstrap, threads: usize) -> Result<f64, EngineError> {
+    let plan = Arc::new(micro::bootstrap(offer));
+    let client = CkksClient::new(Arc::clone(&plan))?;
+    let mut server = CkksServer::new(Arc::clone(&plan), micro::public(&plan), threads)?;
+    for index in 0..client.keys() {
+        server.accept_key(index, &client.key(index)?)?;
+    }
+    server.ready()?;
+    let sealed = client.seal("x", plan.inputs[0].wire, &vec![0.25; plan.geometry.slots()])?;
+    let executor = server.executor_with(vec![(InputId(0), &sealed)])?;
+    let wires = Wires::new(&plan);
+    drive(executor, &plan, (0, 1), &wires, threads)?;
+    let mut least = f64::INFINITY;
+    for step in 1..plan.steps.len() as u32 {
+        let start = Instant::now();
+        drive(executor, &plan, (step, step + 1), &wires, threads)?;
+        least = least.min(start.elapsed().as_secs_f64());
+    }
+    Ok(least)
+}
+
+impl Options {
+    fn threads(&self) -> usize {
+        if self.threads == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { self.threads }
+    }
 }
 
 /// Limbs at which operations are measured: close together where they are few.

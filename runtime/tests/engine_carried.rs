@@ -237,7 +237,7 @@ fn dense_16_wide() {
 }
 
 #[test]
-#[ignore = "keys of 1 GiB, 4 GiB of memory: cargo test --release -p hecc-runtime --test engine_carried -- --ignored --nocapture --test-threads 1"]
+#[ignore = "keys of 1 GiB, 6 GiB of memory: cargo test --release -p hecc-runtime --test engine_carried -- --ignored --nocapture --test-threads 1"]
 fn sparse_15() {
     (6..=11).for_each(|log_slots| measure(&format!("sparse-15-{}", 1 << log_slots), 2));
 }

@@ -380,6 +380,9 @@ fn costs_are_measured_kept_and_refused() {
     folder.write("fit.rl", HOSTILE.as_bytes());
     folder.hecc(&["calibrate"]).code(2).stderr(predicate::str::contains("--machine"));
     folder.hecc(&["calibrate", "--machine", "--quick", "--rings", "12", "12", "--out", "costs.json"]).code(0);
+    let kept = std::fs::read_to_string(folder.path("costs.json")).expect("reads");
+    folder.hecc(&["calibrate", "--machine", "--bootstraps", "only", "--rings", "12", "12", "--out", "costs.json"]).code(0);
+    assert_eq!(std::fs::read_to_string(folder.path("costs.json")).expect("reads"), kept, "no bootstrap is offered in that ring");
     let predicted = |args: &[&str]| -> serde_json::Value {
         let done = folder.hecc(&[&["compile", "fit.rl", "--json"], args].concat()).code(0);
         serde_json::from_slice(&done.get_output().stdout).expect("one JSON object")

@@ -28,32 +28,33 @@ fn plan() -> Plan {
 
 /// w <- w + x w in every slot, twice in a period, then a bootstrap.
 fn plan_of(offer: Bootstrap) -> Plan {
-    let full = Wire { scale: SCALE, k: offer.output_k };
-    let mut b = Builder::new(offer.log_n, offer.base2k, SCALE, offer.output_k);
+    let scale = offer.scale;
+    let full = Wire { scale, k: offer.output_k };
+    let mut b = Builder::new(offer.log_n, offer.base2k, scale, offer.output_k);
     let rows = b.plan.geometry.batch;
     b.plan.ckks.security_bits = if offer.is_insecure() { 0 } else { 128 };
     let name = || "w".to_owned();
     b.plan.states.push(State { name: name(), shape: vec![rows, 16], init: StateInit::Constant(1.0), span: Span::default() });
     let layout = Layout::Samples { group: 0, period: 16 };
     let contents = vec![Content { tensor: Target::State(name()), layout, factor: 2.0 }];
-    let fetch = Wire { scale: SCALE, k: SCALE + 10 };
+    let fetch = Wire { scale: scale, k: scale + 10 };
     b.plan.carried.push(Carried { label: "states".to_owned(), contents, wire: full, fetch });
     b.plan.bootstrap = Some(offer);
     let mut k = full.k;
-    let mut w = b.step(Op::Carried(CarriedId(0)), SCALE, k);
+    let mut w = b.step(Op::Carried(CarriedId(0)), scale, k);
     for update in 0..2 {
         b.update = update;
         let x = b.input("x", k);
-        let change = b.step(Op::Dot(vec![(w, x)]), SCALE, k - SCALE);
-        let old = b.step(Op::Narrow(w), SCALE, k - SCALE);
-        w = b.step(Op::Add(old, change), SCALE, k - SCALE);
-        k -= SCALE;
+        let change = b.step(Op::Dot(vec![(w, x)]), scale, k - scale);
+        let old = b.step(Op::Narrow(w), scale, k - scale);
+        w = b.step(Op::Add(old, change), scale, k - scale);
+        k -= scale;
         if update == 0 {
             b.saves = vec![(CarriedId(0), w)];
             b.end_round();
         }
     }
-    w = b.step(Op::Bootstrap(w), SCALE, full.k);
+    w = b.step(Op::Bootstrap(w), scale, full.k);
     b.saves = vec![(CarriedId(0), w)];
     b.finish()
 }
@@ -138,15 +139,56 @@ fn precision_survives_bootstraps_in_a_row() {
     assert!(seen[0] > stated && seen[2] > seen[0] - 2.0, "{seen:?} bits, {stated} stated for values of factor 2");
 }
 
+/// States up to 1 in a slot, which repeat as often as an offer of few slots wants it, and inputs that change none.
+fn periodic(plan: &Plan, offer: &Bootstrap) -> (Tensors, Tensors) {
+    let (rows, lanes) = (plan.geometry.batch, plan.geometry.lanes);
+    let tensor = |name: &str, data: Vec<f64>| -> Tensors { [(name.to_owned(), Tensor::new(vec![rows, 16], data))].into() };
+    // Element `i` of row `r` is in slot `i * lanes + r`.
+    let slot = |index: usize| (index % 16 * lanes + index / 16) % (1 << offer.log_slots);
+    let states = (0..rows * 16).map(|index| 2.0 * (slot(index) as f64 * 0.37).sin()).collect();
+    (tensor("w", states), tensor("x", vec![0.0; rows * 16]))
+}
+
+#[test]
+fn a_sparse_bootstrap_refreshes_slots_that_repeat() {
+    for scale in [26, 30, 36] {
+        let offer = bootstrap::offer("insecure-sparse-10-16", scale).unwrap();
+        let plan = plan_of(offer.clone());
+        let (want, zero) = periodic(&plan, &offer);
+        let (mut engine, mut states) = (engine(&plan, Backend::Ckks), want.clone());
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            (0..2).for_each(|_| drop(engine.update(&zero, &mut states).unwrap()));
+            engine.fetch(&mut states).unwrap();
+            // All copies of a slot: the result is as periodic as the operand.
+            seen.push(bits(&states, &want));
+        }
+        let stated = f64::from(offer.precision) - 1.0;
+        assert!(seen.iter().all(|bits| *bits > stated), "scale {scale}: {seen:?} bits, {stated} stated for values of factor 2");
+    }
+}
+
+#[test]
+fn a_sparse_bootstrap_averages_the_copies_of_a_slot() {
+    let offer = bootstrap::offer("insecure-sparse-10-16", SCALE).unwrap();
+    let plan = plan_of(offer.clone());
+    let (want, zero) = periodic(&plan, &offer);
+    let mut states = want.clone();
+    let copies = f64::from(1u32 << offer.log_copies());
+    states.get_mut("w").unwrap().data[0] += 0.5;
+    let mut engine = engine(&plan, Backend::Ckks);
+    (0..2).for_each(|_| drop(engine.update(&zero, &mut states).unwrap()));
+    engine.fetch(&mut states).unwrap();
+    let worst = states["w"].data.iter().zip(&want["w"].data).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!((worst - 0.5 / copies).abs() < 0.01 / copies, "{worst}");
+}
+
 /// Seconds, memory and precision of an offer, in slots up to 1: `cargo test -p hecc-runtime --test engine_carried -- --ignored
 /// --nocapture --test-threads 1`.
 fn measure(name: &str, threads: usize) {
     let offer = bootstrap::offer(name, SCALE).unwrap();
     let plan = Arc::new(plan_of(offer.clone()));
-    let rows = plan.geometry.batch;
-    let tensor = |name: &str, data: Vec<f64>| -> Tensors { [(name.to_owned(), Tensor::new(vec![rows, 16], data))].into() };
-    let want = tensor("w", (0..rows * 16).map(|i| 2.0 * (i as f64 * 0.37).sin()).collect());
-    let zero = tensor("x", vec![0.0; rows * 16]);
+    let (want, zero) = periodic(&plan, &offer);
     let memory = || {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)?.split_whitespace().next()?.parse::<f64>().ok());
@@ -155,7 +197,8 @@ fn measure(name: &str, threads: usize) {
     let start = std::time::Instant::now();
     let mut engine = Engine::new(Arc::clone(&plan), Backend::Ckks, Tensors::new(), threads, &mut |_, _| ()).unwrap();
     println!(
-        "{name}, {threads} threads: keys {:.2} GiB in {:.1} s",
+        "{name}, {threads} threads: gains {} bits, keys {:.2} GiB in {:.1} s",
+        offer.gain(),
         engine.key_bytes() as f64 / 1073741824.0,
         start.elapsed().as_secs_f64()
     );
@@ -192,6 +235,18 @@ fn dense_16() {
 #[ignore = "keys of 2 GiB, 11 GiB of memory: cargo test --release -p hecc-runtime --test engine_carried -- --ignored --nocapture --test-threads 1"]
 fn dense_16_wide() {
     measure("dense-16-wide", 2);
+}
+
+#[test]
+#[ignore = "keys of 1 GiB, 6 GiB of memory: cargo test --release -p hecc-runtime --test engine_carried -- --ignored --nocapture --test-threads 1"]
+fn sparse_15() {
+    (6..=11).for_each(|log_slots| measure(&format!("sparse-15-{}", 1 << log_slots), 2));
+}
+
+#[test]
+#[ignore = "keys of 1 GiB, 8 GiB of memory: cargo test --release -p hecc-runtime --test engine_carried -- --ignored --nocapture --test-threads 1"]
+fn sparse_16() {
+    (8..=12).for_each(|log_slots| measure(&format!("sparse-16-{}", 1 << log_slots), 2));
 }
 
 #[test]

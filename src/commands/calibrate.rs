@@ -26,6 +26,9 @@ pub struct Args {
     /// A minute instead of ten: fewer widths, fewer repeats
     #[arg(long)]
     quick: bool,
+    /// Leave the bootstraps out, or measure only them and keep the rest of the table
+    #[arg(long, value_enum, default_value_t = Bootstraps::With, requires = "machine")]
+    bootstraps: Bootstraps,
     /// Where the table goes [default: the user's data folder, where later commands find it]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -35,6 +38,17 @@ pub struct Args {
     /// Threads of the machine; 0 for all cores
     #[arg(long, default_value_t = 0)]
     threads: usize,
+}
+
+/// What `--machine` does about bootstraps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Bootstraps {
+    /// Measure them too: half a minute each, the keys included
+    With,
+    /// Leave them out
+    Without,
+    /// Measure nothing else, and add them to the table
+    Only,
 }
 
 /// Measures, and writes the table or the ranges.
@@ -59,8 +73,16 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| Failure::file("make the folder of", &path, error))?;
     }
-    let options = Options { log_n: (from, to), quick: args.quick, threads: args.threads };
-    let table = calibrate::machine(&options, &mut |what| output::complain(what))?;
+    let bootstraps = args.bootstraps == Bootstraps::With;
+    let options = Options { log_n: (from, to), quick: args.quick, threads: args.threads, bootstraps };
+    let mut progress = |what: &str| output::complain(what);
+    let table = if args.bootstraps == Bootstraps::Only {
+        let mut table = costs::table(args.out.as_deref().filter(|path| path.exists()))?.into_owned();
+        table.bootstraps.extend(calibrate::bootstraps(&options, &mut progress)?);
+        table
+    } else {
+        calibrate::machine(&options, &mut progress)?
+    };
     files::write_text(&path, &table.write())?;
     output::complain(&format!("{} ({}, {} threads): {}", table.machine.cpu, table.machine.kernels, table.machine.threads, path.display()));
     Ok(())

@@ -2,7 +2,7 @@
 
 use hecc_plan::cost::Kind;
 use hecc_plan::{
-    Ckks, ClearProgram, Geometry, Input, InputId, KeyManifest, KeyShape, Matrix, MatrixId, Op, Output, OutputId, Plain, PlainId,
+    Bootstrap, Ckks, ClearProgram, Geometry, Input, InputId, KeyManifest, KeyShape, Matrix, MatrixId, Op, Output, OutputId, Plain, PlainId,
     PlainPattern, Plan, RotationKey, Round, Span, Step, Tensor, Tensors, Wire, WireId, security,
 };
 
@@ -142,6 +142,50 @@ pub fn plan(place: &Place, repeats: usize, linear: bool) -> (Plan, Vec<Probe>) {
         decisions: Vec::new(),
     };
     (plan, probes)
+}
+
+/// A plan that bootstraps one ciphertext, again and again.
+pub fn bootstrap(offer: &Bootstrap) -> Plan {
+    let slots = 1usize << (offer.log_n - 1);
+    let wire = Wire { scale: offer.scale, k: offer.output_k };
+    let step = |op| Step { op, wire, span: Span::default() };
+    let steps: Vec<Step> = std::iter::once(Op::Input(InputId(0))).chain((0..3).map(|_| Op::Bootstrap(WireId(0)))).map(step).collect();
+    let last = WireId(steps.len() as u32 - 1);
+    Plan {
+        name: "calibration".to_owned(),
+        source: String::new(),
+        ckks: Ckks {
+            log_n: offer.log_n,
+            base2k: offer.base2k,
+            scale: offer.scale,
+            max_k: offer.output_k,
+            log_modulus: offer.log_modulus,
+            security_bits: if offer.is_insecure() { 0 } else { 128 },
+        },
+        geometry: Geometry { width: WIDTH, lanes: slots / WIDTH, batch: slots / WIDTH },
+        client: ClearProgram::default(),
+        inputs: vec![Input { label: "x".to_owned(), contents: Vec::new(), wire }],
+        plains: Vec::new(),
+        rounds: vec![Round {
+            inputs: vec![InputId(0)],
+            steps: (0, steps.len() as u32),
+            outputs: vec![OutputId(0)],
+            update: 0,
+            saves: Vec::new(),
+        }],
+        steps,
+        carried: Vec::new(),
+        bootstrap: Some(offer.clone()),
+        outputs: vec![Output { label: "x".to_owned(), wire: last, contents: Vec::new() }],
+        states: Vec::new(),
+        periods: Vec::new(),
+        public: Vec::new(),
+        matrices: Vec::new(),
+        keys: KeyManifest::default(),
+        training: None,
+        notes: Vec::new(),
+        decisions: Vec::new(),
+    }
 }
 
 /// The same plan with its inputs and one step with that probe.

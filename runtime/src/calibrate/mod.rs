@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::time::ClockId;
+
 use hecc_plan::cost::{CostTable, Kind, Machine as Host, RingCosts, Sample};
-use hecc_plan::{Geometry, InputId, Layout, Machine, Plan, Step, Tensor, Wires, drive};
+use hecc_plan::{Bootstrap, Geometry, InputId, Layout, Machine, Plan, Step, Tensor, Wires, drive};
 
 use crate::ckks::{self, CkksClient, CkksServer, Ct, Executor};
 use crate::engine::EngineError;
@@ -20,6 +22,8 @@ use micro::{MATRICES, Place, Probe};
 /// What to measure.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
+    /// The bootstraps too: keys of a gibibyte and seconds each.
+    pub bootstraps: bool,
     /// log2 of the smallest and of the largest ring degree.
     pub log_n: (u32, u32),
     /// Fewer widths and repeats: a minute instead of ten.
@@ -33,10 +37,7 @@ pub struct Options {
 /// # Errors
 /// If the library fails or there is no entropy.
 pub fn machine(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<CostTable, EngineError> {
-    let threads = match options.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    };
+    let threads = options.threads();
     // First, while all that is taken is new to the process, and kept until all are measured.
     let (held, tables): (Vec<u64>, Vec<_>) = (options.log_n.0..=options.log_n.1).map(library_bytes).unzip();
     drop(tables);
@@ -45,7 +46,56 @@ pub fn machine(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Cost
         rings.push(RingCosts { library_bytes: held, ..ring(log_n, threads, options.quick, progress)? });
     }
     let machine = Host { cpu: processor(), threads, kernels: ckks::KERNELS.to_owned() };
-    Ok(CostTable { machine, rings, bootstraps: BTreeMap::new() })
+    let bootstraps = if options.bootstraps { bootstraps(options, progress)? } else { BTreeMap::new() };
+    Ok(CostTable { machine, rings, bootstraps })
+}
+
+/// The scale that bootstraps are measured at.
+const BOOTSTRAP_SCALE: u32 = 30;
+
+/// Seconds of every bootstrap that is offered in the rings of `options`, by name: those that the processor spends on the
+/// process, shared among its threads, which all work; the least of three. `progress` is told what comes next.
+///
+/// # Errors
+/// If the library fails or there is no entropy.
+pub fn bootstraps(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<BTreeMap<String, f64>, EngineError> {
+    let rings = options.log_n.0..=options.log_n.1;
+    let mut offers = hecc_plan::bootstrap::offers(BOOTSTRAP_SCALE);
+    offers.retain(|offer| !offer.is_insecure() && rings.contains(&offer.log_n));
+    offers.sort_by_key(|offer| offer.log_n);
+    let mut seconds = BTreeMap::new();
+    for (index, offer) in offers.iter().enumerate() {
+        progress(&format!("bootstrap {} of {}: {}", index + 1, offers.len(), offer.name));
+        seconds.insert(offer.name.clone(), bootstrap(offer, options.threads())?);
+    }
+    Ok(seconds)
+}
+
+fn bootstrap(offer: &Bootstrap, threads: usize) -> Result<f64, EngineError> {
+    let plan = Arc::new(micro::bootstrap(offer));
+    let client = CkksClient::new(Arc::clone(&plan))?;
+    let mut server = CkksServer::new(Arc::clone(&plan), micro::public(&plan), threads)?;
+    for index in 0..client.keys() {
+        server.accept_key(index, &client.key(index)?)?;
+    }
+    server.ready()?;
+    let sealed = client.seal("x", plan.inputs[0].wire, &vec![0.25; plan.geometry.slots()])?;
+    let executor = server.executor_with(vec![(InputId(0), &sealed)])?;
+    let wires = Wires::new(&plan);
+    drive(executor, &plan, (0, 1), &wires, threads)?;
+    let mut least = f64::INFINITY;
+    for step in 1..plan.steps.len() as u32 {
+        let (seconds, outcome) = timed_by(ClockId::ProcessCPUTime, || drive(executor, &plan, (step, step + 1), &wires, threads));
+        outcome?;
+        least = least.min(seconds / threads as f64);
+    }
+    Ok(least)
+}
+
+impl Options {
+    fn threads(&self) -> usize {
+        if self.threads == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { self.threads }
+    }
 }
 
 /// Limbs at which operations are measured: close together where they are few.
@@ -214,8 +264,12 @@ impl Machine for Timer<'_> {
 
 /// Seconds that the processor spends on this thread.
 fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {
+    timed_by(ClockId::ThreadCPUTime, work)
+}
+
+fn timed_by<T>(clock: ClockId, work: impl FnOnce() -> T) -> (f64, T) {
     let now = || {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        let time = rustix::time::clock_gettime(clock);
         Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
     };
     let start = now();
@@ -250,4 +304,18 @@ fn processor() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':')).map(|(_, name)| name.trim().to_owned());
     name.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bootstrap_is_measured_by_a_plan_that_checks() {
+        for name in ["insecure-dense-10", "insecure-sparse-10-16"] {
+            let offer = hecc_plan::bootstrap::offer(name, BOOTSTRAP_SCALE).expect("an offer");
+            hecc_plan::check::check_insecure(&micro::bootstrap(&offer)).expect("a plan");
+            assert!(bootstrap(&offer, 2).expect("it runs") > 0.0);
+        }
+    }
 }

@@ -2,10 +2,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use poulpy_ckks::api::CKKSBootstrappingOps;
+use poulpy_ckks::CKKSCompositionError;
+use poulpy_ckks::api::{CKKSAddOps, CKKSBootstrappingOps, CKKSConjugateOps, CKKSDFTOps, CKKSEvalModOps, CKKSInnerSumOps, CKKSPow2Ops};
 use poulpy_ckks::layouts::{
     BootstrappingContextPrepared, BootstrappingKeysLayout, BootstrappingPipeline, BootstrappingPlan, BootstrappingTechniques,
-    DFTOutputFormat, DFTPlan, DFTType, EncapsulationKeysLayout, EvalModPlan, EvalModType, SparseSecretEncapsulation,
+    CKKSPlaintextOwned, DFTOutputFormat, DFTPlan, DFTType, EncapsulationKeysLayout, EvalMod, EvalModPlan, EvalModType,
+    SparseSecretEncapsulation,
 };
 use poulpy_ckks::polynomial::SplitStrategy;
 use poulpy_ckks::prelude::*;
@@ -84,6 +86,8 @@ pub(crate) struct Bootstrapper {
     pool: Arc<rayon::ThreadPool>,
     context: BootstrappingContextPrepared<Parallel, f64>,
     keys: BootstrapKeys,
+    /// How the raise scales, where this crate drives the stages.
+    raise: EvalModPlan,
     scratch: Mutex<ScratchOwned<Parallel>>,
 }
 
@@ -109,9 +113,13 @@ impl Bootstrapper {
         let layouts = keys_layout(&module, ckks, bootstrap);
         // The pool's threads share the scratch memory: how much depends on how many there are.
         let bytes = pool.install(|| module.ckks_bootstrap_tmp_bytes(&raised, &input, &context, &layouts));
-        let bytes = bytes.max(module.ckks_copy_tmp_bytes(&raised, &raised));
+        let traced = layouts.rotation_keys.values().map(|key| module.ckks_inner_sum_tmp_bytes(&raised, &raised, key)).max();
+        let bytes = bytes.max(module.ckks_copy_tmp_bytes(&raised, &raised)).max(traced.unwrap_or(0));
         let scratch = Mutex::new(ScratchOwned::alloc(bytes));
-        Ok(Self { ckks: *ckks, bootstrap: bootstrap.clone(), module, pool, context, keys, scratch })
+        // The reduction's own scale would be the library's choice, and more than the raised ciphertext needs.
+        let lifted = (bootstrap.scale + bootstrap.circuit.ratio + bootstrap.circuit.guard) as usize;
+        let raise = EvalModPlan { f_mod_log_delta: lifted, ..*plan.eval_mod() };
+        Ok(Self { ckks: *ckks, bootstrap: bootstrap.clone(), module, pool, context, keys, raise, scratch })
     }
 
     /// Bootstraps `a`. A wider operand is narrowed first, which is exact; the result gives back the memory of the raised
@@ -125,11 +133,47 @@ impl Bootstrapper {
             let mut operand = alloc(self.bootstrap.input_k);
             module.ckks_copy(&mut operand, a, &mut scratch.borrow())?;
             let mut raised = alloc(self.bootstrap.bootstrap_k);
-            module.ckks_bootstrap(&mut raised, &operand, &self.context, &self.keys, &mut scratch.borrow())?;
+            if self.bootstrap.log_copies() == 0 {
+                module.ckks_bootstrap(&mut raised, &operand, &self.context, &self.keys, &mut scratch.borrow())?;
+            } else {
+                raised = self.sparse(operand, raised, scratch)?;
+            }
             let mut result = alloc(self.bootstrap.output_k);
             module.ckks_copy(&mut result, &raised, &mut scratch.borrow())?;
             Ok(result)
         })
+    }
+
+    /// The stages of a sparse bootstrap, as the library's driver runs those of a dense one of real slots, with the trace.
+    fn sparse(&self, operand: Ciphertext, mut raised: Ciphertext, scratch: &mut ScratchOwned<Parallel>) -> Result<Ciphertext, CKKSError> {
+        let (module, context, rotations) = (&*self.module, &self.context, &self.keys.rotation_keys);
+        let (log_slots, log_copies) = (self.bootstrap.log_slots as usize, self.bootstrap.log_copies() as usize);
+        let alloc = |k: u32| -> Ciphertext { module.ckks_ciphertext_alloc(self.ckks.base2k.into(), k.into()) };
+        let meta = operand.meta();
+        // Twice, for the matrix that decodes halves.
+        let mut coefficients = alloc(self.bootstrap.input_k);
+        module.ckks_double_into(&mut coefficients, &operand, &mut scratch.borrow())?;
+        drop(operand);
+        module.ckks_dft_matrix_eval_assign(&mut coefficients, context.slots_to_coeffs(), rotations, &mut scratch.borrow())?;
+        module.ckks_bootstrap_mod_up(&mut raised, &coefficients, &self.raise, &self.keys, &mut scratch.borrow())?;
+        drop(coefficients);
+        module.ckks_inner_sum_assign(log_slots, log_copies, true, &mut raised, rotations, &mut scratch.borrow())?;
+        module.ckks_dft_matrix_eval_assign(&mut raised, context.coeffs_to_slots(), rotations, &mut scratch.borrow())?;
+        let mut other = alloc(self.bootstrap.bootstrap_k);
+        module.ckks_conjugate_into(&mut other, &raised, rotations, &mut scratch.borrow())?;
+        module.ckks_add_assign(&mut raised, &other, &mut scratch.borrow())?;
+        raised.set_slots(SlotsKind::Real);
+        drop(other);
+        let mut result = alloc(self.bootstrap.bootstrap_k);
+        module.ckks_eval_mod(&mut result, &raised, self.reduction()?, &self.keys.tensor_key, &mut scratch.borrow())?;
+        result.set_log_delta(result.log_delta() - self.bootstrap.circuit.guard as usize - log_copies);
+        result.set_meta(meta);
+        Ok(result)
+    }
+
+    fn reduction(&self) -> Result<&EvalMod<f64, CKKSPlaintextOwned<Parallel>>, CKKSError> {
+        let missing = || CKKSCompositionError::InvalidOperand { op: "bootstrap", reason: "the circuit has no reduction".to_owned() };
+        self.context.eval_mod().ok_or_else(|| missing().into())
     }
 }
 
@@ -148,31 +192,39 @@ fn compile(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use hecc_plan::bootstrap::{SCALES, offers};
 
     /// The offers state widths and keys without knowing the library: here they are compared with it.
     #[test]
     fn offers_are_what_the_library_computes() {
+        let modules: BTreeMap<u32, ParallelModule> = [10, 15, 16].map(|log_n| (log_n, ParallelModule::new(1 << log_n))).into();
         for bootstrap in SCALES.flat_map(offers) {
             let plan = circuit(&bootstrap).expect("a circuit");
             let name = format!("{} at {}", bootstrap.name, bootstrap.scale);
+            let module = &modules[&bootstrap.log_n];
             let (log_n, scale) = (bootstrap.log_n as usize, bootstrap.scale as usize);
             let (input_k, bootstrap_k) = (bootstrap.input_k as usize, bootstrap.bootstrap_k as usize);
+            let (log_slots, log_copies) = (bootstrap.log_slots as usize, bootstrap.log_copies() as usize);
+            assert_eq!(plan.coeffs_to_slots().log_slots(), log_slots, "{name}");
+            assert_eq!(plan.slots_to_coeffs().log_slots(), log_slots, "{name}");
             assert_eq!(plan.input_k(scale + bootstrap.circuit.ratio as usize), input_k, "{name}");
-            assert_eq!(plan.bootstrap_k(bootstrap.output_k as usize, scale), bootstrap_k, "{name}");
+            assert_eq!(plan.bootstrap_k(bootstrap.output_k as usize, scale) + log_copies, bootstrap_k, "{name}");
             let widths = plan.key_widths(log_n, bootstrap_k, input_k, scale);
-            let order = 1i64 << (log_n + 1);
-            let element = |by: i64| (0..by).fold(1i64, |power, _| power * 5 % order);
+            let traced = module.ckks_inner_sum_galois_elements((1u32 << log_n).into(), log_slots, log_copies);
+            let mut asked = widths.rotation_keys;
+            asked.extend(traced.into_iter().map(|element| (element, bootstrap_k)));
             let keys = &bootstrap.keys;
-            let mut stated: std::collections::BTreeMap<i64, usize> =
-                keys.rotations.iter().map(|key| (element(key.by), key.shape.k as usize)).collect();
+            let mut stated: BTreeMap<i64, usize> =
+                keys.rotations.iter().map(|key| (module.ckks_galois_element(key.by), key.shape.k as usize)).collect();
             stated.insert(-1, keys.conjugation.k as usize);
-            assert_eq!(stated, widths.rotation_keys, "{name}");
-            assert!(keys.relinearisation.k as usize >= widths.tensor_key, "{name}: {} {}", keys.relinearisation.k, widths.tensor_key);
+            assert_eq!(stated, asked, "{name}");
+            let product = widths.tensor_key - log_copies;
+            assert!(keys.relinearisation.k as usize >= product, "{name}: {} {product}", keys.relinearisation.k);
             let window = plan.raised_window(scale + bootstrap.circuit.ratio as usize);
             assert!((keys.to_dense.dnum * keys.to_dense.digit) as usize >= window, "{name}");
-            assert!(bootstrap.is_insecure() || bootstrap.log_modulus <= 1707, "{name}");
             // The widest sums: a factor of a transform adds up fewer products than that before it carries.
             assert!(ParallelModule::max_base2k(1 << log_n, 1024, 64, true) >= bootstrap.base2k as usize, "{name}");
         }

@@ -96,7 +96,7 @@ fn trains(source: &str, log_n: u32, rounds: usize) {
 
 /// The server trains alone: whatever it bootstraps, its states stay within the promised precision of those in the clear.
 fn trains_alone(plan: Arc<Plan>, updates: u64, promised: f64) {
-    assert!(counts(&plan).bootstraps_per_update > 0 && !plan.carried.is_empty());
+    assert!(counts(&plan).bootstraps_per_update > 0.0 && !plan.carried.is_empty());
     assert!(plan.outputs.is_empty(), "nothing comes back unless the client fetches it");
     let start = hecc_plan::init::initial(&plan);
     let (mut secret, mut clear) = (start.clone(), start.clone());

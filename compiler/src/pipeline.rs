@@ -147,7 +147,8 @@ fn saturated(
     let Some(before) = ckks::measure(program, &lowered.graph, public, ring, &lowered) else { return lowered };
     let bootstrapped = lowered.bootstrap.is_some();
     // Where depth is bought with bootstraps, their price decides, below; counts only say what is worth a look.
-    let shorter = |measure: &Measure| if bootstrapped { measure.depth_bits < before.depth_bits } else { trade && measure.shortens(&before) };
+    let shorter =
+        |measure: &Measure| if bootstrapped { measure.depth_bits < before.depth_bits } else { trade && measure.shortens(&before) };
     let better = |measure: &Measure| measure.beats(&before) || shorter(measure);
     let candidates = saturate::front(&lowered.graph, facts).into_iter().filter_map(|graph| {
         let graph = passes::run_some(&graph, facts, &selection);

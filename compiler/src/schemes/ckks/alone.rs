@@ -5,8 +5,8 @@ use hecc_plan::{Bootstrap, Geometry, bootstrap};
 
 use super::circuit::Circuit;
 use super::{
-    CkksError, LowerError, Lowered, Parts, Ring, TooDeep, circuit_for, cycle, decide, inside, lower, refresh, scale, tiles, unroll,
-    width, widths_for,
+    CkksError, LowerError, Lowered, Parts, Ring, TooDeep, circuit_for, cycle, decide, inside, lower, refresh, scale, tiles, unroll, width,
+    widths_for,
 };
 use crate::check::hir::{Program, Task};
 use crate::tensor::Graph;

@@ -10,9 +10,9 @@ use super::super::circuit::CarriedDraft;
 use super::super::lower::{Cts, Form, Value};
 use super::super::pack::one_rate;
 use super::super::polynomial::constant_bits;
+use super::Tiles;
 use super::place::Home;
 use super::slots::{Entry, clean};
-use super::Tiles;
 use crate::tensor::{Id, Op as TensorOp, Output};
 
 /// Gradients in their places, before the sum over the batch.
@@ -81,7 +81,8 @@ impl Tiles<'_> {
         for (wire, minus) in all {
             sum = self.lowering.circuit.push(if minus { Op::Sub(sum, wire) } else { Op::Add(sum, wire) }, span);
         }
-        let content = |(name, home): (&String, &Home)| Content { tensor: Target::State(name.clone()), layout: home.layout(), factor: STATE_RANGE };
+        let content =
+            |(name, home): (&String, &Home)| Content { tensor: Target::State(name.clone()), layout: home.layout(), factor: STATE_RANGE };
         let contents = self.floor.homes.iter().map(content).collect();
         let mut roles: Vec<String> = self.floor.homes.keys().map(|name| super::super::carried::role(name)).collect();
         roles.sort();

@@ -626,7 +626,9 @@ impl Tiles<'_> {
             at[target] = x.at[slot];
         }
         let windows = found(&Terms::settled(&at))?;
-        let whole = groups.len() == 1 && clean(&x.at) && x.at.iter().filter(|e| e.element().is_some()).count() == at.iter().filter(|e| e.element().is_some()).count();
+        let whole = groups.len() == 1
+            && clean(&x.at)
+            && x.at.iter().filter(|e| e.element().is_some()).count() == at.iter().filter(|e| e.element().is_some()).count();
         let wires = x.cts.wires.clone();
         let gathered = wires
             .iter()
@@ -755,14 +757,22 @@ fn runs(pairs: &Need) -> Vec<Tiled> {
         by_element.entry(e).or_default().push(slot);
     }
     by_element.values_mut().for_each(|slots| slots.sort_unstable());
-    let single = |start: usize, elements: (usize, usize), stride: usize, copies| Tiled { group: None, start, elements, strides: [stride, 0], copies };
+    let single = |start: usize, elements: (usize, usize), stride: usize, copies| Tiled {
+        group: None,
+        start,
+        elements,
+        strides: [stride, 0],
+        copies,
+    };
     let mut lists = by_element.iter();
     let Some((&first, slots)) = lists.next() else { return Vec::new() };
     // All elements alike: the first one's slots, moved by a stride each.
     let stride = by_element.values().nth(1).map_or(Some(0), |next| next[0].checked_sub(slots[0]));
     let alike = |stride: usize| {
         by_element.iter().enumerate().all(|(index, (&e, list))| {
-            e as usize == first as usize + index && list.len() == slots.len() && list.iter().zip(slots).all(|(a, b)| *a == b + index * stride)
+            e as usize == first as usize + index
+                && list.len() == slots.len()
+                && list.iter().zip(slots).all(|(a, b)| *a == b + index * stride)
         })
     };
     if let Some(stride) = stride.filter(|&stride| alike(stride))

@@ -9,12 +9,13 @@ use hecc_plan::clear::Sources;
 use hecc_plan::oracle::{Oracle, pack, unpack};
 use hecc_plan::{
     ClearId, ClearOp, InputId, KeyShape, Lanes, Layout, Op, OutputId, PlainId, PlainPattern, Plan, PlanFileError, Target, Tensor, Tensors,
-    WireId, Wires, counts, drive, read, write,
+    Tiled, WireId, Wires, counts, drive, read, write,
 };
 use proptest::prelude::*;
 use serde_json::Value;
 
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 7] = [
+    ("tiles", include_str!("golden/tiles.rl")),
     ("dqn_polynomial_max", include_str!("golden/dqn_polynomial_max.rl")),
     ("dqn_client_max", include_str!("golden/dqn_client_max.rl")),
     ("regression", include_str!("golden/regression.rl")),
@@ -506,6 +507,28 @@ fn missing_keys() {
 fn one_narrow_key(plan: &mut Plan) {
     let widest = plan.keys.relinearisation.iter().find(|key| key.log_modulus() == plan.ckks.log_modulus).copied();
     plan.keys.relinearisation = widest.into_iter().map(|key| KeyShape { k: 1, ..key }).collect();
+}
+
+#[test]
+fn tiles_beyond_their_slots() {
+    fn tiled(plan: &mut Plan, change: impl Fn(&mut Tiled)) {
+        let Layout::Tiled(tiled) = &mut plan.carried[0].contents[0].layout else { panic!("the program is packed in tiles") };
+        change(tiled);
+    }
+    type Change = fn(&mut Plan);
+    let changes: [Change; 6] = [
+        |p| tiled(p, |t| t.start = 1 << 20),
+        |p| tiled(p, |t| t.strides = [usize::MAX, 1]),
+        |p| tiled(p, |t| t.copies[0] = (usize::MAX, 0)),
+        |p| tiled(p, |t| t.elements = (0, usize::MAX)),
+        |p| tiled(p, |t| t.group = Some(9)),
+        // What the client sends is of samples.
+        |p| p.inputs[0].contents[0].layout = p.carried[0].contents[0].layout,
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let error = changed("tiles", change);
+        assert_eq!(error.code(), "HE0506", "{number}: {error}");
+    }
 }
 
 #[test]

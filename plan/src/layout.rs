@@ -214,3 +214,45 @@ impl Layout {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRID: Geometry = Geometry { width: 16, lanes: 4, batch: 6 };
+
+    fn counted(shape: &[usize]) -> Tensor {
+        Tensor { shape: shape.to_vec(), data: (1..=shape.iter().product()).map(|i| i as f64).collect() }
+    }
+
+    fn there_and_back(layout: Layout, value: &Tensor) -> (Vec<f64>, Tensor) {
+        let mut slots = vec![0.0; GRID.slots()];
+        layout.pack(&GRID, value, 2.0, &mut slots);
+        let mut back = Tensor::zeros(&value.shape);
+        layout.unpack(&GRID, &slots, 0.5, &mut back);
+        (slots, back)
+    }
+
+    #[test]
+    fn a_matrix_in_every_tile() {
+        let tiled = Tiled { group: None, start: 1, elements: (0, 3), strides: [4, 1], copies: [(1, 0); 2] };
+        let value = counted(&[3, 2]);
+        let (slots, back) = there_and_back(Layout::Tiled(tiled), &value);
+        assert_eq!(back, value);
+        for tile in slots.chunks(GRID.width) {
+            assert_eq!(tile[..12], [0.0, 2.0, 4.0, 0.0, 0.0, 6.0, 8.0, 0.0, 0.0, 10.0, 12.0, 0.0]);
+        }
+        assert_eq!((tiled.last(2), tiled.last(5)), (Some(10), Some(13)));
+        assert_eq!(Tiled { strides: [usize::MAX, 1], ..tiled }.last(2), None);
+    }
+
+    #[test]
+    fn some_elements_of_every_sample_with_copies() {
+        let tiled = Tiled { group: Some(1), start: 2, elements: (1, 2), strides: [1, 0], copies: [(2, 4), (1, 0)] };
+        let (slots, back) = there_and_back(Layout::Tiled(tiled), &counted(&[6, 3]));
+        // The second ciphertext has samples 4 and 5 alone.
+        assert_eq!(slots[..16], [0.0, 0.0, 28.0, 30.0, 0.0, 0.0, 28.0, 30.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        assert!(slots[16..].contains(&36.0) && slots[32..].iter().all(|slot| *slot == 0.0));
+        assert_eq!(back.data[12..], [0.0, 14.0, 15.0, 0.0, 17.0, 18.0]);
+    }
+}

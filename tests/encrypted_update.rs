@@ -11,8 +11,8 @@ use rand::{Rng, SeedableRng};
 
 /// Bytes around the ciphertexts of a message: its frame, the round and the count, and an id for each ciphertext.
 const FRAME: u64 = 36 + 8;
-/// The client also says the number of the update.
-const NUMBER: u64 = 4;
+/// The client also says the number of the update, and how many updates it has seen.
+const NUMBER: u64 = 8;
 /// A fresh ciphertext carries the seed of its uniform half.
 const SEED: u64 = 32;
 
@@ -97,7 +97,7 @@ fn trains(source: &str, log_n: u32, rounds: usize) {
 /// The server trains alone: whatever it bootstraps, its states stay within the promised precision of those in the clear.
 fn trains_alone(source: &str, log_n: u32, updates: u64, promised: f64) {
     let plan = plan(source, log_n);
-    assert!(counts(&plan).bootstraps_per_update > 0 && !plan.carried.is_empty());
+    assert!(counts(&plan).bootstraps_per_update > 0.0 && !plan.carried.is_empty());
     assert!(plan.outputs.is_empty(), "nothing comes back unless the client fetches it");
     let start = hecc_plan::init::initial(&plan);
     let (mut secret, mut clear) = (start.clone(), start.clone());

@@ -11,8 +11,8 @@ use rand::{Rng, SeedableRng};
 
 /// Bytes around the ciphertexts of a message: its frame, the round and the count, and an id for each ciphertext.
 const FRAME: u64 = 36 + 8;
-/// The client also says the number of the update.
-const NUMBER: u64 = 4;
+/// The client also says the number of the update, and how many updates it has seen.
+const NUMBER: u64 = 8;
 /// A fresh ciphertext carries the seed of its uniform half.
 const SEED: u64 = 32;
 

@@ -82,8 +82,9 @@ impl Memory {
     }
 }
 
-/// The process before it has seen a plan: code, stacks, and what compiling leaves with the allocator.
-const PROCESS: u64 = 14 << 20;
+/// The process before it has seen a plan: code, stacks, what compiling leaves with the allocator, and what the allocator
+/// maps ahead.
+const PROCESS: u64 = 40 << 20;
 
 /// Follows the rounds of an update.
 pub struct Model<'a> {

@@ -36,7 +36,7 @@ fn plan_of(offer: Bootstrap) -> Plan {
     b.plan.states.push(State { name: name(), shape: vec![rows, 16], init: StateInit::Constant(1.0), span: Span::default() });
     let layout = Layout::Samples { group: 0, period: 16 };
     let contents = vec![Content { tensor: Target::State(name()), layout, factor: 2.0 }];
-    let fetch = Wire { scale: scale, k: scale + 10 };
+    let fetch = Wire { scale, k: scale + 10 };
     b.plan.carried.push(Carried { label: "states".to_owned(), contents, wire: full, fetch });
     b.plan.bootstrap = Some(offer);
     let mut k = full.k;

@@ -197,11 +197,11 @@ fn sparse() -> Vec<Family> {
         };
         Family { name, log_n, log_slots, bootstrap_k, rounding, decode, encode }
     };
-    let secure = |log_n: u32, bootstrap_k, rounding| {
-        move |log_slots: u32| family(format!("sparse-{log_n}-{}", 1 << log_slots), log_n, log_slots, bootstrap_k, rounding)
+    let secure = |log_n: u32, bootstrap_k| {
+        move |log_slots: u32| family(format!("sparse-{log_n}-{}", 1 << log_slots), log_n, log_slots, bootstrap_k, 16)
     };
     let small = family("insecure-sparse-10-16".to_owned(), 10, 4, 780, 15);
-    (6..=11).map(secure(15, 780, 15)).chain((8..=12).map(secure(16, 1248, 16))).chain([small]).collect()
+    (6..=11).map(secure(15, 780)).chain((8..=12).map(secure(16, 1248))).chain([small]).collect()
 }
 
 /// Most layers of the only matrix of a transform. A matrix has about `2^layers` diagonals, so that two are faster above, by

@@ -1,5 +1,5 @@
 //! Bootstraps inside an update by the planner's placement ([`crate::planner::place`]), exact on small graphs, beside the
-//! layers of cuts of [`super::refresh`]: the cheaper is kept, and the planner's bound says how far it may be from the least.
+//! layers of cuts of `refresh`: the cheaper is kept, and the planner's bound says how far it may be from the least.
 //! Each layer of cuts is a least one, but not all together: where paths of different lengths meet, layers refresh what a
 //! bootstrap a little earlier, outside the layer, would have served.
 

@@ -1,6 +1,8 @@
 //! A server that trains without the client: every bootstrap that the runtime knows, every way to pack the states, and as
 //! many updates between two bootstraps as the budget holds; the plan that takes the least time is taken.
 
+use std::collections::BTreeMap;
+
 use hecc_plan::{Bootstrap, Geometry, bootstrap};
 
 use super::circuit::Circuit;
@@ -33,6 +35,8 @@ struct Search<'a> {
     most_updates: usize,
     best: Option<Lowered>,
     tried: Vec<(String, f64)>,
+    /// Least seconds in each ring.
+    rings: BTreeMap<u32, f64>,
     nearest: TooDeep,
 }
 
@@ -47,7 +51,8 @@ pub(super) fn run<E>(
     let Task::Train(train) = &program.task else { unreachable!("only training has a state to refresh") };
     let first = graph_for(false).map_err(LowerError::Graph)?;
     let most_updates = train.settings.updates.min(MOST_UPDATES);
-    let mut search = Search { ring, most_updates, best: None, tried: Vec::new(), nearest: (u32::MAX, 0, width(&first).1) };
+    let mut search =
+        Search { ring, most_updates, best: None, tried: Vec::new(), rings: BTreeMap::new(), nearest: (u32::MAX, 0, width(&first).1) };
     let fits = |offer: &Bootstrap| match insecure_log_n {
         None => !offer.is_insecure(),
         Some(log_n) => offer.is_insecure() && offer.log_n == log_n,
@@ -63,6 +68,7 @@ pub(super) fn run<E>(
     }
     let (needed, available, span) = search.nearest;
     let mut best = search.best.ok_or(LowerError::Ckks(vec![CkksError::Budget { needed, available, span }]))?;
+    best.tried = search.rings.into_iter().map(|(log_n, seconds)| (log_n, Ok(seconds))).collect();
     let others = search.tried.into_iter().filter(|(way, _)| *way != best.refreshing);
     best.second = others.min_by(|a, b| a.1.total_cmp(&b.1));
     let apart = lower::Packing { apart: true, ..lower::Packing::simple(best.ckks.scale) };
@@ -117,7 +123,8 @@ impl Search<'_> {
         let refreshed = 1usize << offer.log_slots;
         let dense = offer.log_slots + 1 == offer.log_n;
         // What the tiles hold repeats; lanes need every slot.
-        if if body.in_tiles { body.grid.width > refreshed } else { !dense } {
+        let enough = if body.in_tiles { body.grid.width <= refreshed } else { dense };
+        if !enough {
             return;
         }
         for updates in 1..=self.most_updates {
@@ -151,6 +158,8 @@ impl Search<'_> {
                     lowered.in_tiles = body.in_tiles;
                     lowered.inside = bound.map(|bound| inside::Inside::new(&lowered.circuit, bound));
                     self.tried.push((lowered.refreshing.clone(), lowered.seconds));
+                    let least = self.rings.entry(body.log_n).or_insert(f64::INFINITY);
+                    *least = least.min(lowered.seconds);
                     if self.best.as_ref().is_none_or(|best| lowered.seconds < best.seconds) {
                         self.best = Some(lowered);
                     }

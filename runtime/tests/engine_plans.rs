@@ -63,7 +63,7 @@ fn rounds_states_and_values_match_the_oracle() {
     let framing = |count: usize| 2 * 36 + 2 * 8 + count as u64 * 4;
     assert_eq!(
         update.bytes_to_server,
-        counts.bytes_to_server_per_update + framing(plan.inputs.len()) + 2 * 4 + 32 * plan.inputs.len() as u64
+        counts.bytes_to_server_per_update + framing(plan.inputs.len()) + 2 * 8 + 32 * plan.inputs.len() as u64
     );
     assert_eq!(update.bytes_to_client, counts.bytes_to_client_per_update + framing(plan.outputs.len()));
 }

@@ -77,3 +77,15 @@ secure ckks {{ refresh = client }}"#
         }
     }
 }
+
+#[test]
+fn scaled_layers_without_activations() {
+    let source = r#"use std.double_dqn
+env "Other-v0" { observe s: [5] in [-1.5, 1]  act a: one of 2  reward r in [-1, 1] }
+net q(s) -> [2] { dense 2 scale 0.5 dense 8 scale 0.5 dense 2 nobias }
+train double_dqn(q) { batch = 21 updates = 5 average = 0.05 optimizer = momentum(lr: 0.3, beta: 0.5) }
+secure ckks { refresh = client client = [argmax] }"#;
+    for compiled in everywhere("scaled layers", source, true) {
+        support::compiled_agrees(source, &compiled);
+    }
+}

@@ -71,6 +71,10 @@ fn node(
         crate::tensor::Shape::Sample(d) | crate::tensor::Shape::Vector(d) => d,
         crate::tensor::Shape::Matrix(_, i) => i,
     };
+    // A bias is one vector here, not one per sample: only the sum with its product takes it.
+    if !matches!(node.op, Op::Add) && graph.operands(id).iter().any(|&o| matches!(graph.node(o).op, Op::Spread)) {
+        return None;
+    }
     Some(match &node.op {
         Op::Data(data) => client.data(program, data, dim),
         Op::State(name) => client.push(ClearOp::State(rename(name))),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Plan;
+use crate::{Plan, tfhe};
 
 /// Version of the plan format; a reader accepts its own.
 pub const VERSION: u32 = 1;
@@ -23,9 +23,26 @@ struct Header {
     version: Option<u32>,
 }
 
+#[derive(Serialize)]
+struct TfheFileRef<'a> {
+    magic: &'static str,
+    version: u32,
+    tfhe: &'a tfhe::Plan,
+}
+
 #[derive(Deserialize)]
 struct File {
-    plan: Plan,
+    plan: Option<Plan>,
+    tfhe: Option<tfhe::Plan>,
+}
+
+/// A plan of either scheme.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnyPlan {
+    /// Approximate arithmetic on slots.
+    Ckks(Plan),
+    /// Exact integers.
+    Tfhe(tfhe::Plan),
 }
 
 /// Why a plan file was refused.
@@ -65,11 +82,30 @@ pub fn write(plan: &Plan) -> String {
     text
 }
 
-/// Reads and checks a plan.
+/// Writes a TFHE plan as text, the same bytes for the same plan.
+pub fn write_tfhe(plan: &tfhe::Plan) -> String {
+    let file = TfheFileRef { magic: MAGIC, version: VERSION, tfhe: plan };
+    let mut text = serde_json::to_string(&file).expect("a plan has only string keys and finite numbers");
+    text.push('\n');
+    text
+}
+
+/// Reads and checks a plan of CKKS.
+///
+/// # Errors
+/// [`PlanFileError`], also for a plan of the other scheme.
+pub fn read(text: &[u8]) -> Result<Plan, PlanFileError> {
+    match read_any(text)? {
+        AnyPlan::Ckks(plan) => Ok(plan),
+        AnyPlan::Tfhe(_) => Err(PlanFileError::Damaged("it is a plan of TFHE".to_owned())),
+    }
+}
+
+/// Reads and checks a plan of either scheme.
 ///
 /// # Errors
 /// [`PlanFileError`].
-pub fn read(text: &[u8]) -> Result<Plan, PlanFileError> {
+pub fn read_any(text: &[u8]) -> Result<AnyPlan, PlanFileError> {
     if text.len() > LARGEST_BYTES {
         return Err(PlanFileError::Damaged(format!("{} bytes are more than a plan can have", text.len())));
     }
@@ -82,14 +118,35 @@ pub fn read(text: &[u8]) -> Result<Plan, PlanFileError> {
         _ => return Err(PlanFileError::NotAPlan),
     }
     let file: File = serde_json::from_slice(text).map_err(|error| PlanFileError::Damaged(error.to_string()))?;
-    crate::check::check(&file.plan).map_err(PlanFileError::Inconsistent)?;
-    Ok(file.plan)
+    match file {
+        File { plan: Some(plan), tfhe: None } => {
+            crate::check::check(&plan).map_err(PlanFileError::Inconsistent)?;
+            Ok(AnyPlan::Ckks(plan))
+        }
+        File { plan: None, tfhe: Some(plan) } => {
+            tfhe::check::check(&plan).map_err(PlanFileError::Inconsistent)?;
+            Ok(AnyPlan::Tfhe(plan))
+        }
+        File { .. } => Err(PlanFileError::Damaged("it holds no plan, or two".to_owned())),
+    }
 }
 
 /// A short hash of what keys and ciphertexts depend on: parameters, grid, key manifest, bootstrap and carried ciphertexts. Data of another fingerprint is refused.
 pub fn fingerprint(plan: &Plan) -> u64 {
     let text = serde_json::to_string(&(&plan.ckks, &plan.geometry, &plan.keys, &plan.bootstrap, &plan.carried))
         .expect("parameters have only string keys");
+    hash(&text)
+}
+
+/// The same of a TFHE plan: parameters, and the vectors that cross.
+pub fn fingerprint_tfhe(plan: &tfhe::Plan) -> u64 {
+    let crossing = |wire: &tfhe::WireId| plan.steps[wire.index()].wire;
+    let outputs: Vec<_> = plan.outputs.iter().map(|output| crossing(&output.wire)).collect();
+    let inputs: Vec<_> = plan.steps.iter().filter(|step| matches!(step.op, tfhe::Op::Input(_))).collect();
+    hash(&serde_json::to_string(&(&plan.parameters, inputs, outputs)).expect("parameters have only string keys"))
+}
+
+fn hash(text: &str) -> u64 {
     // FNV-1a: the fingerprint tells plans apart, it is no protection against a forger.
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -1,21 +1,29 @@
 //! Shapes of clear-text programs: what the checker asks so that evaluation cannot fail on well-shaped data.
 
-use crate::{ClearId, ClearOp, ClearProgram, Plan, Target};
+use crate::{ClearId, ClearOp, ClearProgram, State};
 
 /// Rows and columns of a value.
 type Extent = (usize, usize);
 
 const LARGEST: usize = 1 << 24;
 
-/// Checks every node of `program` for batches of `batch` samples. `exchanged` says whether values that earlier rounds
-/// brought back may be used.
+/// What a program may refer to.
+#[derive(Clone, Debug)]
+pub struct Known<'a> {
+    /// Carried states.
+    pub states: &'a [State],
+    /// Values that earlier rounds brought back: number and shape.
+    pub values: Vec<(u32, &'a [usize])>,
+}
+
+/// Checks every node of `program` for batches of `batch` samples.
 ///
 /// # Errors
 /// The first node that does not fit, and why.
-pub fn infer(plan: &Plan, program: &ClearProgram, batch: usize, exchanged: bool) -> Result<Vec<Extent>, (usize, String)> {
+pub fn infer(known: &Known<'_>, program: &ClearProgram, batch: usize) -> Result<Vec<Extent>, (usize, String)> {
     let mut extents: Vec<Extent> = Vec::with_capacity(program.nodes.len());
     for (index, node) in program.nodes.iter().enumerate() {
-        let extent = node_extent(plan, &node.op, batch, exchanged, &|id: &ClearId| extents[id.0 as usize]);
+        let extent = node_extent(known, &node.op, batch, &|id: &ClearId| extents[id.0 as usize]);
         let extent = extent.and_then(|(rows, cols)| match rows.checked_mul(cols) {
             Some(1..=LARGEST) => Ok((rows, cols)),
             _ => Err("it is empty or too large".to_owned()),
@@ -39,21 +47,17 @@ fn broadcast((ra, ca): Extent, (rb, cb): Extent) -> Result<Extent, String> {
     if fits(ra, rb) && fits(ca, cb) { Ok((ra.max(rb), ca.max(cb))) } else { Err(format!("[{ra}, {ca}] does not go with [{rb}, {cb}]")) }
 }
 
-fn node_extent(plan: &Plan, op: &ClearOp, batch: usize, exchanged: bool, of: &dyn Fn(&ClearId) -> Extent) -> Result<Extent, String> {
+fn node_extent(known: &Known<'_>, op: &ClearOp, batch: usize, of: &dyn Fn(&ClearId) -> Extent) -> Result<Extent, String> {
     let refuse = |reason: &str| Err(reason.to_owned());
     Ok(match op {
         ClearOp::Batch { dim, .. } => (batch, *dim),
         ClearOp::State(name) => {
-            let state = plan.states.iter().find(|s| s.name == *name).ok_or_else(|| format!("no state `{name}`"))?;
+            let state = known.states.iter().find(|s| s.name == *name).ok_or_else(|| format!("no state `{name}`"))?;
             extent_of(&state.shape).ok_or("its state is too large")?
         }
         ClearOp::Decrypted(value) => {
-            let contents = plan.outputs.iter().flat_map(|o| &o.contents);
-            let mut shapes = contents.filter_map(|c| match &c.tensor {
-                Target::Value { id, shape } if id == value => Some(shape),
-                _ => None,
-            });
-            let shape = shapes.next().filter(|_| exchanged).ok_or_else(|| format!("no exchange brings value {value}"))?;
+            let mut shapes = known.values.iter().filter(|(id, _)| id == value).map(|(_, shape)| *shape);
+            let shape = shapes.next().ok_or_else(|| format!("no exchange brings value {value}"))?;
             if shapes.any(|other| other != shape) {
                 return refuse("its parts have different shapes");
             }

@@ -25,12 +25,13 @@ pub mod security;
 mod span;
 mod step;
 mod tensor;
+pub mod tfhe;
 mod train;
 
 pub use bootstrap::Bootstrap;
 pub use clear::{ClearId, ClearNode, ClearOp, ClearProgram, Function, UPDATE};
 pub use drive::{Machine, Wires, drive};
-pub use file::{PlanFileError, VERSION, fingerprint, read, write};
+pub use file::{AnyPlan, PlanFileError, VERSION, fingerprint, fingerprint_tfhe, read, read_any, write, write_tfhe};
 pub use layout::{Geometry, Lanes, Layout, Tiled};
 pub use plan::{
     Carried, CarriedId, Ckks, Content, Decision, DecisionKind, Input, InputId, KeyManifest, KeyShape, Matrix, MatrixId, Output, OutputId,

@@ -1,9 +1,10 @@
-//! Words for errors of lowering: tensors (HE03xx) and CKKS (HE04xx).
+//! Words for errors of lowering: tensors (HE03xx), CKKS and TFHE (HE04xx).
 
 use hecc_plan::Span;
 
 use super::Diagnostic;
 use crate::schemes::ckks::CkksError;
+use crate::schemes::tfhe::TfheError;
 use crate::tensor::TensorError;
 
 fn not_supported(what: &str, span: Span) -> Diagnostic {
@@ -45,6 +46,24 @@ impl From<&CkksError> for Diagnostic {
             .help("pin lower degrees (`silu(degree: 7)`), use fewer layers, or hand an operation to the client (`client = [max]`)"),
             CkksError::TooWide { width, limit, span } => {
                 Diagnostic::error(error.code(), format!("a vector of length {width} does not fit a ciphertext (at most {limit})"), *span)
+            }
+        }
+    }
+}
+
+impl From<&TfheError> for Diagnostic {
+    fn from(error: &TfheError) -> Self {
+        match error {
+            TfheError::NotSupported { what, span } => not_supported(what, *span),
+            TfheError::TooWide { bits, most, span } => {
+                Diagnostic::error(error.code(), format!("a table of integers of {bits} bits is too large (at most {most})"), *span)
+                    .help("ask for fewer bits: `quantize = w4 a4` in `secure tfhe { ... }`")
+            }
+            TfheError::Noise { bits, span } => {
+                let what = format!("no parameters keep the noise of integers of {bits} bits below one failure in 2^64");
+                Diagnostic::error(error.code(), what, *span)
+                    .here("the widest integers that a bootstrap reads")
+                    .help("ask for fewer bits (`quantize = w4 a4`), a smaller batch or narrower layers: sums of many products are wide")
             }
         }
     }

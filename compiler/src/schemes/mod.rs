@@ -1,3 +1,4 @@
 //! Lowering to a scheme.
 
 pub mod ckks;
+pub mod tfhe;

@@ -1,0 +1,342 @@
+//! A circuit of integers before keys are chosen: what [`super::assign`] makes a plan's steps of.
+
+use std::collections::BTreeMap;
+
+use hecc_plan::tfhe::Row;
+use hecc_plan::{ClearId, Span, Target};
+
+/// A vector of a circuit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(pub usize);
+
+/// An operation of a circuit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// The client's, rounded to multiples of `scale`.
+    Input {
+        /// A node of the client's program.
+        tensor: ClearId,
+        /// For people.
+        label: String,
+        /// What an integer of 1 stands for.
+        scale: f64,
+    },
+    /// Linear combinations.
+    Affine {
+        /// What is combined.
+        operands: Vec<Id>,
+        /// A row for each integer made.
+        rows: Vec<Row>,
+    },
+    /// A function: one for all integers, or one for each.
+    Table {
+        /// The argument.
+        a: Id,
+        /// Values of the function over the whole range of the argument.
+        functions: Vec<Function>,
+    },
+    /// floor(v / 2^drop).
+    Floor {
+        /// The argument.
+        a: Id,
+        /// Bits dropped.
+        drop: u32,
+    },
+    /// `no` where v < 0, `yes` elsewhere.
+    Sign {
+        /// The argument.
+        a: Id,
+        /// Of negative integers.
+        no: i64,
+        /// Of the others.
+        yes: i64,
+    },
+}
+
+/// Values of a function at `low`, `low + 1`, ...
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// The first argument.
+    pub low: i64,
+    /// The values.
+    pub values: Vec<i64>,
+}
+
+impl Function {
+    /// Tabulates `f` over a range.
+    pub fn over((low, high): (i64, i64), f: impl FnMut(i64) -> i64) -> Self {
+        Self { low, values: (low..=high).map(f).collect() }
+    }
+
+    /// The value at v; the ends beyond them.
+    pub fn at(&self, v: i64) -> i64 {
+        self.values[(v - self.low).clamp(0, self.values.len() as i64 - 1) as usize]
+    }
+}
+
+/// A vector with what is known of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// How it is made.
+    pub op: Op,
+    /// (smallest, largest) of each integer.
+    pub ranges: Vec<(i64, i64)>,
+    /// What asked for it.
+    pub span: Span,
+}
+
+impl Node {
+    /// The range of all its integers.
+    pub fn range(&self) -> (i64, i64) {
+        self.ranges.iter().fold((i64::MAX, i64::MIN), |(low, high), r| (low.min(r.0), high.max(r.1)))
+    }
+}
+
+/// A vector that leaves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    /// The vector.
+    pub id: Id,
+    /// What the client does with it.
+    pub target: Target,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// What an integer of 1 stands for.
+    pub scale: f64,
+}
+
+/// A circuit; operands come before their users.
+#[derive(Clone, Debug, Default)]
+pub struct Circuit {
+    /// The vectors.
+    pub nodes: Vec<Node>,
+    /// What leaves.
+    pub outputs: Vec<Output>,
+}
+
+/// Terms that merging linear combinations may make of those that they replace.
+const GROWTH: usize = 4;
+
+impl Circuit {
+    /// The node.
+    pub fn node(&self, id: Id) -> &Node {
+        &self.nodes[id.0]
+    }
+
+    /// Number of integers.
+    pub fn len(&self, id: Id) -> usize {
+        self.nodes[id.0].ranges.len()
+    }
+
+    /// The range of all integers of a vector.
+    pub fn range(&self, id: Id) -> (i64, i64) {
+        self.nodes[id.0].range()
+    }
+
+    fn push(&mut self, op: Op, ranges: Vec<(i64, i64)>, span: Span) -> Id {
+        // Equal vectors are made once.
+        if let Some(same) = self.nodes.iter().position(|node| node.op == op && node.ranges == ranges) {
+            return Id(same);
+        }
+        self.nodes.push(Node { op, ranges, span });
+        Id(self.nodes.len() - 1)
+    }
+
+    /// A vector of the client's, of integers in a range.
+    pub fn input(&mut self, tensor: ClearId, label: &str, scale: f64, range: (i64, i64), len: usize, span: Span) -> Id {
+        self.push(Op::Input { tensor, label: label.to_owned(), scale }, vec![range; len], span)
+    }
+
+    /// Linear combinations; those of linear combinations are merged.
+    pub fn affine(&mut self, operands: &[Id], rows: Vec<Row>, span: Span) -> Id {
+        let (operands, rows) = self.merged(operands, rows);
+        if let [a] = operands[..]
+            && rows.len() == self.len(a)
+            && rows.iter().enumerate().all(|(i, row)| row.constant == 0 && row.terms == [(0, i as u32, 1)])
+        {
+            return a;
+        }
+        let range = |row: &Row| {
+            row.terms.iter().fold((row.constant, row.constant), |(low, high), &(o, e, c)| {
+                let (a, b) = self.nodes[operands[o as usize].0].ranges[e as usize];
+                (low + (c * a).min(c * b), high + (c * a).max(c * b))
+            })
+        };
+        let ranges = rows.iter().map(range).collect();
+        self.push(Op::Affine { operands, rows }, ranges, span)
+    }
+
+    /// The combinations with those that they combine put in, unless that makes many terms of few.
+    fn merged(&self, operands: &[Id], rows: Vec<Row>) -> (Vec<Id>, Vec<Row>) {
+        let count = |rows: &[Row]| rows.iter().map(|row| row.terms.len()).sum::<usize>();
+        let inner = |id: Id| match &self.nodes[id.0].op {
+            Op::Affine { operands, rows } => Some((operands, rows)),
+            Op::Input { .. } | Op::Table { .. } | Op::Floor { .. } | Op::Sign { .. } => None,
+        };
+        let before = count(&rows) + operands.iter().filter_map(|&id| inner(id)).map(|(_, rows)| count(rows)).sum::<usize>();
+        let mut leaves: Vec<Id> = Vec::new();
+        let mut slot = |id: Id| {
+            leaves.iter().position(|&leaf| leaf == id).unwrap_or_else(|| {
+                leaves.push(id);
+                leaves.len() - 1
+            }) as u32
+        };
+        let mut merged = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let mut terms: BTreeMap<(u32, u32), i64> = BTreeMap::new();
+            let mut constant = row.constant;
+            for &(o, e, c) in &row.terms {
+                match inner(operands[o as usize]) {
+                    Some((names, inside)) => {
+                        let inside = &inside[e as usize];
+                        constant += c * inside.constant;
+                        for &(p, f, d) in &inside.terms {
+                            *terms.entry((slot(names[p as usize]), f)).or_default() += c * d;
+                        }
+                    }
+                    None => *terms.entry((slot(operands[o as usize]), e)).or_default() += c,
+                }
+            }
+            let terms = terms.into_iter().filter(|(_, c)| *c != 0).map(|((o, e), c)| (o, e, c)).collect();
+            merged.push(Row { terms, constant });
+        }
+        if count(&merged) <= GROWTH * before.max(64) { (leaves, merged) } else { (operands.to_vec(), rows) }
+    }
+
+    /// A function of every integer, or one function for each.
+    pub fn table(&mut self, a: Id, functions: Vec<Function>, span: Span) -> Id {
+        let pick = |i: usize| &functions[i % functions.len()];
+        let reached = |(i, &(low, high)): (usize, &(i64, i64))| {
+            (low..=high).map(|v| pick(i).at(v)).fold((i64::MAX, i64::MIN), |(l, h), v| (l.min(v), h.max(v)))
+        };
+        let ranges = self.nodes[a.0].ranges.iter().enumerate().map(reached).collect();
+        self.push(Op::Table { a, functions }, ranges, span)
+    }
+
+    /// floor((v + 2^(drop-1)) / 2^drop): v / 2^drop rounded to the nearest integer.
+    pub fn rounded(&mut self, a: Id, drop: u32, span: Span) -> Id {
+        if drop == 0 {
+            return a;
+        }
+        let row = |i| Row { terms: vec![(0, i as u32, 1)], constant: 1 << (drop - 1) };
+        let raised = self.affine(&[a], (0..self.len(a)).map(row).collect(), span);
+        self.floor(raised, drop, span)
+    }
+
+    /// floor(v / 2^drop).
+    pub fn floor(&mut self, a: Id, drop: u32, span: Span) -> Id {
+        if drop == 0 {
+            return a;
+        }
+        let ranges = self.nodes[a.0].ranges.iter().map(|(low, high)| (low >> drop, high >> drop)).collect();
+        self.push(Op::Floor { a, drop }, ranges, span)
+    }
+
+    /// `no` where v < 0, `yes` elsewhere.
+    pub fn sign(&mut self, a: Id, no: i64, yes: i64, span: Span) -> Id {
+        let ranges = vec![(no.min(yes), no.max(yes)); self.len(a)];
+        self.push(Op::Sign { a, no, yes }, ranges, span)
+    }
+
+    /// Some integers of a vector.
+    pub fn pick(&mut self, a: Id, elements: &[usize], span: Span) -> Id {
+        self.affine(&[a], elements.iter().map(|&e| Row { terms: vec![(0, e as u32, 1)], constant: 0 }).collect(), span)
+    }
+
+    /// The same circuit without the integers that no output needs; the client's vectors stay whole.
+    #[must_use]
+    pub fn pruned(&self) -> Self {
+        let needed = self.needed();
+        // Where each integer that stays stands now.
+        let mut places: Vec<Vec<usize>> = Vec::with_capacity(self.nodes.len());
+        let mut new: Vec<Id> = Vec::with_capacity(self.nodes.len());
+        let mut nodes: Vec<Node> = Vec::new();
+        for (node, needed) in self.nodes.iter().zip(&needed) {
+            let mut count = 0;
+            let mut place = |needed: &bool| {
+                count += usize::from(*needed);
+                count - usize::from(*needed)
+            };
+            places.push(needed.iter().map(&mut place).collect());
+            new.push(Id(nodes.len()));
+            if count == 0 {
+                continue;
+            }
+            let kept = |i: &usize| needed[*i];
+            let ranges = (0..needed.len()).filter(kept).map(|i| node.ranges[i]).collect();
+            let op = match &node.op {
+                Op::Input { .. } => node.op.clone(),
+                Op::Affine { operands, rows } => {
+                    let term = |&(o, e, c): &(u32, u32, i64)| (o, places[operands[o as usize].0][e as usize] as u32, c);
+                    let row = |row: &Row| Row { terms: row.terms.iter().map(term).collect(), constant: row.constant };
+                    let rows = rows.iter().enumerate().filter(|(i, _)| needed[*i]).map(|(_, r)| row(r)).collect();
+                    Op::Affine { operands: operands.iter().map(|o| new[o.0]).collect(), rows }
+                }
+                Op::Table { a, functions } => {
+                    let functions = match functions.len() {
+                        1 => functions.clone(),
+                        _ => (0..needed.len()).filter(kept).map(|i| functions[i].clone()).collect(),
+                    };
+                    Op::Table { a: new[a.0], functions }
+                }
+                Op::Floor { a, drop } => Op::Floor { a: new[a.0], drop: *drop },
+                Op::Sign { a, no, yes } => Op::Sign { a: new[a.0], no: *no, yes: *yes },
+            };
+            nodes.push(Node { op: op.without_strangers(), ranges, span: node.span });
+        }
+        let outputs = self.outputs.iter().map(|output| Output { id: new[output.id.0], ..output.clone() }).collect();
+        Self { nodes, outputs }
+    }
+
+    /// Which integers an output needs.
+    fn needed(&self) -> Vec<Vec<bool>> {
+        let mut needed: Vec<Vec<bool>> = self.nodes.iter().map(|node| vec![false; node.ranges.len()]).collect();
+        self.outputs.iter().for_each(|output| needed[output.id.0].fill(true));
+        for (index, node) in self.nodes.iter().enumerate().rev() {
+            let own = needed[index].clone();
+            match &node.op {
+                Op::Input { .. } => {
+                    let any = own.contains(&true);
+                    needed[index].fill(any);
+                }
+                Op::Affine { operands, rows } => {
+                    for (row, _) in rows.iter().zip(&own).filter(|(_, needed)| **needed) {
+                        row.terms.iter().for_each(|&(o, e, _)| needed[operands[o as usize].0][e as usize] = true);
+                    }
+                }
+                Op::Table { a, .. } | Op::Floor { a, .. } | Op::Sign { a, .. } => {
+                    own.iter().enumerate().filter(|(_, needed)| **needed).for_each(|(i, _)| needed[a.0][i] = true);
+                }
+            }
+        }
+        needed
+    }
+}
+
+impl Op {
+    /// The operands.
+    pub fn operands(&self) -> &[Id] {
+        match self {
+            Op::Input { .. } => &[],
+            Op::Affine { operands, .. } => operands,
+            Op::Table { a, .. } | Op::Floor { a, .. } | Op::Sign { a, .. } => std::slice::from_ref(a),
+        }
+    }
+
+    /// Without operands that no row names.
+    fn without_strangers(self) -> Self {
+        let Op::Affine { operands, rows } = self else { return self };
+        let mut named: Vec<u32> = rows.iter().flat_map(|row| row.terms.iter().map(|t| t.0)).collect();
+        named.sort_unstable();
+        named.dedup();
+        let place = |o: u32| named.binary_search(&o).unwrap_or(0) as u32;
+        let row = |row: Row| Row { terms: row.terms.into_iter().map(|(o, e, c)| (place(o), e, c)).collect(), constant: row.constant };
+        Op::Affine { operands: named.iter().map(|&o| operands[o as usize]).collect(), rows: rows.into_iter().map(row).collect() }
+    }
+}
+
+/// Bits of a signed integer that holds a range.
+pub fn width((low, high): (i64, i64)) -> u32 {
+    let bits = |v: i64| 64 - (if v < 0 { !v } else { v }).leading_zeros() + 1;
+    bits(low).max(bits(high)).max(1)
+}

@@ -1,0 +1,44 @@
+//! The clear-text integer oracle, which an encrypted run equals bit for bit.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+use super::{Machine, Op, Plan, Row, Step, drive};
+
+/// Executes steps on plain integers.
+struct Oracle<'a> {
+    plan: &'a Plan,
+    inputs: &'a BTreeMap<u32, Vec<i64>>,
+}
+
+/// The integers of the outputs, for those of the inputs by their number; an input that is missing is 0.
+pub fn run(plan: &Plan, inputs: &BTreeMap<u32, Vec<i64>>) -> Vec<Vec<i64>> {
+    match drive(&mut Oracle { plan, inputs }, plan) {
+        Ok(outputs) => outputs,
+        Err(never) => match never {},
+    }
+}
+
+impl Machine for Oracle<'_> {
+    type Wire = Vec<i64>;
+    type Error = Infallible;
+
+    fn step(&mut self, _index: usize, step: &Step, operands: &[&Vec<i64>]) -> Result<Vec<i64>, Infallible> {
+        Ok(match &step.op {
+            Op::Input(id) => self.inputs.get(&id.0).cloned().unwrap_or_else(|| vec![0; step.wire.len as usize]),
+            Op::Affine { operands: _, rows } => rows.iter().map(|row| affine(row, operands)).collect(),
+            Op::Table { a: _, tables, lookup: _ } => {
+                let table = |i: usize| &self.plan.tables[tables[i % tables.len()].0 as usize];
+                operands[0].iter().enumerate().map(|(i, &v)| table(i).at(v)).collect()
+            }
+            Op::Floor { a: _, drop, lookup: _ } => operands[0].iter().map(|v| v >> drop).collect(),
+            Op::Sign { a: _, no, yes, lookup: _ } => operands[0].iter().map(|&v| if v < 0 { *no } else { *yes }).collect(),
+            Op::Switch { a: _, switch: _ } => operands[0].clone(),
+        })
+    }
+}
+
+/// The integer of a row.
+fn affine(row: &Row, operands: &[&Vec<i64>]) -> i64 {
+    row.terms.iter().map(|&(o, e, c)| c * operands[o as usize][e as usize]).sum::<i64>() + row.constant
+}

@@ -25,6 +25,7 @@ pub mod security;
 mod span;
 mod step;
 mod tensor;
+pub mod tfhe;
 mod train;
 
 pub use bootstrap::Bootstrap;

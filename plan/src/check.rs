@@ -432,10 +432,15 @@ fn tensors(plan: &Plan) -> Vec<PlanError> {
     let policies = training.clone().flat_map(|t| [(&t.policy, "policy"), (&t.watch.program, "watch")]);
     let recodes = training.filter_map(|t| t.env.recode.as_ref().map(|r| (&r.0, "reward recoding")));
     let own = std::iter::once((&plan.client, "client"));
-    let values: Vec<(u32, &[usize])> = plan.outputs.iter().flat_map(|output| &output.contents).filter_map(|content| match &content.tensor {
-        Target::Value { id, shape } => Some((*id, shape.as_slice())),
-        Target::State(_) | Target::Rated { .. } | Target::Result { .. } => None,
-    }).collect();
+    let values: Vec<(u32, &[usize])> = plan
+        .outputs
+        .iter()
+        .flat_map(|output| &output.contents)
+        .filter_map(|content| match &content.tensor {
+            Target::Value { id, shape } => Some((*id, shape.as_slice())),
+            Target::State(_) | Target::Rated { .. } | Target::Result { .. } => None,
+        })
+        .collect();
     for (program, what) in own.chain(policies).chain(recodes) {
         // Any number of samples will do for the others; two tell rows from single ones.
         let (batch, values) = if what == "client" { (plan.geometry.batch, values.clone()) } else { (2, Vec::new()) };

@@ -139,9 +139,7 @@ impl Machine for Analyser<'_> {
         let operand_bits = step.op.operands().first().map_or(0, |a| self.plan.steps[a.index()].wire.bits);
         let fresh = |low: i64, high: i64, noise: u32| Integer { low, high, noise: vec![(noise, 1.0)] };
         let made: Vec<Integer> = match &step.op {
-            Op::Input(_) => {
-                (0..wire.len).map(|_| fresh(wire.low, wire.high, self.source(Source::Fresh(wire.ring)))).collect()
-            }
+            Op::Input(_) => (0..wire.len).map(|_| fresh(wire.low, wire.high, self.source(Source::Fresh(wire.ring)))).collect(),
             Op::Affine { operands: names, rows } => {
                 let shifts: Vec<u32> = names.iter().map(|w| self.plan.steps[w.index()].wire.bits - wire.bits).collect();
                 rows.iter().map(|row| affine(row, operands, &shifts)).collect()

@@ -40,8 +40,7 @@ pub fn check_insecure(plan: &Plan) -> Result<(), Vec<PlanError>> {
         }
     }
     let analysis = analysis::run(plan);
-    let mut errors: Vec<PlanError> =
-        analysis.faults.iter().map(|(index, reason)| fault(plan, *index, reason.clone())).collect();
+    let mut errors: Vec<PlanError> = analysis.faults.iter().map(|(index, reason)| fault(plan, *index, reason.clone())).collect();
     for (index, (step, (low, high))) in plan.steps.iter().zip(&analysis.ranges).enumerate() {
         if *low < step.wire.low || *high > step.wire.high {
             errors.push(fault(plan, index, format!("integers from {low} to {high} can occur, beyond those it states")));
@@ -155,7 +154,8 @@ fn formed(plan: &Plan, step: &Step) -> Result<(), String> {
                 let finer = operand(slot).ring == wire.ring && operand(slot).bits >= wire.bits;
                 is(finer, "an operand is under another key, or on a coarser step")?;
             }
-            let inside = |&(o, e, c): &(u32, u32, i64)| (o as usize) < operands.len() && e < operand(o as usize).len && c.abs() <= 1 << WIDEST;
+            let inside =
+                |&(o, e, c): &(u32, u32, i64)| (o as usize) < operands.len() && e < operand(o as usize).len && c.abs() <= 1 << WIDEST;
             is(rows.iter().all(|row| row.constant.abs() <= 1 << 40 && row.terms.iter().all(inside)), "a term is out of range")
         }
         Op::Table { a: _, tables, lookup } => {

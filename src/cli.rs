@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use hecc_runtime::engine;
+use hecc_runtime::{engine, integers};
 
 use crate::commands::{calibrate, check, compile, explain, fmt, init, library, run, train};
+use crate::failure::Failure;
 use crate::output;
 
 const EXIT_CODES: &str = "\
@@ -62,16 +63,34 @@ enum Command {
 pub enum Backend {
     /// CKKS ciphertexts
     Ckks,
+    /// TFHE ciphertexts
+    Tfhe,
     /// Plain numbers through the same steps: no secrecy, for tests and development
     Clear,
 }
 
 impl Backend {
-    /// The engine's name for it.
-    pub fn engine(self) -> engine::Backend {
+    /// What carries slots.
+    ///
+    /// # Errors
+    /// If it carries integers.
+    pub fn slots(self) -> Result<engine::Backend, Failure> {
         match self {
-            Backend::Ckks => engine::Backend::Ckks,
-            Backend::Clear => engine::Backend::Clear,
+            Backend::Ckks => Ok(engine::Backend::Ckks),
+            Backend::Clear => Ok(engine::Backend::Clear),
+            Backend::Tfhe => Err(Failure::wrong_use("this is a plan of CKKS; run it with `--backend ckks` or `--backend clear`")),
+        }
+    }
+
+    /// What carries integers.
+    ///
+    /// # Errors
+    /// If it carries slots.
+    pub fn integers(self) -> Result<integers::Backend, Failure> {
+        match self {
+            Backend::Tfhe => Ok(integers::Backend::Tfhe),
+            Backend::Clear => Ok(integers::Backend::Clear),
+            Backend::Ckks => Err(Failure::wrong_use("this is a plan of TFHE; run it with `--backend tfhe` or `--backend clear`")),
         }
     }
 
@@ -79,6 +98,7 @@ impl Backend {
     pub fn name(self) -> &'static str {
         match self {
             Backend::Ckks => "ckks",
+            Backend::Tfhe => "tfhe",
             Backend::Clear => "clear",
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use hecc_compiler::diagnostics::{self, Diagnostic};
 use hecc_compiler::rehearsal::Rehearsal;
-pub use hecc_compiler::{Compiled, MemoryLimit, Options};
+pub use hecc_compiler::{AnyCompiled, MemoryLimit, Options};
 use hecc_plan::calibration::Calibration;
 
 use crate::calibrate_program::ranges_path;
@@ -19,7 +19,7 @@ pub const LIBRARY: &[&str] = &hecc_compiler::library::NAMES;
 ///
 /// # Errors
 /// Its errors, rendered.
-pub fn compile(path: &Path, source: &str) -> Result<Compiled, Failure> {
+pub fn compile(path: &Path, source: &str) -> Result<AnyCompiled, Failure> {
     compile_with(path, source, &Options::default())
 }
 
@@ -27,9 +27,9 @@ pub fn compile(path: &Path, source: &str) -> Result<Compiled, Failure> {
 ///
 /// # Errors
 /// Its errors, rendered.
-pub fn compile_with(path: &Path, source: &str, options: &Options) -> Result<Compiled, Failure> {
+pub fn compile_with(path: &Path, source: &str, options: &Options) -> Result<AnyCompiled, Failure> {
     let calibration = calibration(path, source);
-    rendered(path, source, hecc_compiler::compile_calibrated(source, options, calibration.as_ref()))
+    rendered(path, source, hecc_compiler::compile_any(source, options, calibration.as_ref()))
 }
 
 /// The ranges beside a program. Ones that are not its own any more are left alone, with a warning.

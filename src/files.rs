@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hecc_plan::{Plan, Tensors};
+use hecc_plan::{AnyPlan, Tensors};
 use hecc_runtime::arrays;
 use hecc_runtime::session::store::{self, Access};
 
@@ -21,7 +21,7 @@ pub fn source(path: &Path) -> Result<String, Failure> {
 ///
 /// # Errors
 /// If the file cannot be read, or holds neither.
-pub fn plan(path: &Path) -> Result<Plan, Failure> {
+pub fn plan(path: &Path) -> Result<AnyPlan, Failure> {
     Ok(plan_and_source(path)?.0)
 }
 
@@ -29,15 +29,15 @@ pub fn plan(path: &Path) -> Result<Plan, Failure> {
 ///
 /// # Errors
 /// As [`plan`].
-pub fn plan_and_source(path: &Path) -> Result<(Plan, Option<String>), Failure> {
+pub fn plan_and_source(path: &Path) -> Result<(AnyPlan, Option<String>), Failure> {
     let bytes = bytes(path)?;
     let named_program = path.extension().is_some_and(|e| e == "rl");
     // A program never starts with a brace, and a plan always does.
     if !named_program && bytes.trim_ascii_start().first() == Some(&b'{') {
-        return Ok((hecc_plan::read(&bytes)?, None));
+        return Ok((hecc_plan::read_any(&bytes)?, None));
     }
     let source = text(path, bytes)?;
-    Ok((compile::compile(path, &source)?.plan, Some(source)))
+    Ok((compile::compile(path, &source)?.into_plan(), Some(source)))
 }
 
 /// The arrays in a safetensors file.

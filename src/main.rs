@@ -7,6 +7,7 @@ mod compile;
 mod costs;
 mod failure;
 mod files;
+mod integers;
 mod output;
 mod predicted;
 mod progress;

@@ -1,9 +1,9 @@
 //! Predicted and measured, side by side, after a run.
 
-use hecc_plan::Plan;
 use hecc_plan::cost::{self, Prediction};
+use hecc_plan::{Plan, tfhe};
 
-use crate::costs;
+use crate::{costs, integers};
 use crate::failure::Failure;
 use crate::output::{bytes, seconds};
 
@@ -17,6 +17,12 @@ impl Expected {
     /// If the user's table cannot be read.
     pub fn of(plan: &Plan, threads: usize) -> Result<Self, Failure> {
         Ok(Self(cost::predict(plan, &*costs::table(None)?, threads)))
+    }
+
+    /// What a plan of integers takes.
+    pub fn of_integers(plan: &tfhe::Plan, threads: usize) -> Self {
+        let p = integers::predicted(plan, threads);
+        Self(Prediction { seconds_per_update: p.seconds, server_seconds: p.seconds, peak_bytes: p.peak_bytes, ..Prediction::default() })
     }
 
     /// Seconds per update.

@@ -16,4 +16,4 @@ pub mod tensor;
 
 pub use emit::fingerprint;
 pub use front::{check, format, parse, std_source};
-pub use pipeline::{Compiled, MemoryLimit, Options, compile, compile_calibrated, compile_program};
+pub use pipeline::{AnyCompiled, Compiled, MemoryLimit, Options, compile, compile_any, compile_calibrated, compile_program};

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use hecc_plan::Plan;
+use hecc_plan::tfhe::prices::Prices;
+use hecc_plan::{AnyPlan, Plan};
 use hecc_plan::calibration::Calibration;
 use hecc_plan::cost::CostTable;
 
@@ -11,6 +12,7 @@ use crate::check::hir::{Action, ActionKind, Program, Refresh, Scheme, Task};
 use crate::diagnostics::Diagnostic;
 use crate::passes::{self, Facts, Level, PassName, Selection, saturate};
 use crate::schemes::ckks::{self, LowerError, Lowered, Measure};
+use crate::schemes::tfhe;
 use crate::tensor::build::{self, Built};
 use crate::tensor::{Graph, TensorError};
 
@@ -30,6 +32,8 @@ pub struct Options {
     pub trade: bool,
     /// Memory that a plan should not exceed; the plan may all the same, if nothing helps.
     pub memory: Option<MemoryLimit>,
+    /// Weights and observations that integers are scaled by, and that public networks stand in a TFHE plan with.
+    pub given: tfhe::Given,
 }
 
 /// Memory that a plan should not exceed.
@@ -56,6 +60,57 @@ pub struct Compiled {
     pub measure: Measure,
     /// Which polynomials compute the activations.
     pub approximation: Approximation,
+}
+
+/// A compiled program of either scheme.
+#[derive(Clone, Debug)]
+pub enum AnyCompiled {
+    /// Approximate arithmetic on slots.
+    Ckks(Box<Compiled>),
+    /// Exact integers.
+    Tfhe(Box<tfhe::Compiled>),
+}
+
+impl AnyCompiled {
+    /// The plan.
+    pub fn into_plan(self) -> AnyPlan {
+        match self {
+            AnyCompiled::Ckks(compiled) => AnyPlan::Ckks(compiled.plan),
+            AnyCompiled::Tfhe(compiled) => AnyPlan::Tfhe(compiled.plan),
+        }
+    }
+}
+
+/// Compiles a program for the scheme that it names; under `secure auto` for the one that is predicted to take less time.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_any(source: &str, options: &Options, calibration: Option<&Calibration>) -> Result<AnyCompiled, Vec<Diagnostic>> {
+    let program = crate::front::check(source)?;
+    let exact = || tfhe::compile(&program, source, &options.given).map(Box::new);
+    let slots = || compile_calibrated(source, options, calibration).map(Box::new);
+    match program.secure.scheme {
+        Scheme::Ckks => Ok(AnyCompiled::Ckks(slots()?)),
+        Scheme::Tfhe => Ok(AnyCompiled::Tfhe(exact()?)),
+        Scheme::Auto => match (slots(), exact()) {
+            (Ok(slots), Err(_)) => Ok(AnyCompiled::Ckks(slots)),
+            (Err(_), Ok(exact)) => Ok(AnyCompiled::Tfhe(exact)),
+            (Err(errors), Err(_)) => Err(errors),
+            (Ok(mut slots), Ok(mut exact)) => {
+                let table = CostTable::built_in();
+                let of_slots = hecc_plan::cost::predict(&slots.plan, table, 0).seconds_per_update;
+                let of_exact = hecc_plan::tfhe::cost::predict(&exact.plan, &Prices::BUILT_IN, 0).seconds;
+                let note = |chosen: &str| format!("scheme: {chosen}; predicted {of_slots:.2} s with slots (CKKS), {of_exact:.2} s with tables (TFHE)");
+                if of_exact < of_slots {
+                    exact.plan.notes.push(note("tfhe"));
+                    Ok(AnyCompiled::Tfhe(exact))
+                } else {
+                    slots.plan.notes.push(note("ckks"));
+                    Ok(AnyCompiled::Ckks(slots))
+                }
+            }
+        },
+    }
 }
 
 /// Compiles a program.

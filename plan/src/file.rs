@@ -146,7 +146,8 @@ pub fn fingerprint_tfhe(plan: &tfhe::Plan) -> u64 {
     hash(&serde_json::to_string(&(&plan.parameters, inputs, outputs)).expect("parameters have only string keys"))
 }
 
-fn hash(text: &str) -> u64 {
+/// FNV-1a.
+pub(crate) fn hash(text: &str) -> u64 {
     // FNV-1a: the fingerprint tells plans apart, it is no protection against a forger.
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -14,6 +14,7 @@ pub mod drive;
 mod file;
 mod infer;
 pub mod init;
+mod interface;
 mod layout;
 pub mod memory;
 pub mod noise;
@@ -32,6 +33,7 @@ pub use bootstrap::Bootstrap;
 pub use clear::{ClearId, ClearNode, ClearOp, ClearProgram, Function, UPDATE};
 pub use drive::{Machine, Wires, drive};
 pub use file::{AnyPlan, PlanFileError, VERSION, fingerprint, fingerprint_tfhe, read, read_any, write, write_tfhe};
+pub use interface::{Arrays, Interface};
 pub use layout::{Geometry, Lanes, Layout, Tiled};
 pub use plan::{
     Carried, CarriedId, Ckks, Content, Decision, DecisionKind, Input, InputId, KeyManifest, KeyShape, Matrix, MatrixId, Output, OutputId,

@@ -6,5 +6,6 @@ mod ckks;
 mod clear;
 pub mod engine;
 pub mod env;
+pub mod integers;
 pub mod session;
 pub mod wire;

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 use hecc_compiler::passes::{Level, PassName};
+use hecc_compiler::schemes::tfhe::{self, Given};
 use hecc_plan::cost::{self, Prediction};
 use hecc_plan::counts::{Counts, counts};
 use hecc_plan::{Op, Plan};
 use serde::Serialize;
 
-use crate::compile::{MemoryLimit, Options};
+use crate::compile::{AnyCompiled, MemoryLimit, Options};
 use crate::failure::Failure;
 use crate::output::{bytes, mean, table};
 use crate::report::{Report, dot, html, text};
-use crate::{compile, costs, files, output};
+use crate::{compile, costs, files, integers, output};
 
 /// What `hecc compile` takes.
 #[derive(Debug, clap::Args)]
@@ -46,6 +47,12 @@ pub struct Args {
     /// that takes more all the same is refused
     #[arg(long, value_name = "GIB")]
     memory: Option<f64>,
+    /// Weights that public networks have in a TFHE plan, and that scales are chosen by
+    #[arg(long, value_name = "FILE.safetensors")]
+    weights: Option<PathBuf>,
+    /// Recorded observations that the scales of a TFHE plan are chosen by, in the environment's units
+    #[arg(long, value_name = "FILE.safetensors")]
+    sample: Option<PathBuf>,
 }
 
 /// A stage of the compilation.
@@ -149,8 +156,13 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let limit = args.memory.map(|gib| (gib * f64::from(1 << 30)).max(0.0) as u64);
     let predicting = || Some(Arc::new(table.clone().into_owned()));
     let memory = limit.map(|bytes| MemoryLimit { bytes, costs: predicting(), threads: args.threads });
-    let options = Options { costs: own, level: Level::new(args.level), without: args.without.clone(), memory, ..Options::default() };
-    let compiled = compile::compile_with(&args.file, &source, &options)?;
+    let arrays = |path: &Option<PathBuf>| path.as_deref().map(files::arrays).transpose().map(Option::unwrap_or_default);
+    let given = Given { weights: arrays(&args.weights)?, sample: arrays(&args.sample)? };
+    let options = Options { costs: own, given, level: Level::new(args.level), without: args.without.clone(), memory, ..Options::default() };
+    let compiled = match compile::compile_with(&args.file, &source, &options)? {
+        AnyCompiled::Ckks(compiled) => compiled,
+        AnyCompiled::Tfhe(compiled) => return integer_plan(args, &compiled, early),
+    };
     if let Some(limit) = limit {
         cost::predict(&compiled.plan, &table, args.threads).memory.within(limit)?;
     }
@@ -172,6 +184,28 @@ pub fn run(args: &Args) -> Result<(), Failure> {
                 _ => summary(&report),
             })
         }
+    }
+}
+
+/// Writes a plan of integers where asked, and prints a stage or the summary.
+fn integer_plan(args: &Args, compiled: &tfhe::Compiled, early: Option<String>) -> Result<(), Failure> {
+    let plan = &compiled.plan;
+    if let Some(path) = &args.output {
+        files::write_text(path, &hecc_plan::write_tfhe(plan))?;
+    }
+    let other = |stage: &str, instead: &str| {
+        Err(Failure::wrong_use(format!("a plan of TFHE has no stage `{stage}`; `--emit {instead}` shows what it has")))
+    };
+    match args.emit {
+        Some(Stage::Ast | Stage::Hir) => output::say(&early.unwrap_or_default()),
+        Some(Stage::Tensor) => output::say(&compiled.graph.print()),
+        Some(Stage::TensorDot) => output::say(&compiled.graph.dot()),
+        Some(Stage::Plan) => output::say(&hecc_plan::tfhe::print(plan)),
+        Some(Stage::Ckks) => other("ckks", "plan"),
+        Some(Stage::Dot) => other("dot", "tensor-dot"),
+        Some(Stage::Html) => other("html", "plan"),
+        None if args.json => output::say(&serde_json::to_string(&integers::Summary::new(plan, args.threads)).map_err(Failure::machine)?),
+        None => output::say(&integers::summary(plan, args.threads)),
     }
 }
 

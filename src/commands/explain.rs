@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use hecc_plan::AnyPlan;
+
 use crate::failure::Failure;
 use crate::report::{Report, text};
-use crate::{compile, costs, files, output};
+use crate::{compile, costs, files, integers, output};
 
 /// What `hecc explain` takes.
 #[derive(Debug, clap::Args)]
@@ -39,6 +41,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         )));
     }
     let (plan, source) = files::plan_and_source(path)?;
+    let plan = match plan {
+        AnyPlan::Ckks(plan) => plan,
+        AnyPlan::Tfhe(plan) if args.leakage => return output::say(&integers::leakage(&plan)),
+        AnyPlan::Tfhe(plan) => return output::say(&integers::explain(&plan, source.as_deref(), args.threads)),
+    };
     let report = Report::new(&plan, source.as_deref(), &*costs::table(args.costs.as_deref())?, args.threads)?;
     output::say(&if args.leakage { text::leakage(&report) } else { text::explain(&report) })
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use hecc_plan::{AnyPlan, Interface, Plan, tfhe};
 use hecc_runtime::engine::Engine;
-use hecc_runtime::session::{Checkpoint, Outcome, Session, Settings, WEIGHTS};
+use hecc_runtime::session::{Checkpoint, Outcome, Session, Settings, Updater, WEIGHTS};
 use serde_json::json;
 
 use crate::cli::Backend;
@@ -14,7 +15,7 @@ use crate::failure::Failure;
 use crate::output::{bytes, seconds, table};
 use crate::predicted::Expected;
 use crate::progress::{Display, Keys};
-use crate::{costs, files, output};
+use crate::{costs, files, integers, output};
 
 /// What `hecc train` takes.
 #[derive(Debug, clap::Args)]
@@ -57,15 +58,22 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let begun = Instant::now();
     let mut plan = files::plan(&args.file)?;
+    let training = match &mut plan {
+        AnyPlan::Ckks(plan) => &mut plan.training,
+        AnyPlan::Tfhe(plan) => &mut plan.training,
+    };
     let checkpoint = args.resume.as_deref().map(Checkpoint::read).transpose()?;
-    if let Some(training) = &mut plan.training {
+    if let Some(training) = training {
         training.run.updates = args.updates.unwrap_or(training.run.updates);
         training.run.seed = checkpoint.as_ref().map(|c| c.notes.seed).or(args.seed).unwrap_or(training.run.seed);
     }
     let backend = match (args.backend, &checkpoint) {
         (Some(backend), _) => backend,
         (None, Some(c)) if c.notes.backend == Backend::Clear.name() => Backend::Clear,
-        (None, _) => Backend::Ckks,
+        (None, _) => match plan {
+            AnyPlan::Ckks(_) => Backend::Ckks,
+            AnyPlan::Tfhe(_) => Backend::Tfhe,
+        },
     };
     let folder = match args.resume.as_ref().or(args.out.as_ref()) {
         Some(folder) => folder.clone(),
@@ -77,20 +85,23 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         episodes: args.episodes as usize,
         stop_out_of_range: args.stop_out_of_range,
     };
-    let plan = Arc::new(plan);
+    let plan = match plan {
+        AnyPlan::Ckks(plan) => Shared::Ckks(Arc::new(plan)),
+        AnyPlan::Tfhe(plan) => Shared::Tfhe(Arc::new(plan)),
+    };
     // Before the keys, which take longer than any of its errors.
     let session = match checkpoint {
-        Some(checkpoint) => Session::resume(&plan, settings, checkpoint)?,
-        None => Session::start(&plan, settings)?,
+        Some(checkpoint) => Session::resume(plan.interface(), settings, checkpoint)?,
+        None => Session::start(plan.interface(), settings)?,
     };
-    let expected = Expected::of(&plan, args.threads)?;
+    let expected = match &plan {
+        Shared::Ckks(plan) => Expected::of(plan, args.threads)?,
+        Shared::Tfhe(plan) => Expected::of_integers(plan, args.threads),
+    };
     let stop = listen()?;
-    let mut keys = Keys::start();
-    let mut engine =
-        Engine::new(Arc::clone(&plan), backend.engine(), Default::default(), args.threads, &mut |done, total| keys.made(done, total))?;
-    keys.finish();
+    let mut engine = plan.updater(backend, args.threads)?;
     let mut display = Display::start(session.updates());
-    let outcome = session.run(&mut engine, stop, &mut |event| display.show(&event));
+    let outcome = session.run(&mut *engine, stop, &mut |event| display.show(&event));
     display.finish();
     let outcome = outcome?;
     if outcome.interrupted {
@@ -101,9 +112,38 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             folder.display()
         )));
     }
-    let seed = plan.training.as_ref().map_or(0, |t| t.run.seed);
+    let seed = plan.interface().training.map_or(0, |t| t.run.seed);
     let report = Report { outcome, backend, folder: &folder, seed, seconds: begun.elapsed().as_secs_f64(), expected };
     output::say(&if args.json { report.json() } else { report.table() })
+}
+
+/// A plan that the parties share.
+enum Shared {
+    Ckks(Arc<Plan>),
+    Tfhe(Arc<tfhe::Plan>),
+}
+
+impl Shared {
+    fn interface(&self) -> Interface<'_> {
+        match self {
+            Shared::Ckks(plan) => Interface::from(&**plan),
+            Shared::Tfhe(plan) => Interface::from(&**plan),
+        }
+    }
+
+    /// The two parties, with keys.
+    fn updater(&self, backend: Backend, threads: usize) -> Result<Box<dyn Updater>, Failure> {
+        Ok(match self {
+            Shared::Ckks(plan) => {
+                let carrier = backend.slots()?;
+                let mut keys = Keys::start();
+                let engine = Engine::new(Arc::clone(plan), carrier, Default::default(), threads, &mut |done, total| keys.made(done, total))?;
+                keys.finish();
+                Box::new(engine)
+            }
+            Shared::Tfhe(plan) => Box::new(integers::engine(plan, backend.integers()?, threads)?),
+        })
+    }
 }
 
 /// The first folder `runs/NAME-N` that is not there yet.
@@ -174,7 +214,7 @@ impl Report<'_> {
         }
         rows.extend(results.iter().map(|(name, value)| (name.as_str(), format!("{value:.6}"))));
         rows.extend([("per update", seconds(self.per_update()))]);
-        if self.backend == Backend::Ckks {
+        if self.backend != Backend::Clear {
             rows.extend(self.expected.beside(self.per_update(), f64::NAN));
         }
         rows.extend([

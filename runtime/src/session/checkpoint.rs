@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hecc_plan::{Plan, Span, Tensor, Tensors};
+use hecc_plan::{Tensor, Tensors};
 use serde::{Deserialize, Serialize};
 
 use super::collect::CollectorState;
@@ -34,7 +34,7 @@ pub struct Checkpoint {
 /// What a checkpoint says besides its arrays.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Notes {
-    /// [`fingerprint`] of the plan.
+    /// The plan's [`hecc_plan::Interface::fingerprint`].
     pub plan: u64,
     /// The environment and the algorithm, for messages.
     pub name: String,
@@ -202,18 +202,4 @@ impl Checkpoint {
         let path = folder.join(FILE);
         if path.exists() { Err(CheckpointError::Exists { path }) } else { Ok(()) }
     }
-}
-
-/// A hash of what a run of `plan` depends on: all but how long it runs, from which seed, and where its source stands.
-pub fn fingerprint(plan: &Plan) -> u64 {
-    let mut plan = plan.clone();
-    plan.source.clear();
-    plan.notes.clear();
-    plan.steps.iter_mut().for_each(|step| step.span = Span::default());
-    plan.states.iter_mut().for_each(|state| state.span = Span::default());
-    if let Some(training) = &mut plan.training {
-        (training.run.updates, training.run.seed, training.run.evaluate, training.run.checkpoint) = (0, 0, 0, 0);
-    }
-    // FNV-1a: it tells plans apart and is no protection against a forger.
-    hecc_plan::write(&plan).bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

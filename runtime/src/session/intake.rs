@@ -1,6 +1,6 @@
 //! Arrays that the user gives for one update: which are the batch, which the states, and whether they fit.
 
-use hecc_plan::{ActionSpec, ClearOp, Plan, StateInit, Tensor, Tensors, UPDATE};
+use hecc_plan::{ActionSpec, Arrays, ClearOp, Interface, StateInit, Tensor, Tensors, UPDATE};
 
 use crate::env;
 
@@ -83,9 +83,10 @@ impl IntakeError {
 ///
 /// # Errors
 /// [`IntakeError`], the first in the order of batch, states, public arrays.
-pub fn sort(plan: &Plan, mut arrays: Tensors) -> Result<Given, IntakeError> {
+pub fn sort<'a>(plan: impl Into<Interface<'a>>, mut arrays: Tensors) -> Result<Given, IntakeError> {
+    let plan: Interface<'a> = plan.into();
     let mut given = Given::default();
-    let batch = plan.geometry.batch;
+    let batch = plan.batch;
     // One number; where it is not given, the first update.
     let number = arrays.remove(UPDATE).and_then(|array| array.data.first().copied()).unwrap_or(0.0);
     given.batch.insert(UPDATE.to_owned(), Tensor::new(vec![batch], vec![number; batch]));
@@ -102,7 +103,7 @@ pub fn sort(plan: &Plan, mut arrays: Tensors) -> Result<Given, IntakeError> {
         if got != batch {
             return Err(IntakeError::Batch { name: name.clone(), got, want: batch });
         }
-        let action = plan.training.as_ref().map(|t| &t.env.action).filter(|(action, _)| action == name);
+        let action = plan.training.map(|t| &t.env.action).filter(|(action, _)| action == name);
         let array = match action.map(|(_, kind)| kind) {
             Some(ActionSpec::Discrete(k)) => choices(name, array, 1, *k)?,
             Some(ActionSpec::MultiDiscrete(n, k)) => choices(name, array, *n, *k)?,
@@ -113,7 +114,7 @@ pub fn sort(plan: &Plan, mut arrays: Tensors) -> Result<Given, IntakeError> {
         }
         given.batch.insert(name.clone(), array);
     }
-    for state in &plan.states {
+    for state in plan.states {
         if let Some(array) = arrays.remove(&state.name) {
             given.states.insert(state.name.clone(), shaped(&state.name, array, &state.shape)?);
         }
@@ -128,7 +129,22 @@ pub fn sort(plan: &Plan, mut arrays: Tensors) -> Result<Given, IntakeError> {
         };
         given.states.insert(state.name.clone(), value);
     }
-    for (name, shape) in &plan.public {
+    if let Arrays::Fixed(fixed) = plan.public {
+        // What was rounded to single precision when the plan was compiled is the same array.
+        for public in fixed {
+            let Some(array) = arrays.remove(&public.name) else { continue };
+            let array = shaped(&public.name, array, &public.shape)?;
+            if let Some(index) = (0..array.data.len()).find(|&i| array.data[i] as f32 != public.values[i]) {
+                let want = format!("the {} that the plan was compiled for; compile it again with these weights", public.values[index]);
+                return Err(IntakeError::Value { name: public.name.clone(), value: array.data[index], index, want });
+            }
+        }
+    }
+    let wanted = match plan.public {
+        Arrays::Given(arrays) => arrays,
+        Arrays::Fixed(_) => &[],
+    };
+    for (name, shape) in wanted {
         let missing = || IntakeError::Missing { what: "the public array", name: name.clone(), want: shape.clone() };
         let array = arrays.remove(name).ok_or_else(missing)?;
         given.public.insert(name.clone(), shaped(name, array, shape)?);

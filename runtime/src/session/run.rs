@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use hecc_plan::{Collect, Plan, Tensor, Tensors, Training, UPDATE};
+use hecc_plan::{Collect, Interface, Tensor, Tensors, Training, UPDATE};
 use rand_chacha::ChaCha20Rng;
 
 use super::checkpoint::{self, Checkpoint, CheckpointError, Notes, Totals};
@@ -24,7 +24,7 @@ pub const WEIGHTS: &str = "weights.safetensors";
 
 /// A run, between updates.
 pub struct Session<'a> {
-    plan: &'a Plan,
+    plan: Interface<'a>,
     training: &'a Training,
     settings: Settings,
     states: Tensors,
@@ -47,8 +47,9 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// [`SessionError`] if the plan's run cannot be driven or its folder is taken.
-    pub fn start(plan: &'a Plan, settings: Settings) -> Result<Self, SessionError> {
-        let training = trainable(plan)?;
+    pub fn start(plan: impl Into<Interface<'a>>, settings: Settings) -> Result<Self, SessionError> {
+        let plan = plan.into();
+        let training = trainable(&plan)?;
         if let Some(folder) = &settings.folder {
             Checkpoint::vacant(folder)?;
         }
@@ -58,9 +59,9 @@ impl<'a> Session<'a> {
             Collect::Random(count) => count,
         };
         let columns = Columns::new(&training.env);
-        let states = hecc_plan::init::initial_states(&plan.states, run.seed);
+        let states = hecc_plan::init::initial_states(plan.states, run.seed);
         Ok(Self {
-            noises: noises(plan, &columns),
+            noises: noises(&plan, &columns),
             replay: Replay::new(columns, capacity),
             collector: Some(Collector::start(training, run.seed)?),
             batches: stream(run.seed, Purpose::Batches),
@@ -81,12 +82,13 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// [`SessionError::Checkpoint`] if the checkpoint is another plan's or inconsistent; otherwise as [`Self::start`].
-    pub fn resume(plan: &'a Plan, settings: Settings, checkpoint: Checkpoint) -> Result<Self, SessionError> {
+    pub fn resume(plan: impl Into<Interface<'a>>, settings: Settings, checkpoint: Checkpoint) -> Result<Self, SessionError> {
+        let plan = plan.into();
         let path = settings.folder.clone().unwrap_or_default().join(checkpoint::FILE);
         let mut session = Self::start(plan, Settings { folder: None, ..settings.clone() })?;
         let notes = &checkpoint.notes;
         let run = &session.training.run;
-        if notes.plan != checkpoint::fingerprint(plan) {
+        if notes.plan != plan.fingerprint {
             return Err(CheckpointError::OtherPlan { path, other: notes.name.clone() }.into());
         }
         if notes.seed != run.seed {
@@ -315,7 +317,7 @@ impl<'a> Session<'a> {
         let online = self.training.run.collect == Collect::Online;
         let checkpoint = Checkpoint {
             notes: Notes {
-                plan: checkpoint::fingerprint(self.plan),
+                plan: self.plan.fingerprint,
                 name: format!("{} on {}", self.plan.name, self.training.env.id),
                 backend: self.settings.backend.clone(),
                 seed: self.training.run.seed,

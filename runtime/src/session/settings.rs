@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use hecc_plan::{ActionSpec, ClearOp, Collect, Plan, Training};
+use hecc_plan::{ActionSpec, Arrays, ClearOp, Collect, Interface, Training};
 
 use super::SessionError;
 use super::replay::Columns;
@@ -23,9 +23,9 @@ pub struct Settings {
 }
 
 /// The training of a plan that can be driven.
-pub(super) fn trainable(plan: &Plan) -> Result<&Training, SessionError> {
+pub(super) fn trainable<'a>(plan: &Interface<'a>) -> Result<&'a Training, SessionError> {
     let refuse = |reason: String| Err(SessionError::Settings(reason));
-    let Some(training) = &plan.training else {
+    let Some(training) = plan.training else {
         return refuse("this program serves a policy and does not train; `hecc run` executes it".to_owned());
     };
     let run = &training.run;
@@ -46,21 +46,24 @@ pub(super) fn trainable(plan: &Plan) -> Result<&Training, SessionError> {
     if let Some((name, value, limit)) = limits.into_iter().find(|(_, value, limit)| !(1..=*limit).contains(value)) {
         return refuse(format!("`{name}` is {value}, where a run takes 1 to {limit}"));
     }
-    if run.batch != plan.geometry.batch {
-        return refuse(format!("the run's batch of {} is not the plan's {}", run.batch, plan.geometry.batch));
+    if run.batch != plan.batch {
+        return refuse(format!("the run's batch of {} is not the plan's {}", run.batch, plan.batch));
     }
     if training.env.observations.iter().any(|o| o.ranges.len() != o.shape.iter().product::<usize>()) {
         return refuse("an observation has not one range per element".to_owned());
     }
-    if !plan.public.is_empty() {
-        let names: Vec<&str> = plan.public.iter().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = match plan.public {
+        Arrays::Given(arrays) => arrays.iter().map(|(name, _)| name.as_str()).collect(),
+        Arrays::Fixed(arrays) => arrays.iter().map(|public| public.name.as_str()).collect(),
+    };
+    if !names.is_empty() {
         return refuse(format!("training does not take public arrays, and the plan needs {}", names.join(", ")));
     }
     Ok(training)
 }
 
 /// Arrays of a batch that no transition holds: noise, which the client draws.
-pub(super) fn noises(plan: &Plan, columns: &Columns) -> Vec<(String, usize)> {
+pub(super) fn noises(plan: &Interface<'_>, columns: &Columns) -> Vec<(String, usize)> {
     let mut noises = BTreeMap::new();
     for node in &plan.client.nodes {
         if let ClearOp::Batch { name, dim } = &node.op

@@ -169,6 +169,32 @@ pub(crate) fn read_parts<'a>(reader: &mut Reader<'a>, lengths: impl ExactSizeIte
     (0u32..).zip(lengths).map(part).collect()
 }
 
+/// A payload of parts of any length: how many, and each with its number and its length.
+pub(crate) fn sized_parts(parts: &[Vec<u8>]) -> Vec<u8> {
+    let mut payload = (parts.len() as u32).to_le_bytes().to_vec();
+    for (number, part) in (0u32..).zip(parts) {
+        payload.extend_from_slice(&number.to_le_bytes());
+        payload.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        payload.extend_from_slice(part);
+    }
+    payload
+}
+
+/// Reads a payload of `count` parts of any length.
+pub(crate) fn read_sized_parts<'a>(reader: &mut Reader<'a>, count: usize) -> Result<Vec<&'a [u8]>, WireError> {
+    if reader.u32()? as usize != count {
+        return Err(WireError::Damaged("the number of ciphertexts is another"));
+    }
+    let part = |number: u32| {
+        if reader.u32()? != number {
+            return Err(WireError::Damaged("a ciphertext is out of order"));
+        }
+        let length = reader.u64()?;
+        usize::try_from(length).map_err(|_| WireError::Damaged("a part is too long")).and_then(|length| reader.take(length))
+    };
+    (0..count as u32).map(part).collect()
+}
+
 /// Appends whole numbers.
 pub(crate) fn put_words(bytes: &mut Vec<u8>, words: &[i64]) {
     bytes.reserve(8 * words.len());

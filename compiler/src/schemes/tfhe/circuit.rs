@@ -151,8 +151,7 @@ impl Circuit {
     pub fn affine(&mut self, operands: &[Id], rows: Vec<Row>, span: Span) -> Id {
         let (operands, rows) = self.merged(operands, rows);
         if let [a] = operands[..]
-            && rows.len() == self.len(a)
-            && rows.iter().enumerate().all(|(i, row)| row.constant == 0 && row.terms == [(0, i as u32, 1)])
+            && is_whole(&rows, self.len(a))
         {
             return a;
         }
@@ -282,7 +281,17 @@ impl Circuit {
                 Op::Floor { a, drop } => Op::Floor { a: new[a.0], drop: *drop },
                 Op::Sign { a, no, yes } => Op::Sign { a: new[a.0], no: *no, yes: *yes },
             };
-            nodes.push(Node { op: op.without_strangers(), ranges, span: node.span });
+            let op = op.without_strangers();
+            // What picked integers of a vector of which no others are left.
+            if let Op::Affine { operands, rows } = &op
+                && let [a] = operands[..]
+                && is_whole(rows, nodes[a.0].ranges.len())
+            {
+                new.pop();
+                new.push(a);
+                continue;
+            }
+            nodes.push(Node { op, ranges, span: node.span });
         }
         let outputs = self.outputs.iter().map(|output| Output { id: new[output.id.0], ..output.clone() }).collect();
         Self { nodes, outputs }
@@ -333,6 +342,11 @@ impl Op {
         let row = |row: Row| Row { terms: row.terms.into_iter().map(|(o, e, c)| (place(o), e, c)).collect(), constant: row.constant };
         Op::Affine { operands: named.iter().map(|&o| operands[o as usize]).collect(), rows: rows.into_iter().map(row).collect() }
     }
+}
+
+/// Whether rows are those of a vector of `len`, as it stands.
+fn is_whole(rows: &[Row], len: usize) -> bool {
+    rows.len() == len && rows.iter().enumerate().all(|(i, row)| row.constant == 0 && row.terms == [(0, i as u32, 1)])
 }
 
 /// Bits of a signed integer that holds a range.

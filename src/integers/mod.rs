@@ -1,0 +1,9 @@
+//! Plans of exact integers (TFHE), as the commands show and run them.
+
+mod leakage;
+mod run;
+mod summary;
+
+pub use leakage::leakage;
+pub use run::{engine, run};
+pub use summary::{Summary, explain, predicted, summary};

@@ -8,8 +8,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::tfhe::noise;
-use crate::tfhe::parameters::{BIG, Decomposition, LARGEST_GADGET, LOG_N, Lookup, Parameters, Ring, RingId, SMALL, Switch, variance};
+use crate::tfhe::noise::{self, Modulus};
+use crate::tfhe::parameters::{
+    BIG, Decomposition, LARGEST_GADGET, LARGEST_SMALL_GADGET, LOG_N, Lookup, Parameters, Ring, RingId, SMALL, Switch, variance,
+};
 use crate::tfhe::prices::Prices;
 
 /// What a program asks of parameters.
@@ -190,13 +192,14 @@ impl<'a> Search<'a> {
         let bits = demand.security_bits;
         let mut switches = BTreeMap::new();
         for ring in &grid.rings {
-            let to_small = |&small: &u32| keyswitches(grid.switch_levels, ring.bits(), variance(bits, small));
+            let to_small =
+                |&small: &u32| keyswitches(grid.switch_levels, ring.bits(), variance(bits, small, Modulus::Small), Modulus::Small);
             switches.entry(ring.bits()).or_insert_with(|| grid.small.iter().map(to_small).collect());
         }
         let rotations = |ring: &Ring| {
-            let key = variance(bits, ring.bits());
+            let key = variance(bits, ring.bits(), Modulus::Big);
             let step = |decomposition| noise::bootstrap_step(ring.dimension, ring.log_n, key, decomposition);
-            (1..=grid.rotation_levels).map(|levels| quietest(levels, step)).collect()
+            (1..=grid.rotation_levels).map(|levels| quietest(levels, LARGEST_GADGET, step)).collect()
         };
         let rooms = demand.classes.iter().map(|class| class.uses.iter().map(|usage| demand.room(usage)).collect());
         Self { demand, prices, grid, switches, rotations: grid.rings.iter().map(rotations).collect(), rooms: rooms.collect() }
@@ -239,8 +242,9 @@ impl Search<'_> {
         let (from, ring) = (grid.rings[from], grid.rings[to]);
         if !rotates {
             let rotation = Decomposition { base_log: 0, levels: 0 };
-            for (switch, out) in keyswitches(grid.switch_levels, from.bits(), variance(demand.security_bits, ring.bits())) {
-                let seconds = prices.switching(from.bits(), ring.bits(), switch.levels);
+            let key = variance(demand.security_bits, ring.bits(), Modulus::Big);
+            for (switch, out) in keyswitches(grid.switch_levels, from.bits(), key, Modulus::Big) {
+                let seconds = prices.moving(from.bits(), ring.bits(), switch.levels);
                 take(Candidate { seconds, out, added: 0.0, small: 0, switch, rotation });
             }
             return;
@@ -283,7 +287,7 @@ impl Search<'_> {
                 match source {
                     Source::Fresh(ring) => {
                         let ring = self.grid.rings[shapes[ring.0 as usize]];
-                        room -= coefficient * variance(demand.security_bits, ring.bits());
+                        room -= coefficient * variance(demand.security_bits, ring.bits(), Modulus::Big);
                     }
                     Source::Lookup(class) => *by_item.entry(*class).or_insert(0.0) += coefficient,
                     Source::Switch(switch) => *by_item.entry(demand.classes.len() + switch).or_insert(0.0) += coefficient,
@@ -336,15 +340,16 @@ impl Source {
 }
 
 /// Key switches from a secret of that many bits under a key of that variance.
-fn keyswitches(most: u32, from: u32, key: f64) -> ByLevels {
-    let noise = |decomposition| noise::keyswitch(f64::from(from), key, decomposition);
-    (1..=most).map(|levels| quietest(levels, noise)).collect()
+fn keyswitches(most: u32, from: u32, key: f64, to: Modulus) -> ByLevels {
+    let noise = |decomposition| noise::keyswitch(f64::from(from), key, decomposition, to);
+    let gadget = if to == Modulus::Small { LARGEST_SMALL_GADGET } else { LARGEST_GADGET };
+    (1..=most).map(|levels| quietest(levels, gadget, noise)).collect()
 }
 
-/// The digits with the least noise, for so many of them.
-fn quietest(levels: u32, noise: impl Fn(Decomposition) -> f64) -> (Decomposition, f64) {
+/// The digits with the least noise, for so many of them and at most `gadget` bits in all.
+fn quietest(levels: u32, gadget: u32, noise: impl Fn(Decomposition) -> f64) -> (Decomposition, f64) {
     let mut best = (Decomposition { base_log: 1, levels }, f64::INFINITY);
-    for base_log in 1..=LARGEST_GADGET / levels {
+    for base_log in 1..=gadget / levels {
         let decomposition = Decomposition { base_log, levels };
         let noise = noise(decomposition);
         if noise < best.1 {

@@ -1,4 +1,5 @@
-//! How noise grows: variances on the torus, where one is the whole modulus of 2^64.
+//! How noise grows: variances on the torus, where one is the whole modulus. That is 2^64 under the secrets of rings, and 2^32
+//! under small secrets, whose noise is far above its last bit.
 //!
 //! The formulas are those of tfhe-rs 1.8 (`core_crypto::commons::noise_formulas`: binary secrets, Gaussian noise, products
 //! by Fourier transforms of doubles); a test of the runtime holds them against the library's. Transcendental functions are
@@ -10,20 +11,33 @@ use crate::tfhe::parameters::Decomposition;
 pub const SECURE_BITS: u32 = 132;
 /// Bits of a double's mantissa.
 const MANTISSA: f64 = 53.0;
-/// log2 of the modulus.
-const LOG_MODULUS: f64 = 64.0;
-/// The inverse of the modulus, squared.
-const UNIT: f64 = 1.0 / (340_282_366_920_938_463_463_374_607_431_768_211_456.0);
 
-/// Smallest variance of a ciphertext or key under a secret of `dimension` uniform bits that has 132 bits of security.
-pub fn secure_variance(dimension: f64) -> f64 {
-    16.0 * UNIT + libm::exp2(5.314_691_876_750_68 - 0.049_782_913_165_266_1 * dimension)
+/// A modulus, by its log2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Modulus {
+    /// 2^32, under small secrets.
+    Small = 32,
+    /// 2^64, under the secrets of rings.
+    Big = 64,
 }
 
-/// What switching from a key of `input` bits adds, by a switching key of variance `key`.
-pub fn keyswitch(input: f64, key: f64, decomposition: Decomposition) -> f64 {
+impl Modulus {
+    /// Its inverse, squared.
+    fn unit(self) -> f64 {
+        libm::exp2(-2.0 * f64::from(self as u32))
+    }
+}
+
+/// Smallest variance of a ciphertext or key under a secret of `dimension` uniform bits that has 132 bits of security.
+pub fn secure_variance(dimension: f64, modulus: Modulus) -> f64 {
+    16.0 * modulus.unit() + libm::exp2(5.314_691_876_750_68 - 0.049_782_913_165_266_1 * dimension)
+}
+
+/// What switching from a ring's secret of `input` bits adds, by a switching key of variance `key` under `to`.
+pub fn keyswitch(input: f64, key: f64, decomposition: Decomposition, to: Modulus) -> f64 {
     let (levels, rounding) = parts(decomposition);
-    levels * input * key * digit(decomposition) + input * (UNIT / 48.0 + rounding / 24.0)
+    let (from, to) = (Modulus::Big.unit(), to.unit());
+    levels * input * key * digit(decomposition) + input * (from / 48.0 + rounding / 24.0) + (to - from) / 12.0
 }
 
 /// The variance after a blind rotation, whatever it was before: by a bootstrapping key of variance `key` for a small secret
@@ -35,22 +49,23 @@ pub fn bootstrap(small: f64, rank: u32, log_n: u32, key: f64, decomposition: Dec
 /// What each bit of the small secret adds in a [`bootstrap`].
 pub fn bootstrap_step(rank: u32, log_n: u32, key: f64, decomposition: Decomposition) -> f64 {
     let (levels, rounding) = parts(decomposition);
+    let unit = Modulus::Big.unit();
     let (k, n) = (f64::from(rank), libm::exp2(f64::from(log_n)));
     let transform = 0.007_05
-        * libm::exp2(2.0 * (LOG_MODULUS - MANTISSA) + 2.0 * f64::from(decomposition.base_log) - 2.0 * LOG_MODULUS)
+        * libm::exp2(2.0 * (f64::from(decomposition.base_log) - MANTISSA))
         * libm::pow(levels, 1.018_27)
         * libm::pow(k, 1.220_03)
         * libm::exp2(2.220_03 * f64::from(log_n))
         * libm::pow(k + 1.0, 1.018_27);
-    transform + levels * n * key * digit(decomposition) * (k + 1.0) - UNIT / 24.0
-        + 0.5 * k * n * (UNIT / 48.0 + rounding / 24.0)
+    transform + levels * n * key * digit(decomposition) * (k + 1.0) - unit / 24.0
+        + 0.5 * k * n * (unit / 48.0 + rounding / 24.0)
         + rounding / 24.0
 }
 
 /// What rounding to multiples of `2^-(log_n + 1)` adds to a ciphertext under `small` bits, once the mean that the mask tells
 /// is taken off.
 pub fn centred_switch(small: f64, log_n: u32) -> f64 {
-    small * (UNIT / 24.0 + libm::exp2(-2.0 * f64::from(log_n + 1)) / 48.0)
+    small * (Modulus::Small.unit() / 24.0 + libm::exp2(-2.0 * f64::from(log_n + 1)) / 48.0)
 }
 
 /// The number of levels, and the square of the smallest digit's weight.
@@ -116,18 +131,19 @@ mod tests {
 
     #[test]
     fn variances_are_those_of_the_formulas_by_hand() {
-        assert_eq!(UNIT, M.powi(-2));
+        assert_eq!(Modulus::Big.unit(), M.powi(-2));
         // 2^(5.3146… − 0.04978… · 808) = 2^−34.9099…
-        close(secure_variance(808.0), 2f64.powf(-34.909_901_960_784_33), 1e-12);
-        close(secure_variance(2048.0), 2f64.powf(-96.640_714_285_714) + 2f64.powi(-124), 1e-11);
-        close(secure_variance(4096.0), 2f64.powi(-124), 1e-12);
+        close(secure_variance(808.0, Modulus::Big), 2f64.powf(-34.909_901_960_784_33), 1e-12);
+        close(secure_variance(2048.0, Modulus::Big), 2f64.powf(-96.640_714_285_714) + 2f64.powi(-124), 1e-11);
+        close(secure_variance(4096.0, Modulus::Big), 2f64.powi(-124), 1e-12);
+        close(secure_variance(2048.0, Modulus::Small), 2f64.powi(-60), 1e-10);
         // Five levels of three bits from 2048: 5·2048·key·(64/12 + 1/6) + 2048·2^−30/24.
-        let key = secure_variance(808.0);
-        close(keyswitch(2048.0, key, decomposition(3, 5)), 56_320.0 * key + 2048.0 / 24.0 / 2f64.powi(30), 1e-12);
+        let key = secure_variance(808.0, Modulus::Small);
+        close(keyswitch(2048.0, key, decomposition(3, 5), Modulus::Small), 56_320.0 * key + 2048.0 / 24.0 / 2f64.powi(30), 1e-12);
         // 808/48 of (2·2048)^−2.
-        close(centred_switch(808.0, 11), 808.0 / 48.0 / 4096f64.powi(2), 1e-12);
+        close(centred_switch(808.0, 11), 808.0 / 48.0 / 4096f64.powi(2), 1e-10);
         // One level of 22 bits, k = 1, N = 2048.
-        let (b, key) = (2f64.powi(44), secure_variance(2048.0));
+        let (b, key) = (2f64.powi(44), secure_variance(2048.0, Modulus::Big));
         let by_hand = 0.00705 * 2f64.powi(22 + 44 - 128) * 2048f64.powf(2.22003) * 2f64.powf(1.01827)
             + 2048.0 * key * (b / 12.0 + 1.0 / 6.0) * 2.0
             + 1025.0 / 24.0 / b;
@@ -158,12 +174,13 @@ mod tests {
 
     #[test]
     fn noise_grows_with_what_it_should_grow_with() {
-        for n in (500..1500).step_by(10).map(f64::from) {
-            assert!(secure_variance(n + 10.0) < secure_variance(n));
+        let small = |n| secure_variance(n, Modulus::Small);
+        for n in (500..1200).step_by(10).map(f64::from) {
+            assert!(small(n + 10.0) < small(n));
             assert!(centred_switch(n + 10.0, 11) > centred_switch(n, 11));
-            let d = decomposition(3, 5);
-            assert!(keyswitch(2048.0, secure_variance(n + 10.0), d) < keyswitch(2048.0, secure_variance(n), d));
-            let key = secure_variance(2048.0);
+            let switch = |n| keyswitch(2048.0, small(n), decomposition(3, 5), Modulus::Small);
+            assert!(switch(n + 10.0) < switch(n));
+            let key = secure_variance(2048.0, Modulus::Big);
             assert!(bootstrap(n + 10.0, 1, 11, key, decomposition(22, 1)) > bootstrap(n, 1, 11, key, decomposition(22, 1)));
         }
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::check::PlanError;
-use crate::tfhe::noise;
+use crate::tfhe::noise::{self, Modulus};
 
 /// Most bytes of all keys at the server.
 pub const LARGEST_KEYS: u64 = 1 << 35;
@@ -15,8 +15,10 @@ pub const BIG: std::ops::RangeInclusive<u32> = 1024..=32_768;
 pub const LOG_N: std::ops::RangeInclusive<u32> = 8..=15;
 /// Most polynomials of a ring's secret.
 pub const LARGEST_RANK: u32 = 16;
-/// Most bits that a decomposition keeps: those of a double's mantissa.
+/// Most bits that digits keep: those of a double's mantissa.
 pub const LARGEST_GADGET: u32 = 53;
+/// Most bits that digits keep on the way to a small secret, under a modulus of 2^32.
+pub const LARGEST_SMALL_GADGET: u32 = 31;
 /// How much longer than it is a secret without security counts, so that its noise is that of real ones.
 const INSECURE_STRETCH: u32 = 8;
 /// Most rings, lookups or switches.
@@ -115,14 +117,15 @@ pub struct KeyBytes {
 }
 
 /// The variance of keys and fresh ciphertexts under a secret of that many bits.
-pub fn variance(security_bits: u32, secret_bits: u32) -> f64 {
+pub fn variance(security_bits: u32, secret_bits: u32, modulus: Modulus) -> f64 {
     let stretch = if security_bits == 0 { INSECURE_STRETCH } else { 1 };
-    noise::secure_variance(f64::from(secret_bits) * f64::from(stretch))
+    noise::secure_variance(f64::from(secret_bits) * f64::from(stretch), modulus)
 }
 
-fn switch_key_bytes(from: u32, to: u32, decomposition: Decomposition) -> KeyBytes {
+fn switch_key_bytes(from: u32, to: u32, decomposition: Decomposition, modulus: Modulus) -> KeyBytes {
     let rows = u64::from(from) * u64::from(decomposition.levels);
-    KeyBytes { seeded: 16 + 8 * rows, expanded: 8 * rows * u64::from(to + 1) }
+    let word = u64::from(modulus as u32 / 8);
+    KeyBytes { seeded: 16 + word * rows, expanded: word * rows * u64::from(to + 1) }
 }
 
 impl Parameters {
@@ -133,13 +136,14 @@ impl Parameters {
 
     /// The variance of fresh ciphertexts, and of the keys that encrypt under a ring's secret.
     pub fn fresh(&self, ring: RingId) -> f64 {
-        variance(self.security_bits, self.ring(ring).bits())
+        variance(self.security_bits, self.ring(ring).bits(), Modulus::Big)
     }
 
     /// What is added to the noise of a lookup's operand before the lookup decides.
     pub fn added(&self, lookup: &Lookup) -> f64 {
         let from = f64::from(self.ring(lookup.from).bits());
-        noise::keyswitch(from, variance(self.security_bits, lookup.small), lookup.switch)
+        let key = variance(self.security_bits, lookup.small, Modulus::Small);
+        noise::keyswitch(from, key, lookup.switch, Modulus::Small)
             + noise::centred_switch(f64::from(lookup.small), self.ring(lookup.to).log_n)
     }
 
@@ -151,7 +155,7 @@ impl Parameters {
 
     /// What a switch between rings adds.
     pub fn switched(&self, switch: &Switch) -> f64 {
-        noise::keyswitch(f64::from(self.ring(switch.from).bits()), self.fresh(switch.to), switch.decomposition)
+        noise::keyswitch(f64::from(self.ring(switch.from).bits()), self.fresh(switch.to), switch.decomposition, Modulus::Big)
     }
 
     /// log2 of the probability that a lookup decides wrongly on an operand of that variance, where decisions lie `half_box`
@@ -162,7 +166,7 @@ impl Parameters {
 
     /// Bytes of the two keys of a lookup: that of the switch, and that of the rotation.
     pub fn lookup_bytes(&self, lookup: &Lookup) -> (KeyBytes, KeyBytes) {
-        let switch = switch_key_bytes(self.ring(lookup.from).bits(), lookup.small, lookup.switch);
+        let switch = switch_key_bytes(self.ring(lookup.from).bits(), lookup.small, lookup.switch, Modulus::Small);
         let ring = self.ring(lookup.to);
         let size = u64::from(ring.dimension + 1);
         let rows = u64::from(lookup.small) * u64::from(lookup.rotation.levels) * size;
@@ -172,7 +176,7 @@ impl Parameters {
 
     /// Bytes of the key of a switch between rings.
     pub fn switch_bytes(&self, switch: &Switch) -> KeyBytes {
-        switch_key_bytes(self.ring(switch.from).bits(), self.ring(switch.to).bits(), switch.decomposition)
+        switch_key_bytes(self.ring(switch.from).bits(), self.ring(switch.to).bits(), switch.decomposition, Modulus::Big)
     }
 
     /// Bytes of all keys.
@@ -223,17 +227,17 @@ pub fn verify(parameters: &Parameters) -> Vec<PlanError> {
             refuse(format!("the secret of ring {index} must have {} to {} bits, not {}", shortest(&BIG), BIG.end(), ring.bits()));
         }
     }
-    let mut digits = |what: &str, index: usize, d: Decomposition| {
-        if d.base_log == 0 || d.levels == 0 || d.levels.checked_mul(d.base_log).is_none_or(|bits| bits > LARGEST_GADGET) {
-            refuse(format!("{what} {index} must have digits of at least a bit, and at most {LARGEST_GADGET} bits in all"));
+    let mut digits = |what: &str, index: usize, d: Decomposition, most: u32| {
+        if d.base_log == 0 || d.levels == 0 || d.levels.checked_mul(d.base_log).is_none_or(|bits| bits > most) {
+            refuse(format!("{what} {index} must have digits of at least a bit, and at most {most} bits in all"));
         }
     };
     for (index, lookup) in lookups.iter().enumerate() {
-        digits("the switch of lookup", index, lookup.switch);
-        digits("the rotation of lookup", index, lookup.rotation);
+        digits("the switch of lookup", index, lookup.switch, LARGEST_SMALL_GADGET);
+        digits("the rotation of lookup", index, lookup.rotation, LARGEST_GADGET);
     }
     for (index, switch) in switches.iter().enumerate() {
-        digits("switch", index, switch.decomposition);
+        digits("switch", index, switch.decomposition, LARGEST_GADGET);
     }
     let missing = |id: RingId| id.0 as usize >= rings.len();
     for (index, lookup) in lookups.iter().enumerate() {
@@ -285,7 +289,7 @@ mod tests {
     #[test]
     fn good_parameters_pass_and_each_silly_one_is_refused() {
         assert_eq!(verify(&sample()), []);
-        let silly: [fn(&mut Parameters); 20] = [
+        let silly: [fn(&mut Parameters); 21] = [
             |p| p.security_bits = 192,
             |p| p.rings.clear(),
             |p| p.rings = vec![p.rings[0]; 17],
@@ -304,6 +308,7 @@ mod tests {
             |p| p.lookups[0].switch.base_log = 0,
             |p| p.lookups[0].rotation = Decomposition { base_log: u32::MAX, levels: u32::MAX },
             |p| p.lookups[0].rotation.levels = 3,
+            |p| p.lookups[0].switch.levels = 11,
             |p| p.switches[0].to = RingId(1),
             |p| {
                 // Each key is small enough, all together are not.
@@ -327,14 +332,14 @@ mod tests {
         parameters.security_bits = 0;
         assert_eq!(verify(&parameters), []);
         // Their noise is that of secrets as long as real ones.
-        assert_eq!(parameters.fresh(RingId(0)), noise::secure_variance(2048.0));
+        assert_eq!(parameters.fresh(RingId(0)), noise::secure_variance(2048.0, Modulus::Big));
     }
 
     #[test]
     fn keys_have_the_bytes_of_their_words() {
         let parameters = sample();
         let (switch, rotation) = parameters.lookup_bytes(&parameters.lookups[0]);
-        assert_eq!(switch, KeyBytes { seeded: 16 + 8 * 2048 * 5, expanded: 8 * 2048 * 5 * 809 });
+        assert_eq!(switch, KeyBytes { seeded: 16 + 4 * 2048 * 5, expanded: 4 * 2048 * 5 * 809 });
         assert_eq!(rotation, KeyBytes { seeded: 16 + 8 * 808 * 2 * 2048, expanded: 8 * 808 * 4 * 2048 });
         assert_eq!(parameters.switch_bytes(&parameters.switches[0]).expanded, 8 * 2048 * 2 * 2049);
         let all = parameters.key_bytes();

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use hecc_compiler::check::dump;
-use hecc_compiler::{Options, check, compile, diagnostics, format, library, parse, syntax};
+use hecc_compiler::{Options, check, compile_any, diagnostics, format, library, parse, syntax};
 
 fn files(folder: &str) -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
@@ -37,17 +37,18 @@ fn valid_programs_check() {
 }
 
 /// Folders of failing programs, by the stage that refuses them.
-const FAILING: [(&str, &str); 4] = [
+const FAILING: [(&str, &str); 5] = [
     ("syntax", "../tests/fail/syntax"),
     ("check", "../tests/fail/check"),
     ("lowering", "../tests/fail/lowering"),
     ("ckks", "../tests/fail/ckks"),
+    ("tfhe", "../tests/fail/tfhe"),
 ];
 
 fn errors(stage: &str, source: &str) -> Vec<diagnostics::Diagnostic> {
     match stage {
         "syntax" | "check" => check(source).map(drop),
-        _ => compile(source, &Options::default()).map(drop),
+        _ => compile_any(source, &Options::default(), None).map(drop),
     }
     .expect_err("a failing fixture fails")
 }

@@ -1,34 +1,190 @@
-//! Circuits of integers: plans check, the oracle agrees with the arithmetic that they round, and the figures stay.
+//! Circuits of integers: plans check, and the oracle agrees with the arithmetic that the integers stand for.
 
 use std::collections::BTreeMap;
 
 use hecc_compiler::schemes::tfhe::{self, Given};
-use hecc_plan::tfhe::{Op, Plan, oracle};
+use hecc_plan::clear::Sources;
+use hecc_plan::tfhe::{Op, Plan, oracle, quantise};
+use hecc_plan::{Target, Tensor, Tensors};
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-fn compiled(source: &str) -> Plan {
-    let program = hecc_compiler::front::check(source).expect("checks");
-    tfhe::compile(&program, source, &Given::default()).unwrap_or_else(|errors| panic!("{errors:?}")).plan
+const ENV: &str = r#"env "CartPole-v1" {
+    observe s: [4] in [-4.8, 4.8], [-4, 4], [-0.42, 0.42], [-4, 4]
+    act a: one of 2
+    reward r in [-1, 1]
+}
+"#;
+const RANGES: [f64; 4] = [4.8, 4.0, 0.42, 4.0];
+
+fn compiled(source: &str, given: &Given) -> Plan {
+    let program = hecc_compiler::front::check(source).unwrap_or_else(|errors| panic!("{errors:?}"));
+    tfhe::compile(&program, source, given).unwrap_or_else(|errors| panic!("{errors:?}")).plan
 }
 
-const CARTPOLE: &str = r#"
-env "CartPole-v1" { observe s: [4] in [-4.8, 4.8], [-4, 4], [-0.42, 0.42], [-4, 4]  act a: one of 2  reward r in [-1, 1] }
-net q(s) -> [2] { dense 16 relu  dense 2 }
-serve argmax(q(s)) { batch = 1 }
-secure tfhe { secret = [s] public = [q] quantize = w4 a4 }
-"#;
+/// What the client sends, and what the oracle makes of it, as real numbers by name.
+fn evaluated(plan: &Plan, batch: &Tensors, states: &Tensors) -> Tensors {
+    let wanted: Vec<_> = plan.inputs.iter().map(|input| input.tensor).collect();
+    let (decrypted, mut known) = (BTreeMap::new(), BTreeMap::new());
+    plan.client.eval(&wanted, Sources { batch, states, decrypted: &decrypted }, &mut known).expect("arrays that fit");
+    let mut integers = BTreeMap::new();
+    for step in &plan.steps {
+        if let Op::Input(id) = step.op {
+            let input = &plan.inputs[id.0 as usize];
+            integers.insert(id.0, quantise(&known[&input.tensor].data, input.scale, step.wire.low, step.wire.high));
+        }
+    }
+    let named = |target: &Target| match target {
+        Target::State(name) | Target::Result { name, .. } | Target::Rated { name, .. } => name.clone(),
+        Target::Value { id, .. } => id.to_string(),
+    };
+    let outputs = plan.outputs.iter().zip(oracle::run(plan, &integers));
+    outputs.map(|(o, v)| (named(&o.target), Tensor::new(o.shape.clone(), v.iter().map(|&v| v as f64 * o.scale).collect()))).collect()
+}
+
+struct Random(ChaCha20Rng);
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        Self(ChaCha20Rng::seed_from_u64(seed))
+    }
+
+    /// Uniform in [-1, 1].
+    fn unit(&mut self) -> f64 {
+        self.0.next_u64() as f64 / u64::MAX as f64 * 2.0 - 1.0
+    }
+
+    fn tensor(&mut self, shape: &[usize], bound: f64) -> Tensor {
+        Tensor::new(shape.to_vec(), (0..shape.iter().product::<usize>()).map(|_| (self.unit() * bound) as f32 as f64).collect())
+    }
+
+    /// Weights and biases of a network with those widths.
+    fn network(&mut self, widths: &[usize]) -> Tensors {
+        let mut weights = Tensors::new();
+        for (layer, pair) in widths.windows(2).enumerate() {
+            let bound = (3.0 / pair[0] as f64).sqrt();
+            weights.insert(format!("q.{layer}.weight"), self.tensor(&[pair[1], pair[0]], bound));
+            weights.insert(format!("q.{layer}.bias"), self.tensor(&[pair[1]], 0.3));
+        }
+        weights
+    }
+
+    fn observation(&mut self) -> Tensor {
+        Tensor::new(vec![1, 4], RANGES.iter().map(|r| r * self.unit()).collect())
+    }
+}
+
+/// The network in double precision.
+fn forward(weights: &Tensors, s: &Tensor, f: fn(f64) -> f64) -> Vec<f64> {
+    let mut x: Vec<f64> = s.data.iter().zip(RANGES).map(|(v, r)| v / r).collect();
+    let layers = weights.len() / 2;
+    for layer in 0..layers {
+        let (w, b) = (&weights[&format!("q.{layer}.weight")], &weights[&format!("q.{layer}.bias")]);
+        let y = b.data.iter().enumerate().map(|(o, b)| b + w.data[o * x.len()..][..x.len()].iter().zip(&x).map(|(w, x)| w * x).sum::<f64>());
+        x = y.map(|v| if layer + 1 < layers { f(v) } else { v }).collect();
+    }
+    x
+}
 
 #[test]
-fn a_policy_compiles() {
-    let plan = compiled(CARTPOLE);
-    for (i, step) in plan.steps.iter().enumerate() {
-        println!("{i}: {} {:?} {:?}", step.op.name(), step.wire, step.op.lookups());
+fn policies_act_as_their_networks_do() {
+    for (seed, (layers, quantize, least)) in [
+        ("dense 16 relu dense 2", "w4 a4", 0.9),
+        ("dense 8 tanh dense 2", "w4 a5", 0.93),
+        ("dense 8 relu dense 6 relu dense 2", "w5 a5", 0.9),
+        ("dense 8 silu dense 3", "w5 a5", 0.85),
+        ("dense 5", "w4 a4", 0.85),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let last: usize = layers.rsplit(' ').next().and_then(|n| n.parse().ok()).expect("a last layer");
+        let source = format!(
+            "{}net q(s) -> [{last}] {{ {layers} }}\nserve argmax(q(s)) {{ batch = 1 }}\nsecure tfhe {{ secret = [s] public = [q] quantize = {quantize} }}",
+            ENV.replace("one of 2", &format!("one of {last}"))
+        );
+        let mut random = Random::new(seed as u64);
+        let mut widths = vec![4];
+        widths.extend(layers.split("dense ").skip(1).map(|part| part.split(' ').next().and_then(|n| n.parse::<usize>().ok()).expect("a width")));
+        let weights = random.network(&widths);
+        let plan = compiled(&source, &Given { weights: weights.clone(), sample: Tensors::new() });
+        let f: fn(f64) -> f64 = match () {
+            () if layers.contains("tanh") => f64::tanh,
+            () if layers.contains("silu") => |x| x / (1.0 + (-x).exp()),
+            () => |x| x.max(0.0),
+        };
+        let (mut same, total) = (0, 300);
+        for _ in 0..total {
+            let s = random.observation();
+            let q = forward(&weights, &s, f);
+            let batch = Tensors::from([("s".to_owned(), s)]);
+            let chosen = evaluated(&plan, &batch, &Tensors::new())["output"].data.clone();
+            assert_eq!(chosen.iter().sum::<f64>(), 1.0, "one action");
+            let best = (0..q.len()).max_by(|&a, &b| q[a].total_cmp(&q[b])).expect("actions");
+            same += usize::from(chosen[best] == 1.0);
+        }
+        assert!(same as f64 >= least * total as f64, "{layers} {quantize}: {same} of {total}");
+        println!("{layers} {quantize}: {same} of {total}, {} bootstraps", plan.bootstraps());
     }
-    println!("{:?}", plan.parameters);
-    for d in &plan.decisions {
-        println!("{d:?}");
+}
+
+#[test]
+fn values_of_a_public_network_are_close() {
+    let source = format!("{ENV}net q(s) -> [2] {{ dense 12 relu dense 2 }}\nserve q(s) {{ batch = 3 }}\nsecure tfhe {{ secret = [s] public = [q] quantize = w6 a6 }}");
+    let mut random = Random::new(7);
+    let weights = random.network(&[4, 12, 2]);
+    let plan = compiled(&source, &Given { weights: weights.clone(), sample: Tensors::new() });
+    for _ in 0..50 {
+        let rows: Vec<Tensor> = (0..3).map(|_| random.observation()).collect();
+        let s = Tensor::new(vec![3, 4], rows.iter().flat_map(|r| r.data.clone()).collect());
+        let out = &evaluated(&plan, &Tensors::from([("s".to_owned(), s)]), &Tensors::new())["output"];
+        for (row, got) in rows.iter().zip(out.data.chunks(2)) {
+            for (want, got) in forward(&weights, row, |x| x.max(0.0)).iter().zip(got) {
+                assert!((want - got).abs() < 0.12, "{want} against {got}");
+            }
+        }
     }
-    println!("{} bootstraps", plan.bootstraps());
-    let out = oracle::run(&plan, &BTreeMap::from([(0, vec![1, 2, 3, -4])]));
-    println!("{out:?}");
-    assert!(plan.steps.iter().any(|step| matches!(step.op, Op::Table { .. })));
+}
+
+#[test]
+fn secret_weights_are_multiplied_exactly() {
+    let source = format!("{ENV}net q(s) -> [3] {{ dense 3 }}\nserve q(s) {{ batch = 2 }}\nsecure tfhe {{ quantize = w4 a4 }}");
+    let mut random = Random::new(3);
+    let weights = random.network(&[4, 3]);
+    let plan = compiled(&source, &Given { weights: weights.clone(), sample: Tensors::new() });
+    let grid = |label: &str| plan.inputs.iter().find(|i| i.label == label).map(|i| i.scale).unwrap_or_else(|| panic!("{label}: {:?}", plan.inputs));
+    let (s_scale, w_scale) = (grid("observation 0"), grid("q.0.weight"));
+    for _ in 0..50 {
+        let rows: Vec<Tensor> = (0..2).map(|_| random.observation()).collect();
+        let s = Tensor::new(vec![2, 4], rows.iter().flat_map(|r| r.data.clone()).collect());
+        let out = &evaluated(&plan, &Tensors::from([("s".to_owned(), s)]), &weights)["output"];
+        let w = quantise(&weights["q.0.weight"].data, w_scale, -7, 7);
+        for (row, got) in rows.iter().zip(out.data.chunks(3)) {
+            let x = quantise(&row.data.iter().zip(RANGES).map(|(v, r)| v / r).collect::<Vec<f64>>(), s_scale, -7, 7);
+            for (o, got) in got.iter().enumerate() {
+                let product: i64 = (0..4).map(|i| w[o * 4 + i] * x[i]).sum();
+                let bias = (weights["q.0.bias"].data[o] / (s_scale * w_scale)).round();
+                assert!((got / (s_scale * w_scale) - product as f64 - bias).abs() < 1e-6, "{got} against {product} + {bias}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bootstrap_each_for_what_needs_one() {
+    let source = format!("{ENV}net q(s) -> [2] {{ dense 16 relu dense 2 }}\nserve argmax(q(s)) {{ batch = 1 }}\nsecure tfhe {{ secret = [s] public = [q] quantize = w4 a4 }}");
+    let plan = compiled(&source, &Given { weights: Random::new(0).network(&[4, 16, 2]), sample: Tensors::new() });
+    let count = |f: fn(&Op) -> bool| plan.steps.iter().filter(|s| f(&s.op)).map(|s| s.wire.len).sum::<u32>();
+    assert!(count(|op| matches!(op, Op::Table { .. })) <= 16, "a table for each hidden neuron");
+    assert_eq!(count(|op| matches!(op, Op::Sign { .. })), 1, "a comparison for the arg-max of two");
+}
+
+#[test]
+fn an_update_of_dqn_compiles() {
+    let source = format!(
+        "use std.dqn\n{ENV}net q(s) -> [2] {{ dense 8 relu dense 2 }}\ntrain dqn(q) {{ batch = 4 updates = 3 tau = 0.25 optimizer = sgd(lr: 0.0625) }}\nsecure tfhe {{ refresh = client quantize = w4 a4 }}"
+    );
+    let plan = compiled(&source, &Given::default());
+    println!("{} bootstraps, {:?}", plan.bootstraps(), plan.parameters);
+    println!("{}", hecc_plan::tfhe::print(&plan).lines().filter(|l| !l.starts_with("table")).map(|l| &l[..l.len().min(160)]).collect::<Vec<_>>().join("\n"));
 }

@@ -78,7 +78,8 @@ impl Client {
     /// # Errors
     /// As [`Self::integers`], or if the library fails.
     pub fn upload(&self, batch: &Tensors, states: &Tensors) -> Result<Vec<u8>, EngineError> {
-        let sealed = self.integers(batch, states)?.iter().enumerate().map(|(i, v)| self.cipher.seal(self.input(i), v));
+        let integers = self.integers(batch, states)?;
+        let sealed = integers.iter().enumerate().map(|(i, v)| self.cipher.seal(self.input(i), v));
         let sealed = sealed.collect::<Result<Vec<_>, _>>()?;
         Ok(wire::encode(Kind::Upload, self.fingerprint, &wire::sized_parts(&sealed)))
     }

@@ -5,10 +5,13 @@ env "CartPole-v1" {
 }
 
 net q(s) -> [2] {
-    dense 4 square
+    dense 4 tanh
     dense 2
 }
 
 serve q(s)
 
-secure tfhe { secret = [s] }
+secure tfhe {
+    public   = [q]
+    quantize = w8 a14
+}

@@ -15,8 +15,9 @@ use hecc_plan::{Ckks, Wire};
 
 use crate::ckks::backend::{Backend, Ciphertext, Module};
 use crate::ckks::plaintext::{encode_bytes, encode_slots, library, meta};
-use crate::ckks::secret::{Secret, entropy};
+use crate::ckks::secret::Secret;
 use crate::engine::EngineError;
+use crate::entropy::entropy;
 use crate::wire::{self, Reader, WireError};
 
 /// The most bits over the scale that decryption keeps.

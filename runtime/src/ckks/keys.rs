@@ -33,8 +33,9 @@ use crate::ckks::backend::{
     RotationKey, TensorKey, key_layout,
 };
 use crate::ckks::bootstrap::switching_layout;
-use crate::ckks::secret::{Secret, entropy};
+use crate::ckks::secret::Secret;
 use crate::engine::EngineError;
+use crate::entropy::entropy;
 use crate::wire::{self, Kind, Reader, WireError};
 
 /// A key of the plan.

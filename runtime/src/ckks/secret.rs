@@ -4,20 +4,13 @@ use poulpy_core::api::{GLWESecretPreparedFactory, GLWESecretSampling};
 use poulpy_core::layouts::{BackendGLWESecret, BackendGLWESecretPrepared, GLWESecretAlloc, Rank};
 use poulpy_hal::layouts::ZnxViewMut;
 use poulpy_hal::source::Source;
-use rand::TryRngCore;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use hecc_plan::Bootstrap;
 
 use crate::ckks::backend::{Backend, Module};
 use crate::engine::EngineError;
-
-/// 32 bytes of the operating system's.
-pub(crate) fn entropy() -> Result<Zeroizing<[u8; 32]>, EngineError> {
-    let mut seed = Zeroizing::new([0; 32]);
-    rand::rngs::OsRng.try_fill_bytes(&mut *seed).map_err(|error| EngineError::Entropy(error.to_string()))?;
-    Ok(seed)
-}
+use crate::entropy::entropy;
 
 /// What the secret is drawn from.
 #[derive(Zeroize, ZeroizeOnDrop)]

@@ -1,0 +1,12 @@
+//! The TFHE backend: ciphertexts of single small integers. Nothing outside this folder names the cryptographic library.
+//!
+//! A ciphertext holds `value · 2^-log_step` on the torus, under the secret of a ring; every step says which. With a bit of
+//! padding, values of `p` bits have `log_step = p + 1`, without it `p`.
+
+mod backend;
+mod ciphertext;
+mod compute;
+mod keys;
+mod secret;
+#[cfg(test)]
+mod tests;

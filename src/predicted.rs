@@ -3,9 +3,9 @@
 use hecc_plan::cost::{self, Prediction};
 use hecc_plan::{Plan, tfhe};
 
-use crate::{costs, integers};
 use crate::failure::Failure;
 use crate::output::{bytes, seconds};
+use crate::{costs, integers};
 
 /// What a run was predicted to take.
 pub struct Expected(Prediction);

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use hecc_plan::tfhe::prices::Prices;
-use hecc_plan::{AnyPlan, Plan};
 use hecc_plan::calibration::Calibration;
 use hecc_plan::cost::CostTable;
+use hecc_plan::tfhe::prices::Prices;
+use hecc_plan::{AnyPlan, Plan};
 
 use crate::approximation::{self, Approximation};
 use crate::check::hir::{Action, ActionKind, Program, Refresh, Scheme, Task};
@@ -100,7 +100,9 @@ pub fn compile_any(source: &str, options: &Options, calibration: Option<&Calibra
                 let table = CostTable::built_in();
                 let of_slots = hecc_plan::cost::predict(&slots.plan, table, 0).seconds_per_update;
                 let of_exact = hecc_plan::tfhe::cost::predict(&exact.plan, &Prices::BUILT_IN, 0).seconds;
-                let note = |chosen: &str| format!("scheme: {chosen}; predicted {of_slots:.2} s with slots (CKKS), {of_exact:.2} s with tables (TFHE)");
+                let note = |chosen: &str| {
+                    format!("scheme: {chosen}; predicted {of_slots:.2} s with slots (CKKS), {of_exact:.2} s with tables (TFHE)")
+                };
                 if of_exact < of_slots {
                     exact.plan.notes.push(note("tfhe"));
                     Ok(AnyCompiled::Tfhe(exact))

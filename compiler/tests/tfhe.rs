@@ -80,7 +80,8 @@ fn forward(weights: &Tensors, s: &Tensor, f: fn(f64) -> f64) -> Vec<f64> {
     let layers = weights.len() / 2;
     for layer in 0..layers {
         let (w, b) = (&weights[&format!("q.{layer}.weight")], &weights[&format!("q.{layer}.bias")]);
-        let y = b.data.iter().enumerate().map(|(o, b)| b + w.data[o * x.len()..][..x.len()].iter().zip(&x).map(|(w, x)| w * x).sum::<f64>());
+        let y =
+            b.data.iter().enumerate().map(|(o, b)| b + w.data[o * x.len()..][..x.len()].iter().zip(&x).map(|(w, x)| w * x).sum::<f64>());
         x = y.map(|v| if layer + 1 < layers { f(v) } else { v }).collect();
     }
     x
@@ -105,7 +106,9 @@ fn policies_act_as_their_networks_do() {
         );
         let mut random = Random::new(seed as u64);
         let mut widths = vec![4];
-        widths.extend(layers.split("dense ").skip(1).map(|part| part.split(' ').next().and_then(|n| n.parse::<usize>().ok()).expect("a width")));
+        widths.extend(
+            layers.split("dense ").skip(1).map(|part| part.split(' ').next().and_then(|n| n.parse::<usize>().ok()).expect("a width")),
+        );
         let weights = random.network(&widths);
         let plan = compiled(&source, &Given { weights: weights.clone(), sample: Tensors::new() });
         let f: fn(f64) -> f64 = match () {
@@ -130,7 +133,9 @@ fn policies_act_as_their_networks_do() {
 
 #[test]
 fn values_of_a_public_network_are_close() {
-    let source = format!("{ENV}net q(s) -> [2] {{ dense 12 relu dense 2 }}\nserve q(s) {{ batch = 3 }}\nsecure tfhe {{ secret = [s] public = [q] quantize = w6 a6 }}");
+    let source = format!(
+        "{ENV}net q(s) -> [2] {{ dense 12 relu dense 2 }}\nserve q(s) {{ batch = 3 }}\nsecure tfhe {{ secret = [s] public = [q] quantize = w6 a6 }}"
+    );
     let mut random = Random::new(7);
     let weights = random.network(&[4, 12, 2]);
     let plan = compiled(&source, &Given { weights: weights.clone(), sample: Tensors::new() });
@@ -152,7 +157,9 @@ fn secret_weights_are_multiplied_exactly() {
     let mut random = Random::new(3);
     let weights = random.network(&[4, 3]);
     let plan = compiled(&source, &Given { weights: weights.clone(), sample: Tensors::new() });
-    let grid = |label: &str| plan.inputs.iter().find(|i| i.label == label).map(|i| i.scale).unwrap_or_else(|| panic!("{label}: {:?}", plan.inputs));
+    let grid = |label: &str| {
+        plan.inputs.iter().find(|i| i.label == label).map(|i| i.scale).unwrap_or_else(|| panic!("{label}: {:?}", plan.inputs))
+    };
     let (s_scale, w_scale) = (grid("observation 0"), grid("q.0.weight"));
     for _ in 0..50 {
         let rows: Vec<Tensor> = (0..2).map(|_| random.observation()).collect();
@@ -172,7 +179,9 @@ fn secret_weights_are_multiplied_exactly() {
 
 #[test]
 fn a_bootstrap_each_for_what_needs_one() {
-    let source = format!("{ENV}net q(s) -> [2] {{ dense 16 relu dense 2 }}\nserve argmax(q(s)) {{ batch = 1 }}\nsecure tfhe {{ secret = [s] public = [q] quantize = w4 a4 }}");
+    let source = format!(
+        "{ENV}net q(s) -> [2] {{ dense 16 relu dense 2 }}\nserve argmax(q(s)) {{ batch = 1 }}\nsecure tfhe {{ secret = [s] public = [q] quantize = w4 a4 }}"
+    );
     let plan = compiled(&source, &Given { weights: Random::new(0).network(&[4, 16, 2]), sample: Tensors::new() });
     let count = |f: fn(&Op) -> bool| plan.steps.iter().filter(|s| f(&s.op)).map(|s| s.wire.len).sum::<u32>();
     assert!(count(|op| matches!(op, Op::Table { .. })) <= 16, "a table for each hidden neuron");
@@ -186,5 +195,13 @@ fn an_update_of_dqn_compiles() {
     );
     let plan = compiled(&source, &Given::default());
     println!("{} bootstraps, {:?}", plan.bootstraps(), plan.parameters);
-    println!("{}", hecc_plan::tfhe::print(&plan).lines().filter(|l| !l.starts_with("table")).map(|l| &l[..l.len().min(160)]).collect::<Vec<_>>().join("\n"));
+    println!(
+        "{}",
+        hecc_plan::tfhe::print(&plan)
+            .lines()
+            .filter(|l| !l.starts_with("table"))
+            .map(|l| &l[..l.len().min(160)])
+            .collect::<Vec<_>>()
+            .join("\n")
+    );
 }

@@ -55,8 +55,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     let expected = Expected::of(&plan, args.threads)?;
     let mut keys = Keys::start();
-    let mut engine =
-        Engine::new(Arc::new(plan), carrier, given.public, args.threads, &mut |done, total| keys.made(done, total))?;
+    let mut engine = Engine::new(Arc::new(plan), carrier, given.public, args.threads, &mut |done, total| keys.made(done, total))?;
     keys.finish();
     let update = engine.update(&given.batch, &mut given.states)?;
     let mut arrays = given.states;

@@ -137,7 +137,8 @@ impl Shared {
             Shared::Ckks(plan) => {
                 let carrier = backend.slots()?;
                 let mut keys = Keys::start();
-                let engine = Engine::new(Arc::clone(plan), carrier, Default::default(), threads, &mut |done, total| keys.made(done, total))?;
+                let engine =
+                    Engine::new(Arc::clone(plan), carrier, Default::default(), threads, &mut |done, total| keys.made(done, total))?;
                 keys.finish();
                 Box::new(engine)
             }

@@ -11,11 +11,9 @@ use crate::output::{bytes, counted};
 /// What `hecc explain --leakage` prints.
 pub fn leakage(plan: &Plan) -> String {
     let mut out = String::new();
-    for (title, points) in [
-        ("The server learns", server(plan)),
-        ("The client learns", client(plan)),
-        ("Nobody but the client learns", secret(plan)),
-    ] {
+    for (title, points) in
+        [("The server learns", server(plan)), ("The client learns", client(plan)), ("Nobody but the client learns", secret(plan))]
+    {
         let gap = if out.is_empty() { "" } else { "\n" };
         let _ = writeln!(out, "{gap}{title}\n{}", "-".repeat(title.len()));
         points.iter().for_each(|point| out.push_str(&format!("- {point}\n")));
@@ -30,7 +28,9 @@ fn server(plan: &Plan) -> Vec<String> {
         format!("the size of a batch: {}", counted(plan.batch, "sample")),
     ];
     points.extend(plan.states.iter().map(|state| format!("name and shape of `{}` {:?}", state.name, state.shape)));
-    points.extend(plan.public.iter().map(|public| format!("the values of `{}` {:?}, which the program makes public", public.name, public.shape)));
+    points.extend(
+        plan.public.iter().map(|public| format!("the values of `{}` {:?}, which the program makes public", public.name, public.shape)),
+    );
     if let Some(training) = &plan.training {
         points.push(format!("the environment's name ({}), its declared ranges, and the run's settings", training.env.id));
     }

@@ -28,7 +28,11 @@ fn write_plan(plan: &Plan, out: &mut String) -> std::fmt::Result {
     }
     for (index, switch) in plan.parameters.switches.iter().enumerate() {
         let decomposition = switch.decomposition;
-        writeln!(out, "switch {index}: ring {} -> ring {} ({} x {} bits)", switch.from.0, switch.to.0, decomposition.levels, decomposition.base_log)?;
+        writeln!(
+            out,
+            "switch {index}: ring {} -> ring {} ({} x {} bits)",
+            switch.from.0, switch.to.0, decomposition.levels, decomposition.base_log
+        )?;
     }
     for note in &plan.notes {
         writeln!(out, "note {note}")?;

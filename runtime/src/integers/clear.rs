@@ -72,5 +72,9 @@ fn read(wire: Wire, bytes: &[u8]) -> Result<Vec<i64>, WireError> {
         return Err(WireError::Truncated { got: bytes.len() as u64, want: want as u64 });
     }
     let integers: Vec<i64> = bytes.chunks_exact(8).map(|c| i64::from_le_bytes([c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]])).collect();
-    if integers.iter().all(|v| (wire.low..=wire.high).contains(v)) { Ok(integers) } else { Err(WireError::Damaged("an integer is out of range")) }
+    if integers.iter().all(|v| (wire.low..=wire.high).contains(v)) {
+        Ok(integers)
+    } else {
+        Err(WireError::Damaged("an integer is out of range"))
+    }
 }

@@ -59,12 +59,7 @@ impl Engine {
         Self::of_checked(plan, backend, threads, progress)
     }
 
-    fn of_checked(
-        plan: Arc<Plan>,
-        backend: Backend,
-        threads: usize,
-        progress: &mut dyn FnMut(usize, usize),
-    ) -> Result<Self, EngineError> {
+    fn of_checked(plan: Arc<Plan>, backend: Backend, threads: usize, progress: &mut dyn FnMut(usize, usize)) -> Result<Self, EngineError> {
         let (client, mut server) = parties_of_checked(plan, backend, threads)?;
         let (total, mut key_bytes) = (client.keys(), 0);
         progress(0, total);

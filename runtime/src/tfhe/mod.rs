@@ -7,6 +7,9 @@ mod backend;
 mod ciphertext;
 mod compute;
 mod keys;
+mod party;
 mod secret;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use party::{TfheClient, TfheServer};

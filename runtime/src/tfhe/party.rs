@@ -129,9 +129,7 @@ impl Machine for Executor<'_> {
             Op::Table { a: _, tables, lookup } => {
                 let ring = self.evaluator.ring_of(*lookup)?;
                 let log_step = wire.bits + 1;
-                let turned = |i: usize| {
-                    Accumulator::table(ring, &self.plan.tables[tables[i % tables.len()].0 as usize].values, log_step)
-                };
+                let turned = |i: usize| Accumulator::table(ring, &self.plan.tables[tables[i % tables.len()].0 as usize].values, log_step);
                 let common = if tables.len() == 1 { Some(turned(0)?) } else { None };
                 parallel(self.threads, len, |i| {
                     let own;
@@ -148,9 +146,9 @@ impl Machine for Executor<'_> {
             Op::Floor { a: _, drop, lookup } => {
                 parallel(self.threads, len, |i| self.evaluator.drop_bits(*lookup, &operands[0][i], log_step(0), *drop))
             }
-            Op::Sign { a: _, no, yes, lookup } => parallel(self.threads, len, |i| {
-                self.evaluator.sign(*lookup, &operands[0][i], log_step(0), (*no, *yes), wire.bits + 1)
-            }),
+            Op::Sign { a: _, no, yes, lookup } => {
+                parallel(self.threads, len, |i| self.evaluator.sign(*lookup, &operands[0][i], log_step(0), (*no, *yes), wire.bits + 1))
+            }
             Op::Switch { a: _, switch } => parallel(self.threads, len, |i| self.evaluator.switch(*switch, &operands[0][i])),
         };
         Ok(Arc::new(made.map_err(named)?))

@@ -111,6 +111,13 @@ pub fn run(
     Ok(Lowered { circuit: circuit.pruned(), client })
 }
 
+/// What all but one in a thousand values do not exceed in magnitude: the client clips the others.
+fn usual<'a>(values: impl Iterator<Item = &'a f64>) -> f64 {
+    let mut sizes: Vec<f64> = values.map(|v| v.abs()).collect();
+    sizes.sort_unstable_by(f64::total_cmp);
+    sizes.get((sizes.len().saturating_sub(1)) * 999 / 1000).copied().unwrap_or(0.0)
+}
+
 impl Lowering<'_> {
     /// Samples and elements of a value: (rows, columns).
     fn extent(&self, id: crate::tensor::Id) -> (usize, usize) {
@@ -224,8 +231,8 @@ impl Lowering<'_> {
             // Weights move in training, and other weights are served.
             vec![seen.iter().fold(1e-6f64, |m, v| m.max(v.abs())) * 2.0]
         } else {
-            let columns = seen.len() / self.sample_batch.max(1);
-            (0..columns.max(1)).map(|e| seen.iter().skip(e).step_by(columns.max(1)).fold(1e-3f64, |m, v| m.max(v.abs()))).collect()
+            let columns = (seen.len() / self.sample_batch.max(1)).max(1);
+            (0..columns).map(|e| usual(seen.iter().skip(e).step_by(columns)).max(1e-3)).collect()
         };
         self.held.entry(tensor).or_insert(Held { len: rows * cols, bounds, label, state, span });
         Linear::of(Leaf::Client(tensor), rows * cols, 1.0)
@@ -594,7 +601,8 @@ impl Lowering<'_> {
             return None;
         }
         let count = x.iter().map(|e| e.terms.len()).max().unwrap_or(1);
-        let bits = self.bits.1 + 1 + (usize::BITS - (count - 1).leading_zeros()).div_ceil(2);
+        // The rounding of as many terms, each off by half a step at most, is then well below that of an activation.
+        let bits = self.bits.1 + 2 + (usize::BITS - (count - 1).leading_zeros()).div_ceil(2);
         // What a term is at each argument: its coefficient is that of an integer, not of the value that the integer rounds.
         let term = |lowering: &Self, id: Id, element: usize, c: f64| {
             let Rounded { low, values, scale } = &lowering.reals[&id];
@@ -602,13 +610,16 @@ impl Lowering<'_> {
             let (from, to) = lowering.circuit.node(*a).ranges[element];
             (from, (from..=to).map(|v| c / scale * values[(v - low) as usize]).collect::<Vec<f64>>())
         };
-        let largest = |values: &[f64]| values.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+        // Up and down each by themselves: what only ever adds needs no room below.
         let reach = |e: &Combination| {
-            let terms = e.terms.iter().map(|(&(leaf, element), &c)| match leaf {
-                Leaf::Integers(id) => largest(&term(self, id, element, c).1),
-                Leaf::Client(_) => 0.0,
-            });
-            terms.sum::<f64>() + e.constant.abs()
+            let (mut up, mut down) = (e.constant, e.constant);
+            for (&(leaf, element), &c) in &e.terms {
+                let Leaf::Integers(id) = leaf else { continue };
+                let values = term(self, id, element, c).1;
+                up += values.iter().fold(f64::NEG_INFINITY, |m, v| m.max(*v));
+                down += values.iter().fold(f64::INFINITY, |m, v| m.min(*v));
+            }
+            up.max(-down)
         };
         let room = libm::exp2(f64::from(bits - 1)) - 1.0 - 0.5 * (count + 1) as f64;
         let scale = x.iter().map(reach).fold(1e-9f64, f64::max) / room.max(1.0);

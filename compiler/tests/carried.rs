@@ -183,3 +183,22 @@ train fit(q) { batch = 8 updates = 12 }
 secure ckks { refresh = bootstrap }"#,
     );
 }
+
+/// States that do not fit into one ciphertext: those that spend little share one, which is bootstrapped more rarely.
+#[test]
+fn several_carried_ciphertexts_at_rates_of_their_own() {
+    let net = "dense 32 relu(degree: 2, range: [-2, 2]) dense 2 init small";
+    let sources = [
+        dqn(net, 16, "momentum(lr: 0.1, beta: 0.9)", "average = 0.05", ""),
+        regression("dense 32 square dense 2", (4, 2), 16, "nesterov(lr: 0.1, beta: 0.9)")
+            .replace("batch = 16", "batch = 16 average = 0.05"),
+    ];
+    for source in sources {
+        let plan = agrees_without(&source, 10, &[PassName::Tiles]).plan;
+        let bootstraps = plan.steps.iter().filter(|step| matches!(step.op, Op::Bootstrap(_))).count();
+        let labels: Vec<&str> = plan.carried.iter().map(|carried| carried.label.as_str()).collect();
+        println!("{labels:?}: {bootstraps} bootstraps in {} updates", plan.updates());
+        assert!(plan.carried.len() > 1, "{labels:?}");
+        assert!(bootstraps < plan.carried.len() * plan.updates() as usize, "{bootstraps} in {} updates", plan.updates());
+    }
+}

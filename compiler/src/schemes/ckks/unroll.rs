@@ -9,6 +9,11 @@ use super::circuit::{CarriedDraft, Circuit, OutputDraft};
 
 /// `updates` copies of the body, then a bootstrap of every carried ciphertext.
 pub fn run(body: &Circuit, updates: u32) -> Circuit {
+    scheduled(body, updates, |_, _| false)
+}
+
+/// The same with a bootstrap also after those updates, of those carried ciphertexts.
+pub fn scheduled(body: &Circuit, updates: u32, refreshed: impl Fn(u32, usize) -> bool) -> Circuit {
     let rounds = body.nodes.iter().map(|n| n.round + 1).max().unwrap_or(1);
     let mut whole = Circuit::new(body.scale, body.slots);
     whole.plains.clone_from(&body.plains);
@@ -35,17 +40,15 @@ pub fn run(body: &Circuit, updates: u32) -> Circuit {
         for draft in &body.outputs {
             whole.outputs.push(OutputDraft { wire: copies[&draft.wire], ..draft.clone() });
         }
-        carried = body.carried.iter().map(|draft| Some(copies[&draft.wire])).collect();
+        for (id, draft) in body.carried.iter().enumerate() {
+            let wire = copies[&draft.wire];
+            let span = whole.nodes[wire.index()].span;
+            let due = update + 1 == updates || refreshed(update, id);
+            carried[id] = Some(if due { whole.push(Op::Bootstrap(wire), span) } else { wire });
+        }
         whole.saves.push(carried.iter().copied().flatten().collect());
     }
-    if let Some(last) = whole.saves.pop() {
-        let refresh = |wire: WireId| {
-            let span = whole.nodes[wire.index()].span;
-            whole.push(Op::Bootstrap(wire), span)
-        };
-        let refreshed: Vec<WireId> = last.into_iter().map(refresh).collect();
-        whole.carried = body.carried.iter().zip(&refreshed).map(|(draft, &wire)| CarriedDraft { wire, ..draft.clone() }).collect();
-        whole.saves.push(refreshed);
-    }
+    let last = whole.saves.last().cloned().unwrap_or_default();
+    whole.carried = body.carried.iter().zip(last).map(|(draft, wire)| CarriedDraft { wire, ..draft.clone() }).collect();
     whole
 }

@@ -9,8 +9,8 @@ use super::circuit::Circuit;
 use super::inside::{Inside, Method, Way};
 use super::share::Shares;
 use super::{
-    CkksError, LowerError, Lowered, Parts, Ring, TooDeep, circuit_for, cycle, decide, inside, lower, refresh, scale, share, tiles, unroll,
-    width, widths_for,
+    CkksError, LowerError, Lowered, Parts, Ring, TooDeep, circuit_for, cycle, decide, inside, known, lower, refresh, scale, share, tiles,
+    unroll, width, widths_for,
 };
 use crate::check::hir::{Program, Task};
 use crate::passes::saturate;
@@ -34,7 +34,13 @@ struct Body<'a> {
     program: &'a Program,
     /// When each carried ciphertext is bootstrapped, where the planner says so.
     shares: Option<Shares>,
+    /// The update where states that change rarely are known to change or not to, by their periods.
+    settled: BTreeMap<Settled, Circuit>,
+    periods: &'a [(String, u32)],
 }
+
+/// Which of the periods are over with an update.
+type Settled = Vec<(u32, bool)>;
 
 /// What was tried, and the best of it.
 struct Search<'a> {
@@ -91,7 +97,7 @@ pub(super) fn run<E>(
 fn bodies<'a, E>(
     program: &'a Program,
     public: &[(String, Vec<usize>)],
-    ring: Ring<'_>,
+    ring: Ring<'a>,
     (first, graph_for): (&Graph, &mut impl FnMut(bool) -> Result<Graph, E>),
     (offers, batch): (&[&Bootstrap], usize),
     most_updates: usize,
@@ -113,9 +119,21 @@ fn bodies<'a, E>(
         let Some(graph) = (if padded { graph_for(true).ok() } else { Some(first.clone()) }) else { continue };
         let scale = scale(program, &graph, log_n).clamp(*bootstrap::SCALES.start(), *bootstrap::SCALES.end());
         let mut push = |lowering: lower::Lowering<'_>, shares: Option<&Shares>| {
-            let lower::Lowering { circuit, client, notes, fits, .. } = lowering;
+            let (settled, client) = settled(program, public, &lowering, most_updates);
+            let lower::Lowering { circuit, notes, fits, .. } = lowering;
             let parts = Parts { circuit, client: client.program, notes, fits };
-            bodies.push(Body { grid, in_tiles, log_n, scale, graph: graph.clone(), parts, program, shares: shares.cloned() });
+            bodies.push(Body {
+                grid,
+                in_tiles,
+                log_n,
+                scale,
+                graph: graph.clone(),
+                parts,
+                program,
+                shares: shares.cloned(),
+                settled,
+                periods,
+            });
         };
         if in_tiles {
             tiles::lower(program, &graph, grid, scale, public, periods).into_iter().for_each(|lowering| push(lowering, None));
@@ -145,6 +163,57 @@ fn bodies<'a, E>(
     Ok(bodies)
 }
 
+/// The periods that end with an update of a plan of so many, where that is the same in every round of the plan.
+fn ends(periods: &[(String, u32)], update: u32, updates: u32) -> Settled {
+    let mut periods: Vec<u32> = periods.iter().map(|(_, period)| *period).filter(|&period| period > 1).collect();
+    periods.sort_unstable();
+    periods.dedup();
+    periods
+        .into_iter()
+        .filter(|&period| updates.is_multiple_of(period))
+        .map(|period| (period, (update + 1).is_multiple_of(period)))
+        .collect()
+}
+
+/// The same update where it is known which states change: those that do not are left as they are, without a mask, and need no
+/// bootstrap. Also the client's program for all of them.
+fn settled(
+    program: &Program,
+    public: &[(String, Vec<usize>)],
+    like: &lower::Lowering<'_>,
+    most_updates: usize,
+) -> (BTreeMap<Settled, Circuit>, known::Client) {
+    let (mut found, mut client) = (BTreeMap::new(), like.client.clone());
+    if !like.carries() {
+        return (found, client);
+    }
+    for updates in 1..=most_updates as u32 {
+        for key in (0..updates).map(|update| ends(&like.periods, update, updates)) {
+            if key.is_empty() || found.contains_key(&key) {
+                continue;
+            }
+            let mut lowering = lower::Lowering::new(program, like.graph, like.grid, like.circuit.scale, public);
+            lowering.client = client.clone();
+            lowering.carry_states(like.packing, &like.periods);
+            lowering.settled.clone_from(&key);
+            lowering.run();
+            if lowering.errors.is_empty() {
+                client = lowering.client;
+                found.insert(key, lowering.circuit);
+            }
+        }
+    }
+    (found, client)
+}
+
+impl Body<'_> {
+    /// The updates of a period, where states that change rarely are known to change or not to.
+    fn updates(&self, updates: u32) -> Vec<&Circuit> {
+        let body = |update: u32| self.settled.get(&ends(self.periods, update, updates)).unwrap_or(&self.parts.circuit);
+        (0..updates).map(body).collect()
+    }
+}
+
 impl Search<'_> {
     /// Tries one update per bootstrap, two, and so on.
     fn refresh(&mut self, body: &Body<'_>, offer: &str) {
@@ -159,11 +228,8 @@ impl Search<'_> {
         let proposed = saturate::refresh::refreshes(&body.graph) > 0;
         let most = if proposed { self.most_updates.min(PROPOSED_UPDATES) } else { self.most_updates };
         for updates in 1..=most {
-            let unrolled = if proposed {
-                unroll::scheduled(&body.parts.circuit, updates as u32, |_, _| true)
-            } else {
-                unroll::run(&body.parts.circuit, updates as u32)
-            };
+            let bodies = body.updates(updates as u32);
+            let unrolled = if proposed { unroll::scheduled(&bodies, |_, _| true) } else { unroll::run(&bodies) };
             let (ways, bound) = if body.in_tiles {
                 // Only what all tiles hold alike repeats, and is small in every slot: nothing inside an update.
                 let as_it_is = refresh::run(&unrolled, &offer).filter(|circuit| circuit.nodes.len() == unrolled.nodes.len());
@@ -173,7 +239,7 @@ impl Search<'_> {
             };
             let shares = body.shares.as_ref().filter(|shares| shares.refreshed.len() == updates);
             let scheduled = shares.and_then(|shares| {
-                let scheduled = unroll::scheduled(&body.parts.circuit, updates as u32, |update, id| shares.refreshed[update as usize][id]);
+                let scheduled = unroll::scheduled(&bodies, |update, id| shares.refreshed[update as usize][id]);
                 inside::as_scheduled(&scheduled, &offer)
             });
             let mut brought: Vec<Way> = Vec::new();

@@ -336,8 +336,11 @@ impl Lowering<'_> {
             .iter()
             .map(|(name, home)| {
                 let still = Form { states: [((name.clone(), None), 1.0)].into(), ..Form::default() };
-                let (form, span) = forms.get(name).map_or((still, Span::default()), |(form, span)| ((*form).clone(), *span));
                 let period = self.periods.iter().find(|(n, _)| n == name).map(|(_, period)| *period);
+                let settled = period.and_then(|period| self.settled.iter().find(|(of, _)| *of == period)).map(|(_, due)| *due);
+                let form = forms.get(name).filter(|_| settled != Some(false));
+                let (form, span) = form.map_or((still, Span::default()), |(form, span)| ((*form).clone(), *span));
+                let period = period.filter(|_| settled.is_none());
                 Item { name: Some(name), home, place: shelf.place(home), form, period, span }
             })
             .collect();

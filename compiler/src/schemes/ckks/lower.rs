@@ -115,6 +115,8 @@ pub(super) struct Lowering<'a> {
     pub packing: Packing,
     /// States that take a new value at every so many updates only.
     pub periods: Vec<(String, u32)>,
+    /// Whether this update is one of those, by their number, where that is known.
+    pub settled: Vec<(u32, bool)>,
 }
 
 /// Choices of packing and unpacking lanes.
@@ -173,6 +175,7 @@ impl<'a> Lowering<'a> {
             updated: BTreeMap::new(),
             packing: Packing::simple(super::MASK_BITS),
             periods: Vec::new(),
+            settled: Vec::new(),
         };
         lowering.wishes();
         lowering

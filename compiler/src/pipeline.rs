@@ -11,6 +11,7 @@ use crate::approximation::{self, Approximation};
 use crate::check::hir::{Action, ActionKind, Program, Refresh, Scheme, Task};
 use crate::diagnostics::Diagnostic;
 use crate::passes::{self, Facts, Level, PassName, Selection, saturate};
+use crate::schemes::ckks::inside::{Inside, Method};
 use crate::schemes::ckks::{self, LowerError, Lowered, Measure};
 use crate::schemes::tfhe;
 use crate::tensor::build::{self, Built};
@@ -34,6 +35,8 @@ pub struct Options {
     pub memory: Option<MemoryLimit>,
     /// Weights and observations that integers are scaled by, and that public networks stand in a TFHE plan with.
     pub given: tfhe::Given,
+    /// The one method to place bootstraps inside updates by, to see what each is worth; the cheapest where there is none.
+    pub inside: Option<Method>,
 }
 
 /// Memory that a plan should not exceed.
@@ -155,6 +158,8 @@ pub fn compile_program(program: &Program, source: &str, options: &Options) -> Re
         rotations: selection.contains(PassName::Rotations),
         tiles: selection.contains(PassName::Tiles),
         lanes: selection.contains(PassName::Lanes),
+        offer: None,
+        inside: options.inside,
     };
     let lowered = ckks::lower(program, &public, ring, |padded| {
         let built = build::build(program, padded)?;
@@ -216,13 +221,36 @@ fn saturated(
         // Several updates stand in the circuit: what counts is what one of them takes.
         let again = candidates.filter_map(|(_, graph)| ckks::lower_again(program, &graph, public, ring, &lowered));
         let cheapest = again.min_by(|a, b| a.seconds.total_cmp(&b.seconds));
-        return cheapest.filter(|again| again.seconds < lowered.seconds).unwrap_or(lowered);
+        let lowered = cheapest.filter(|again| again.seconds < lowered.seconds).unwrap_or(lowered);
+        return refreshed(program, public, ring, facts, lowered);
     }
     let Some((_, graph)) = candidates.min_by_key(|(measure, _)| *measure) else { return lowered };
     match ckks::lower_again(program, &graph, public, ring, &lowered) {
         Some(again) if better(&Measure::of(&again.circuit)) => again,
         _ => lowered,
     }
+}
+
+/// The plan with the bootstraps that extraction from the e-graph chooses, or `lowered` where that is no cheaper; either way
+/// what each method brought.
+fn refreshed(program: &Program, public: &[(String, Vec<usize>)], ring: ckks::Ring, facts: &Facts, lowered: Lowered) -> Lowered {
+    let Some(budget) = ckks::refreshing(&lowered, ring) else { return lowered };
+    let offer = lowered.bootstrap.as_ref().map(|bootstrap| bootstrap.name.clone());
+    let ring = ckks::Ring { offer: offer.as_deref(), ..ring };
+    let graphs = saturate::refresh::run(&lowered.graph, facts, &budget);
+    let again: Vec<Lowered> = graphs.iter().filter_map(|graph| ckks::lower_again(program, graph, public, ring, &lowered)).collect();
+    let brought = |lowered: &Lowered| lowered.inside.iter().flat_map(|inside| inside.ways.clone()).collect::<Vec<_>>();
+    let ways = brought(&lowered).into_iter().chain(again.iter().flat_map(brought)).collect();
+    let cheapest = again.into_iter().min_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    let mut best = match cheapest {
+        // The search was for this bootstrap alone.
+        Some(again) if again.seconds < lowered.seconds || ring.inside == Some(Method::Graph) => {
+            Lowered { tried: lowered.tried, second: lowered.second, ..again }
+        }
+        _ => lowered,
+    };
+    best.inside = best.inside.map(|inside| Inside::new(ways, inside.bound));
+    best
 }
 
 /// The plan with as many rotation keys as memory holds; with the fewest that are tried where it holds not even those.

@@ -183,3 +183,42 @@ train fit(q) { batch = 8 updates = 12 }
 secure ckks { refresh = bootstrap }"#,
     );
 }
+
+/// States that do not fit into one ciphertext: those that spend little share one, which is bootstrapped more rarely.
+#[test]
+fn several_carried_ciphertexts_at_rates_of_their_own() {
+    let net = "dense 32 relu(degree: 2, range: [-2, 2]) dense 2 init small";
+    let sources = [
+        dqn(net, 16, "momentum(lr: 0.1, beta: 0.9)", "average = 0.05", ""),
+        regression("dense 32 square dense 2", (4, 2), 16, "nesterov(lr: 0.1, beta: 0.9)")
+            .replace("batch = 16", "batch = 16 average = 0.05"),
+    ];
+    for source in sources {
+        let plan = agrees_without(&source, 10, &[PassName::Tiles]).plan;
+        let bootstraps = plan.steps.iter().filter(|step| matches!(step.op, Op::Bootstrap(_))).count();
+        let labels: Vec<&str> = plan.carried.iter().map(|carried| carried.label.as_str()).collect();
+        println!("{labels:?}: {bootstraps} bootstraps in {} updates", plan.updates());
+        assert!(plan.carried.len() > 1, "{labels:?}");
+        assert!(bootstraps < plan.carried.len() * plan.updates() as usize, "{bootstraps} in {} updates", plan.updates());
+    }
+}
+
+/// A target network in a ciphertext of its own stays as it is until it moves: no mask spends of it, no bootstrap is for it.
+#[test]
+fn targets_that_move_rarely_in_ciphertexts_of_their_own() {
+    let source = r#"env "Other-v0" { observe s: [4] in [-1, 1]  act a: one of 2  reward r in [-1, 1] }
+net q(s) -> [2] { dense 64 square dense 2 }
+algorithm fit(q) {
+    state t = copy(q)
+    minimize mean((dot(q(s), a) - r - 0.1 * dot(t(s'), a))^2) over q with sgd(lr: 0.1)
+    every 3 { t <- q }
+}
+train fit(q) { batch = 8 updates = 12 }
+secure ckks { refresh = bootstrap }"#;
+    let plan = agrees_without(source, 10, &[PassName::Tiles]).plan;
+    let bootstraps = plan.steps.iter().filter(|step| matches!(step.op, Op::Bootstrap(_))).count();
+    let labels: Vec<&str> = plan.carried.iter().map(|carried| carried.label.as_str()).collect();
+    println!("{labels:?}: {bootstraps} bootstraps in {} updates", plan.updates());
+    assert!(plan.carried.len() > 1, "{labels:?}");
+    assert!(3 * bootstraps <= 4 * plan.updates() as usize, "{bootstraps} in {} updates", plan.updates());
+}

@@ -54,7 +54,8 @@ impl Path {
                 | Op::Broadcast
                 | Op::Map(_)
                 | Op::ArgMax
-                | Op::Stop => 0,
+                | Op::Stop
+                | Op::Refresh => 0,
             };
             (operands, if known[id.index()] { 0 } else { own }, map)
         };

@@ -242,7 +242,7 @@ fn layer(graph: &Graph, x: Id) -> Option<String> {
         Op::State(name) => Some(name.rsplit_once('.').map_or(name.as_str(), |(layer, _)| layer).to_owned()),
         Op::Dense => layer(graph, operands[1]),
         Op::Add | Op::Sub => operands.iter().find_map(|&o| layer(graph, o)),
-        Op::Scale(_) | Op::Rate(_) | Op::Offset(_) | Op::Spread | Op::Broadcast | Op::Stop => layer(graph, operands[0]),
+        Op::Scale(_) | Op::Rate(_) | Op::Offset(_) | Op::Spread | Op::Broadcast | Op::Stop | Op::Refresh => layer(graph, operands[0]),
         _ => None,
     }
 }

@@ -4,8 +4,9 @@ use petgraph::algo::maximum_flow::dinics;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
-/// The capacity of an edge that is never cut: more than the sum of all others.
-pub(crate) const FOREVER: u64 = u64::MAX / 4;
+/// The capacity of an edge that is never cut: more than the sum of all others, and few enough bits that a cut of many such
+/// edges, which is none, still has a sum.
+pub(crate) const FOREVER: u64 = 1 << 40;
 
 /// The least capacity that separates `sink` from `source`, and which vertices are on the source's side.
 ///

@@ -19,7 +19,7 @@ mod schedule;
 pub use body::{Carried, LoopBody};
 pub use error::PlannerError;
 pub use inside::cycle::run as place_in_loop;
-pub use inside::place::run as place;
+pub use inside::place::{improve, run as place, run_from as place_from};
 pub use inside::summary::run as summarise;
 pub use inside::{Dag, Node, Placement, Summary};
 pub use loops::{Limits, run as plan_loop};

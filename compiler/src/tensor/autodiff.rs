@@ -96,6 +96,7 @@ fn partial(graph: &mut Graph, id: Id, operands: &[Id], slot: usize, adjoint: Id)
                 span,
             });
         }
+        Op::Refresh => adjoint,
         // Piecewise constant.
         Op::ArgMax | Op::Stop => return Ok(None),
     }))

@@ -77,7 +77,7 @@ pub fn eval(
             Op::Scale(c) => one(&|a| c * a),
             Op::Rate(rate) => one(&|a| rate.at(functions.update()) * a),
             Op::Offset(c) => one(&|a| a + c),
-            Op::Stop => x(0).clone(),
+            Op::Stop | Op::Refresh => x(0).clone(),
             Op::Map(map) => one(&|a| functions.map(map, a)),
             Op::Extremum { larger, pins } => {
                 let sign = if *larger { 0.5 } else { -0.5 };

@@ -119,6 +119,8 @@ pub enum Op {
     },
     /// The identity, through which no gradient flows.
     Stop,
+    /// The identity: a server that trains alone bootstraps here, so that what was spent on the way counts no more.
+    Refresh,
 }
 
 /// A learning rate over the updates of a run.
@@ -367,6 +369,7 @@ pub fn name(op: &Op) -> String {
         Op::ArgMax => "argmax".to_owned(),
         Op::Extremum { larger, pins } => format!("{}2{}", if *larger { "max" } else { "min" }, pins_text(pins)),
         Op::Stop => "stop".to_owned(),
+        Op::Refresh => "refresh".to_owned(),
     }
 }
 
@@ -383,7 +386,7 @@ fn fits(op: &Op, operands: &[Shape], shape: Shape) -> bool {
         (Op::Data(_), []) => matches!(shape, Sample(_)),
         (Op::State(_) | Op::Constant(_), []) => true,
         (Op::Add | Op::Sub | Op::Mul | Op::Extremum { .. }, [a, b]) => *a == shape && *b == shape,
-        (Op::Scale(_) | Op::Rate(_) | Op::Offset(_) | Op::Map(_) | Op::Stop, [a]) => *a == shape,
+        (Op::Scale(_) | Op::Rate(_) | Op::Offset(_) | Op::Map(_) | Op::Stop | Op::Refresh, [a]) => *a == shape,
         (Op::Dense, [Sample(i), Matrix(o, j)]) => i == j && shape == Sample(*o),
         (Op::DenseTranspose, [Sample(o), Matrix(p, i)]) => o == p && shape == Sample(*i),
         (Op::DenseGradient, [Sample(o), Sample(i)]) => shape == Matrix(*o, *i),

@@ -32,7 +32,8 @@ pub struct Alternative {
 }
 
 const PRODUCT: u64 = 550;
-const SWITCH: u64 = 600;
+/// A rotation.
+pub const SWITCH: u64 = 600;
 const PLAIN: u64 = 550;
 const LINEAR: u64 = 30;
 /// What a known value costs: the smaller program of the client's is taken where two are equal.
@@ -65,6 +66,8 @@ pub fn price(op: &Op, shape: Shape, operands: &[(Shape, bool)], facts: &Facts) -
     let parameter = !matches!(shape, Shape::Sample(_));
     match op {
         Op::Data(_) | Op::State(_) | Op::Constant(_) | Op::Stop => server(0, KNOWN),
+        // What it costs, the machine says: [`super::refresh`].
+        Op::Refresh => Price { spends: 0, cost: KNOWN, fresh: true },
         Op::Spread => server(0, SENT),
         Op::Add | Op::Sub | Op::Scale(_) | Op::Rate(_) | Op::Offset(_) | Op::Mul if parameter => server(0, KNOWN),
         Op::Add | Op::Sub | Op::Offset(_) => server(0, LINEAR),

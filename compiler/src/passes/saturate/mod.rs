@@ -7,6 +7,7 @@
 mod balance;
 mod cost;
 pub mod extract;
+pub mod refresh;
 mod region;
 mod rules;
 mod term;
@@ -108,7 +109,7 @@ fn solve(region: &Region, window: &[Id], levels: &Levels, depths: &[u32], effort
         local.insert(id, depth);
         limit = limit.max(depth + height(id));
     }
-    let extraction = region.extraction(&entry, &height);
+    let extraction = region.extraction(&entry, &height, None);
     let solutions = extraction.problem.front(limit, effort);
     (extraction, solutions)
 }

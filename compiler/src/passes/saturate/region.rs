@@ -1,13 +1,14 @@
 //! From a stretch of the tensor graph to an e-graph, and from a selection back.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use egg::{Id as Class, Language};
 use hecc_plan::Span;
 
 use super::cost::{self, Alternative, Price};
 use super::extract::{Choice, Problem, Solution};
+use super::refresh::Budget;
 use super::rules;
 use super::term::{Meaning, OpId, Real, Term, Values};
 use crate::passes::Facts;
@@ -43,6 +44,8 @@ pub struct Extraction {
     ways: Vec<Vec<Way>>,
     /// Class of the problem, by class of the e-graph.
     index: BTreeMap<Class, usize>,
+    /// Of classes that may be refreshed, the class of the problem that their users see: as it is, or refreshed.
+    seen: BTreeMap<usize, usize>,
 }
 
 impl Region {
@@ -146,8 +149,9 @@ impl Region {
         }
     }
 
-    /// The extraction problem, where `depths` are spent before each input and `heights` will be after each output.
-    pub fn extraction(&self, depths: &dyn Fn(Id) -> u32, heights: &dyn Fn(Id) -> u32) -> Extraction {
+    /// The extraction problem, where `depths` are spent before each input and `heights` will be after each output. With a
+    /// budget, values may be refreshed, and states cost what it takes to unpack them.
+    pub fn extraction(&self, depths: &dyn Fn(Id) -> u32, heights: &dyn Fn(Id) -> u32, budget: Option<&Budget>) -> Extraction {
         let mut index: BTreeMap<Class, usize> = BTreeMap::new();
         let mut order: Vec<Class> = Vec::new();
         let mut stack: Vec<Class> = self.outputs.iter().rev().map(|(_, class)| self.values.find(*class)).collect();
@@ -168,7 +172,10 @@ impl Region {
             let mut own: Vec<Way> = Vec::new();
             for term in self.values[class].iter() {
                 let children: Vec<usize> = self.operands(term).iter().map(|c| index[c]).collect();
-                for (price, alternative) in self.prices(term, &entry) {
+                for (mut price, alternative) in self.prices(term, &entry) {
+                    if let (Some(budget), Some(Op::State(_))) = (budget, self.op(term)) {
+                        price.spends += budget.unpack;
+                    }
                     let choice = Choice { children: children.clone(), spends: price.spends, cost: price.cost, fresh: price.fresh };
                     if !choices.contains(&choice) {
                         choices.push(choice);
@@ -179,15 +186,40 @@ impl Region {
             classes.push(choices);
             ways.push(own);
         }
+        let seen = budget.map(|budget| self.refreshable(&order, &mut classes, budget)).unwrap_or_default();
         // What follows an output is part of its path.
         let mut roots = Vec::new();
         for &(id, class) in &self.outputs {
-            let children = vec![index[&self.values.find(class)]];
+            let own = index[&self.values.find(class)];
+            let children = vec![seen.get(&own).copied().unwrap_or(own)];
             roots.push(classes.len());
             classes.push(vec![Choice { children, spends: heights(id), ..Choice::default() }]);
         }
         classes.push(vec![Choice { children: roots, ..Choice::default() }]);
-        Extraction { problem: Problem { root: classes.len() - 1, classes }, ways, index }
+        Extraction { problem: Problem { root: classes.len() - 1, classes }, ways, index, seen }
+    }
+
+    /// The rule `v => refresh(v)`, once for each value: two nodes of one class would be each other's operands, so what users
+    /// see of a value is a class of its own. Offered where one ciphertext per group of samples lives, and where the program
+    /// has a value: what only the rules found is refreshed before or after.
+    fn refreshable(&self, order: &[Class], classes: &mut Vec<Vec<Choice>>, budget: &Budget) -> BTreeMap<usize, usize> {
+        let named: BTreeSet<Class> = self.spans.keys().map(|&class| self.values.find(class)).collect();
+        let mut seen = BTreeMap::new();
+        for (at, class) in order.iter().enumerate() {
+            let fact = &self.values[*class].data;
+            let leaf = classes[at].iter().any(|choice| choice.children.is_empty());
+            if named.contains(class) && !fact.known && !leaf && matches!(fact.shape, Shape::Sample(_)) {
+                seen.insert(at, order.len() + seen.len());
+            }
+        }
+        for choice in classes.iter_mut().flatten() {
+            choice.children.iter_mut().for_each(|child| *child = seen.get(child).copied().unwrap_or(*child));
+        }
+        for &at in seen.keys() {
+            let refresh = Choice { children: vec![at], spends: 0, cost: budget.price, fresh: true };
+            classes.push(vec![Choice { children: vec![at], ..Choice::default() }, refresh]);
+        }
+        seen
     }
 
     /// Operands that are values, not numbers.
@@ -322,14 +354,22 @@ impl Emitter<'_> {
                 self.graph.push(op, &operands, shape, span)
             }
         };
+        let id = if self.refreshed(class) { self.graph.push(Op::Refresh, &[id], shape, span) } else { id };
         self.done.insert(class, id);
         id
+    }
+
+    fn refreshed(&self, class: Class) -> bool {
+        let seen = self.extraction.seen.get(&self.extraction.index[&class]);
+        seen.is_some_and(|&seen| self.solution.chosen[seen] == Some(1))
     }
 
     fn difference(&self, operands: &[Class]) -> Option<(Class, Class)> {
         let &[a, b] = operands else { return None };
         let negated = |class: Class| match &self.way(class).term {
-            Term::Scale([c, x]) if self.region.values[*c].data.number == Some(-1.0) => Some(self.region.values.find(*x)),
+            Term::Scale([c, x]) if self.region.values[*c].data.number == Some(-1.0) && !self.refreshed(class) => {
+                Some(self.region.values.find(*x))
+            }
             _ => None,
         };
         match (negated(a), negated(b)) {

@@ -75,7 +75,34 @@ pub(super) fn lower_bound(dag: &Dag, offer: &Offer, tables: &Tables) -> f64 {
         many += bound;
         path.iter().for_each(|&at| taken[at] = true);
     }
-    seconds.iter().sum::<f64>() + f64::max(one, many)
+    seconds.iter().sum::<f64>() + one.max(many).max(stretches(dag, offer, tables, &seconds))
+}
+
+/// The same over stretches just long enough to need a bootstrap: what passes a bottleneck, such as a carried ciphertext, is one
+/// path, but between two of them many run side by side.
+fn stretches(dag: &Dag, offer: &Offer, tables: &Tables, seconds: &[f64]) -> f64 {
+    let mut taken = vec![false; dag.nodes.len()];
+    let mut spent: Vec<(Bits, Option<usize>)> = Vec::new();
+    let mut total = 0.0;
+    for (at, node) in dag.nodes.iter().enumerate() {
+        let before = node.operands.iter().filter(|&&operand| !taken[operand]).map(|&operand| (spent[operand].0, operand));
+        let before = before.max_by_key(|before| before.0);
+        spent.push((before.map_or(Bits(0), |before| before.0) + node.spent, before.map(|before| before.1)));
+        // The end of the longest way here that asks for more than its start has.
+        let (mut path, mut asked, mut next, mut short) = (Vec::new(), tables.least[at], Some(at), false);
+        while let Some(node) = next.filter(|_| !short) {
+            path.push(node);
+            asked = asked + dag.nodes[node].spent;
+            short = asked > given(dag, tables, node);
+            next = spent[node].1;
+        }
+        let bound = if short { path_bound(dag, offer, tables, seconds, &path) } else { 0.0 };
+        if bound > 0.0 {
+            total += bound;
+            path.iter().for_each(|&node| taken[node] = true);
+        }
+    }
+    total
 }
 
 /// The path of nodes not taken that spends most.
@@ -94,11 +121,16 @@ fn longest_path(dag: &Dag, taken: &[bool]) -> Vec<usize> {
     path
 }
 
+/// The most that a node can be entered with.
+fn given(dag: &Dag, tables: &Tables, at: usize) -> Bits {
+    let node = &dag.nodes[at];
+    node.operands.iter().map(|&operand| tables.most[operand]).min().unwrap_or(node.available)
+}
+
 /// Seconds over the least of the nodes of a path, from its end to its start; what is around it comes free.
 fn path_bound(dag: &Dag, offer: &Offer, tables: &Tables, seconds: &[f64], path: &[usize]) -> f64 {
     let Some((&first, &last)) = path.last().zip(path.first()) else { return 0.0 };
-    let node = &dag.nodes[first];
-    let given = node.operands.iter().map(|&operand| tables.most[operand]).min().unwrap_or(node.available);
+    let given = given(dag, tables, first);
     // By bits asked: seconds of the part of the path up to here.
     let mut ahead: Vec<f64> = vec![0.0; given.0 as usize + 1];
     for &at in path.iter().rev() {

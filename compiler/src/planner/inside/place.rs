@@ -59,12 +59,26 @@ impl fmt::Display for Placement {
 /// # Errors
 /// `Unplaceable` with a node that no bootstraps give enough.
 pub fn run(dag: &Dag, offer: &Offer) -> Result<Placement, PlannerError> {
+    run_from(dag, offer, Vec::new())
+}
+
+/// The same, where the search also starts from marks that others found; they need not work.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_from(dag: &Dag, offer: &Offer, starts: Vec<Vec<bool>>) -> Result<Placement, PlannerError> {
     let most = dag.most(offer)?;
     match series::run(dag, offer) {
         Some(marks) => finish(dag, offer, &marks, None),
-        None if dag.nodes.len() <= SMALL => search(dag, offer, most, MANY),
-        None => search(dag, offer, most, (LABELS / dag.nodes.len()).clamp(4, 256)),
+        None if dag.nodes.len() <= SMALL => search(dag, offer, most, MANY, starts),
+        None => search(dag, offer, most, (LABELS / dag.nodes.len()).clamp(4, 256), starts),
     }
+}
+
+/// Where small changes of marks lead; `None` if that does not work.
+pub fn improve(dag: &Dag, offer: &Offer, marks: Vec<bool>) -> Option<Vec<bool>> {
+    dag.most(offer).ok()?;
+    polish::run(dag, offer, marks).map(|(_, marks)| marks)
 }
 
 /// The same with few labels, for those who ask often.
@@ -72,7 +86,7 @@ pub(super) fn quick(dag: &Dag, offer: &Offer) -> Result<Placement, PlannerError>
     let most = dag.most(offer)?;
     match series::run(dag, offer) {
         Some(marks) => finish(dag, offer, &marks, None),
-        None => search(dag, offer, most, (LABELS / dag.nodes.len().max(1)).clamp(4, FEW)),
+        None => search(dag, offer, most, (LABELS / dag.nodes.len().max(1)).clamp(4, FEW), Vec::new()),
     }
 }
 
@@ -82,13 +96,13 @@ pub(super) fn quick(dag: &Dag, offer: &Offer) -> Result<Placement, PlannerError>
 /// # Errors
 /// As [`run`].
 pub fn run_within(dag: &Dag, offer: &Offer, labels: usize) -> Result<Placement, PlannerError> {
-    search(dag, offer, dag.most(offer)?, labels)
+    search(dag, offer, dag.most(offer)?, labels, Vec::new())
 }
 
-fn search(dag: &Dag, offer: &Offer, most: Vec<Bits>, width: usize) -> Result<Placement, PlannerError> {
+fn search(dag: &Dag, offer: &Offer, most: Vec<Bits>, width: usize, mut starts: Vec<Vec<bool>>) -> Result<Placement, PlannerError> {
     let tables = bound::tables(dag, offer, most, dag.least(offer));
     // Where a local search ends depends on where it starts: several starts, cheap ones.
-    let mut starts = vec![cuts::run(dag, offer)];
+    starts.push(cuts::run(dag, offer));
     starts.extend(GREEDY.iter().filter_map(|&few| labels::run(dag, offer, &tables, f64::INFINITY, few.min(width)).marks));
     let polished = starts.into_iter().filter_map(|marks| polish::run(dag, offer, marks));
     let (mut seconds, mut marks) = polished.min_by(|a, b| a.0.total_cmp(&b.0)).ok_or(PlannerError::NoPlacement)?;

@@ -60,22 +60,59 @@ pub fn size(circuit: &Circuit, base2k: u32, bootstrap: Option<&Bootstrap>) -> Si
 
 /// Budget each node must have left; `None` where no output needs it.
 pub(super) fn needs(circuit: &Circuit, bootstrap: Option<&Bootstrap>) -> Vec<Option<u32>> {
+    needs_without(circuit, bootstrap, &[]).0
+}
+
+/// The same where every carried ciphertext is bootstrapped as a period ends, so that the next one asks nothing of it.
+pub(super) fn needs_once(circuit: &Circuit, bootstrap: &Bootstrap) -> Vec<Option<u32>> {
+    needs_with_ends(circuit, Some(bootstrap), &[], &vec![FETCH_BITS; circuit.carried.len()])
+}
+
+/// [`needs`] without the bootstraps that are marked, and whether the periods repeat: what the last update leaves of a carried
+/// ciphertext is what the first one of the next period has, whether it is bootstrapped there, somewhere before, or not at all.
+pub(super) fn needs_without(circuit: &Circuit, bootstrap: Option<&Bootstrap>, left_out: &[bool]) -> (Vec<Option<u32>>, bool) {
+    let mut ends = vec![FETCH_BITS; circuit.carried.len()];
+    // Each round settles at least one ciphertext more, if each cycle of them has a bootstrap.
+    for _ in 0..=circuit.carried.len() + 1 {
+        let need = needs_with_ends(circuit, bootstrap, left_out, &ends);
+        if bootstrap.is_none() || circuit.saves.is_empty() {
+            return (need, true);
+        }
+        let before = ends.clone();
+        for (node, need) in circuit.nodes.iter().zip(&need) {
+            if let (Op::Carried(id), Some(bits)) = (&node.op, need) {
+                let end = &mut ends[id.0 as usize];
+                *end = (*end).max(*bits);
+            }
+        }
+        if ends == before {
+            return (need, true);
+        }
+    }
+    (needs_with_ends(circuit, bootstrap, left_out, &ends), false)
+}
+
+/// The same where the carried ciphertexts must have `ends` left when a period is over.
+fn needs_with_ends(circuit: &Circuit, bootstrap: Option<&Bootstrap>, left_out: &[bool], ends: &[u32]) -> Vec<Option<u32>> {
     let mut need: Vec<Option<u32>> = vec![None; circuit.nodes.len()];
     let raise = |slot: &mut Option<u32>, bits: u32| *slot = Some(slot.map_or(bits, |n| n.max(bits)));
     for output in &circuit.outputs {
         raise(&mut need[output.wire.index()], output.headroom);
     }
-    // One update alone has no saves yet.
-    let ends = circuit.carried.iter().map(|draft| &draft.wire).filter(|_| circuit.saves.is_empty());
-    for wire in circuit.saves.iter().flatten().chain(ends) {
+    for wire in circuit.saves.iter().flatten() {
         raise(&mut need[wire.index()], FETCH_BITS);
+    }
+    match circuit.saves.last() {
+        Some(last) => last.iter().zip(ends).for_each(|(wire, &bits)| raise(&mut need[wire.index()], bits)),
+        // One update alone has no saves yet.
+        None => circuit.carried.iter().for_each(|draft| raise(&mut need[draft.wire.index()], FETCH_BITS)),
     }
     for index in (0..circuit.nodes.len()).rev() {
         let Some(bits) = need[index] else { continue };
         let op = &circuit.nodes[index].op;
         let bits = match (op, bootstrap) {
             // What comes out is as wide as ever.
-            (Op::Bootstrap(_), Some(bootstrap)) => bootstrap.input_k - circuit.scale,
+            (Op::Bootstrap(_), Some(bootstrap)) if left_out.get(index) != Some(&true) => bootstrap.input_k - circuit.scale,
             _ => bits + spent(circuit, op),
         };
         for operand in op.operands() {

@@ -42,6 +42,8 @@ pub(super) struct Shelf {
     per: usize,
     /// Number of ciphertexts.
     count: usize,
+    /// Ciphertext and block of each role, where a block fits into one.
+    seats: Vec<(usize, usize)>,
     /// Lanes with samples, and with weights.
     active: usize,
     lanes: usize,
@@ -89,7 +91,7 @@ pub(super) struct Packed {
 
 impl Shelf {
     /// Packs the secret states of `graph`.
-    fn new(graph: &Graph, public: &[(String, Vec<usize>)], lanes: usize, batch: usize, apart: bool) -> Self {
+    fn new(graph: &Graph, public: &[(String, Vec<usize>)], lanes: usize, batch: usize, packing: &Packing) -> Self {
         let families = families(graph, public);
         let mut roles: Vec<String> = Vec::new();
         let mut homes = BTreeMap::new();
@@ -112,15 +114,24 @@ impl Shelf {
             offset += length;
         }
         let block = offset.next_power_of_two();
-        let per = if apart { 1 } else { (lanes / block).clamp(1, roles.len().next_power_of_two().max(1)) };
-        let count = if block <= lanes { roles.len().div_ceil(per) } else { roles.len() * offset.div_ceil(lanes) };
+        let per = if packing.apart { 1 } else { (lanes / block).clamp(1, roles.len().next_power_of_two().max(1)) };
+        let mut seats: Vec<(usize, usize)> = (0..roles.len()).map(|role| (role / per, role % per)).collect();
+        if let Some(packs) = packing.packs.filter(|packs| block <= lanes && roles.len() <= packs.len()) {
+            for role in 0..roles.len() {
+                let own = packs[role] as usize;
+                seats[role] = (own, packs[..role].iter().filter(|other| **other as usize == own).count());
+            }
+        }
+        let whole = seats.iter().map(|seat| seat.0 + 1).max().unwrap_or(0);
+        let count = if block <= lanes { whole } else { roles.len() * offset.div_ceil(lanes) };
         let active = batch.next_power_of_two().max(block * per).min(lanes);
-        Self { homes, roles, block, per, count, active, lanes }
+        Self { homes, roles, block, per, count, seats, active, lanes }
     }
 
     fn place(&self, home: &Home) -> (usize, usize) {
         if self.block <= self.lanes {
-            (home.role / self.per, (home.role % self.per) * self.block + home.offset)
+            let (ciphertext, block) = self.seats[home.role];
+            (ciphertext, block * self.block + home.offset)
         } else {
             let position = home.role * self.block + home.offset;
             (position / self.lanes, position % self.lanes)
@@ -220,13 +231,18 @@ impl Lowering<'_> {
     /// Hands the states to the server.
     pub(super) fn carry_states(&mut self, packing: Packing, periods: &[(String, u32)]) {
         self.periods = periods.to_vec();
-        self.shelf = Some(Shelf::new(self.graph, &self.public, self.grid.lanes, self.grid.batch, packing.apart));
+        self.shelf = Some(Shelf::new(self.graph, &self.public, self.grid.lanes, self.grid.batch, &packing));
         self.packing = packing;
     }
 
     /// Whether the server carries the states.
     pub(super) fn carries(&self) -> bool {
         self.shelf.is_some()
+    }
+
+    /// How many blocks a carried ciphertext holds; `None` where not even one.
+    pub(super) fn blocks(&self) -> Option<usize> {
+        self.shelf.as_ref().map(|shelf| shelf.lanes / shelf.block).filter(|&blocks| blocks > 0)
     }
 
     /// A piece of a parameter in all lanes, times `factor`.
@@ -320,12 +336,30 @@ impl Lowering<'_> {
             .iter()
             .map(|(name, home)| {
                 let still = Form { states: [((name.clone(), None), 1.0)].into(), ..Form::default() };
-                let (form, span) = forms.get(name).map_or((still, Span::default()), |(form, span)| ((*form).clone(), *span));
                 let period = self.periods.iter().find(|(n, _)| n == name).map(|(_, period)| *period);
+                let settled = period.and_then(|period| self.settled.iter().find(|(of, _)| *of == period)).map(|(_, due)| *due);
+                let form = forms.get(name).filter(|_| settled != Some(false));
+                let (form, span) = form.map_or((still, Span::default()), |(form, span)| ((*form).clone(), *span));
+                let period = period.filter(|_| settled.is_none());
                 Item { name: Some(name), home, place: shelf.place(home), form, period, span }
             })
             .collect();
-        let Some(wires) = self.put(&items) else { return };
+        // What an update leaves as it is stays what it is, and spends nothing.
+        let changes = |item: &Item| item.form.single().as_ref() != item.name || item.period.is_some();
+        let mut changed = vec![false; shelf.count];
+        for item in items.iter().filter(|item| changes(item)) {
+            let (first, lane) = item.place;
+            (0..item.home.layouts.len()).for_each(|piece| changed[first + (lane + piece) / shelf.lanes] = true);
+        }
+        let held = |item: &Item| {
+            let (first, lane) = item.place;
+            (0..item.home.layouts.len()).any(|piece| changed[first + (lane + piece) / shelf.lanes])
+        };
+        let items: Vec<Item> = items.into_iter().filter(held).collect();
+        let Some(mut wires) = self.put(&items) else { return };
+        for carried in (0..shelf.count).filter(|&carried| !changed[carried]) {
+            wires.insert(carried, self.circuit.push(Op::Carried(CarriedId(carried as u32)), Span::default()));
+        }
         for carried in 0..shelf.count {
             let contents = shelf.homes.iter().flat_map(|(name, home)| {
                 let (first, lane) = shelf.place(home);

@@ -18,17 +18,19 @@ pub struct Cycle {
 
 /// The cycle that spends most per update; `None` if no state depends on itself.
 pub fn run(body: &Circuit) -> Option<Cycle> {
-    let rows: Vec<Vec<Option<Bits>>> = {
-        let spent: Vec<_> = (0..body.carried.len()).map(|from| spent_since(body, from)).collect();
-        body.carried.iter().map(|to| spent.iter().map(|from| from[to.wire.index()].map(Bits)).collect()).collect()
-    };
-    let cycle = MaxPlus::from_rows(&rows)?.critical_cycle()?;
+    let cycle = MaxPlus::from_rows(&decay(body))?.critical_cycle()?;
     let states = cycle.values.iter().map(|&value| body.carried[value].label.clone()).collect();
     Some(Cycle { states, bits: cycle.mean() })
 }
 
+/// Most bits on a way from each carried ciphertext to the new value of each, by new value.
+pub(super) fn decay(body: &Circuit) -> Vec<Vec<Option<Bits>>> {
+    let spent: Vec<_> = (0..body.carried.len()).map(|from| spent_since(body, from)).collect();
+    body.carried.iter().map(|to| spent.iter().map(|from| from[to.wire.index()].map(Bits)).collect()).collect()
+}
+
 /// Most bits on a way from a carried ciphertext to each value.
-fn spent_since(body: &Circuit, from: usize) -> Vec<Option<u32>> {
+pub(super) fn spent_since(body: &Circuit, from: usize) -> Vec<Option<u32>> {
     let mut spent: Vec<Option<u32>> = Vec::with_capacity(body.nodes.len());
     for node in &body.nodes {
         let before = node.op.operands().iter().filter_map(|w| spent[w.index()]).max();

@@ -3,7 +3,7 @@
 use hecc_plan::{Decision, DecisionKind, Op, Span};
 
 use super::approximate::{Polynomial, approximate};
-use super::inside::Inside;
+use super::inside::{Inside, Way};
 use super::keys::Fewer;
 use super::{Lowered, Measure, relinearise};
 use crate::check::hir::{Pins, Program, Task};
@@ -150,9 +150,13 @@ fn bootstrap(lowered: &Lowered) -> Option<Decision> {
         let first = cycle.states.first().map_or("", String::as_str);
         format!("the cycle {} -> {first} spends {:.0} bits per update", cycle.states.join(" -> "), cycle.bits)
     });
-    let inside = lowered.inside.map_or(String::new(), |inside| {
-        let Inside { count, bound } = inside;
-        format!("; bootstraps inside the body: {count}; bound {bound}; gap {:.0} %", 100.0 * inside.gap())
+    let inside = lowered.inside.as_ref().map_or(String::new(), |inside| {
+        let Inside { count, bound, ways } = inside;
+        let way = |Way { method, updates, count, seconds }: &Way| {
+            format!("by {} {count} {}, {seconds:.2} s per update", method.name(), every(*updates))
+        };
+        let ways: Vec<String> = ways.iter().map(way).collect();
+        format!("; bootstraps inside the body: {count}; bound {bound}; gap {:.0} %; {}", 100.0 * inside.gap(), ways.join("; "))
     });
     let why = format!("{cycle}, and {} gives back {} bits{inside}", offer.name, offer.gain());
     let runner_up = lowered

@@ -11,6 +11,7 @@ use super::circuit::{Circuit, OutputDraft};
 use super::decide::Fit;
 use super::known::Client;
 use super::polynomial::constant_bits;
+use super::share::Packs;
 use crate::check::hir::{Pins, Program};
 use crate::passes::hoist::{client_computes, client_knows};
 use crate::tensor::graph::{Elementwise, Map, Rate};
@@ -114,6 +115,8 @@ pub(super) struct Lowering<'a> {
     pub packing: Packing,
     /// States that take a new value at every so many updates only.
     pub periods: Vec<(String, u32)>,
+    /// Whether this update is one of those, by their number, where that is known.
+    pub settled: Vec<(u32, bool)>,
 }
 
 /// Choices of packing and unpacking lanes.
@@ -127,12 +130,14 @@ pub(super) struct Packing {
     pub mask_bits: u32,
     /// Whether every state of a parameter has a ciphertext of its own.
     pub apart: bool,
+    /// Which kinds of states share a ciphertext, where that is not by their order.
+    pub packs: Option<Packs>,
 }
 
 impl Packing {
     /// One level of masks each way, for ciphertexts of that scale.
     pub fn simple(scale: u32) -> Self {
-        Self { unpack: 0, pack: 1, mask_bits: scale.min(super::MASK_BITS), apart: false }
+        Self { unpack: 0, pack: 1, mask_bits: scale.min(super::MASK_BITS), apart: false, packs: None }
     }
 }
 
@@ -170,6 +175,7 @@ impl<'a> Lowering<'a> {
             updated: BTreeMap::new(),
             packing: Packing::simple(super::MASK_BITS),
             periods: Vec::new(),
+            settled: Vec::new(),
         };
         lowering.wishes();
         lowering
@@ -316,6 +322,11 @@ impl<'a> Lowering<'a> {
                 self.errors.push(CkksError::NeedsClient { what: "argmax", span });
                 None
             }
+            TensorOp::Refresh => {
+                let x = self.natural(&first, span)?;
+                let wires = x.wires.iter().map(|&w| self.circuit.push(Op::Bootstrap(w), span)).collect();
+                Some(Value::Cts(Cts { wires, ..x }))
+            }
             TensorOp::Data(_)
             | TensorOp::Rate(_)
             | TensorOp::State(_)
@@ -351,7 +362,7 @@ impl<'a> Lowering<'a> {
             }
             TensorOp::Constant(c) => known(client.ones(self.program), 1, *c),
             TensorOp::Scale(c) => known(parts[0].0, widest, c * parts[0].1),
-            TensorOp::Broadcast | TensorOp::Stop => known(parts[0].0, widest, parts[0].1),
+            TensorOp::Broadcast | TensorOp::Stop | TensorOp::Refresh => known(parts[0].0, widest, parts[0].1),
             TensorOp::Mul => known(client.push(ClearOp::Mul(parts[0].0, parts[1].0)), widest, parts[0].1 * parts[1].1),
             TensorOp::Add | TensorOp::Sub => {
                 // Relative to the first, so that a common small constant stays outside of what is encrypted.

@@ -22,6 +22,7 @@ mod polynomial;
 mod refresh;
 pub mod relinearise;
 mod rotations;
+mod share;
 mod tiles;
 mod unroll;
 
@@ -29,11 +30,12 @@ pub use error::CkksError;
 pub use measure::Measure;
 pub(crate) use polynomial::cost as polynomial_cost;
 
-use hecc_plan::cost::CostTable;
+use hecc_plan::cost::{CostTable, StepCosts};
 use hecc_plan::{Bootstrap, Ckks, Geometry, Span, security};
 
 use crate::approximation::Approximation;
 use crate::check::hir::{Program, Refresh, Task};
+use crate::passes::saturate;
 use crate::tensor::{Graph, Op, Shape};
 use budget::Sized;
 use circuit::Circuit;
@@ -117,6 +119,10 @@ pub struct Ring<'a> {
     pub tiles: bool,
     /// Whether it may pack in lanes.
     pub lanes: bool,
+    /// The one bootstrap to try, where not all are to be.
+    pub offer: Option<&'a str>,
+    /// The one method to place bootstraps inside updates by, where it is not to be the best.
+    pub inside: Option<inside::Method>,
 }
 
 /// Lowers the graphs that `graph_for` builds (it is told whether some lanes hold no sample). `ring` may fix a small
@@ -261,6 +267,26 @@ pub fn with_keys(program: &Program, ring: Ring<'_>, like: &Lowered, most: usize)
     let Lowered { ckks, sized, circuit, keys, seconds, .. } = found;
     Some(Lowered { ckks, sized, circuit, keys, seconds, ..like.clone() })
 }
+
+/// Where the server bootstraps inside an update, what a bootstrap is in the units of the e-graph.
+pub fn refreshing(lowered: &Lowered, ring: Ring<'_>) -> Option<saturate::refresh::Budget> {
+    let bootstrap = lowered.bootstrap.as_ref().filter(|_| lowered.inside.as_ref().is_some_and(|inside| inside.count > 0))?;
+    let Lowered { ckks, keys, circuit, sized, geometry, .. } = lowered;
+    let costs = StepCosts::new(ring.costs, ckks, keys, &circuit.matrices, &sized.steps, Some(bootstrap));
+    let mean = |of: fn(&hecc_plan::Op) -> bool| {
+        let seconds = (0..sized.steps.len()).filter(|&step| of(&sized.steps[step].op));
+        let seconds: Vec<f64> = seconds.map(|step| costs.step(&sized.steps, step, geometry.lanes)).collect();
+        seconds.iter().sum::<f64>() / seconds.len().max(1) as f64
+    };
+    // Other steps run side by side, as `cost.rs` has it.
+    let rotation = mean(|op| matches!(op, hecc_plan::Op::Rotate { .. })) / ring.costs.machine.threads.max(1) as f64;
+    let price = saturate::refresh::priced(mean(|op| matches!(op, hecc_plan::Op::Bootstrap(_))) / rotation.max(1e-9));
+    let levels = bootstrap.gain() / circuit.scale;
+    Some(saturate::refresh::Budget { levels, unpack: 1, pack: PACK, price: price.saturating_mul(geometry.groups() as u64) })
+}
+
+/// Levels that it takes to pack a gradient and to move it to its state: two masks, and the sum over the samples made smaller.
+const PACK: u32 = 3;
 
 /// Why [`lower()`] failed.
 #[derive(Clone, Debug)]

@@ -97,7 +97,7 @@ fn node(
         Op::Dense => client.push(ClearOp::Dense { x: x[0], weight: x[1], bias: None }),
         // A bias joins the product it is added to.
         Op::Spread => x[0],
-        Op::Broadcast | Op::Stop => x[0],
+        Op::Broadcast | Op::Stop | Op::Refresh => x[0],
         Op::SumElements => client.push(ClearOp::SumElements(x[0])),
         Op::Slice { start } => client.push(ClearOp::Slice { x: x[0], start: *start, len: dim }),
         Op::Map(map) => match &map.function {

@@ -21,7 +21,7 @@ pub fn run(circuit: &Circuit, bootstrap: &Bootstrap) -> Option<Circuit> {
     let reach = bootstrap.output_k.checked_sub(circuit.scale)?;
     let mut circuit = circuit.clone();
     for _ in 0..MOST_LAYERS {
-        let need = budget::needs(&circuit, Some(bootstrap));
+        let need = budget::needs_once(&circuit, bootstrap);
         let starts = |index: usize| matches!(circuit.nodes[index].op, Op::Carried(_) | Op::Bootstrap(_));
         let short = (0..circuit.nodes.len()).filter(|&i| starts(i) && need[i].is_some_and(|bits| bits > reach));
         let short: Vec<usize> = short.collect();

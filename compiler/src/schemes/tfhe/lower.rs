@@ -153,7 +153,7 @@ impl Lowering<'_> {
             Op::Scale(c) => x(0).affine(*c, 0.0),
             Op::Offset(c) => x(0).affine(1.0, *c),
             Op::Rate(_) => return Err(TfheError::unsupported("a learning rate that changes", span)),
-            Op::Stop => x(0).clone(),
+            Op::Stop | Op::Refresh => x(0).clone(),
             Op::Spread => x(0).gather((0..rows * cols).map(|i| Some(i % cols))),
             Op::Broadcast => x(0).gather((0..rows * cols).map(|i| Some(i / cols))),
             Op::Slice { start } => {

@@ -1,0 +1,114 @@
+//! Policies and updates on exact integers: what is encrypted equals the clear run bit for bit.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hecc_compiler::schemes::tfhe::{self, Given};
+use hecc_plan::tfhe::Plan;
+use hecc_plan::{Tensor, Tensors, init};
+use hecc_runtime::arrays;
+use hecc_runtime::env::{self, Action};
+use hecc_runtime::integers::{Backend, Engine};
+use rand::SeedableRng;
+use rand_chacha::ChaCha20Rng;
+
+const EPISODES: u64 = 100;
+
+fn fixture(name: &str) -> Tensors {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    arrays::read(&std::fs::read(&path).expect("a fixture is readable")).expect("a fixture is whole")
+}
+
+fn compiled(source: &str, given: &Given) -> Arc<Plan> {
+    let program = hecc_compiler::front::check(source).expect("the program checks");
+    Arc::new(tfhe::compile(&program, source, given).expect("the program compiles").plan)
+}
+
+/// The policy with so many hidden neurons, and the observations that were recorded with it.
+fn policy(hidden: usize) -> (Arc<Plan>, Vec<Tensor>) {
+    let sample = fixture(&format!("policy_{hidden}_observations.safetensors"));
+    let rows: Vec<Tensor> = sample["s"].data.chunks(4).map(|row| Tensor::new(vec![1, 4], row.to_vec())).collect();
+    let source = include_str!("../examples/cartpole_policy.rl").replace("dense 16", &format!("dense {hidden}"));
+    let given = Given { weights: fixture(&format!("policy_{hidden}.safetensors")), sample };
+    (compiled(&source, &given), rows)
+}
+
+fn engine(plan: &Arc<Plan>, backend: Backend) -> Engine {
+    Engine::new(Arc::clone(plan), backend, 0, &mut |_, _| {}).expect("an engine")
+}
+
+fn action(engine: &mut Engine, observation: &Tensor) -> Vec<f64> {
+    let batch = Tensors::from([("s".to_owned(), observation.clone())]);
+    engine.update(&batch, &mut Tensors::new()).expect("an action").results["output"].data.clone()
+}
+
+/// Encrypted and clear actions on every so many recorded observations.
+fn agree(hidden: usize, every: usize) {
+    let (plan, rows) = policy(hidden);
+    let (mut clear, mut encrypted) = (engine(&plan, Backend::Clear), engine(&plan, Backend::Tfhe));
+    let (mut seconds, mut count) = (0.0, 0);
+    for row in rows.iter().step_by(every) {
+        let begun = Instant::now();
+        let got = action(&mut encrypted, row);
+        seconds += begun.elapsed().as_secs_f64();
+        count += 1;
+        assert_eq!(got, action(&mut clear, row), "{:?}", row.data);
+    }
+    println!("4-{hidden}-2: {count} encrypted actions equal the clear ones, {:.3} s each", seconds / f64::from(count));
+}
+
+#[test]
+fn encrypted_actions_equal_clear_ones() {
+    agree(16, 500);
+}
+
+#[test]
+#[ignore = "a minute and a half"]
+fn a_hundred_encrypted_actions_equal_clear_ones() {
+    agree(16, 10);
+    agree(64, 100);
+}
+
+#[test]
+fn integers_balance_the_pole() {
+    for hidden in [16, 64] {
+        let (plan, _) = policy(hidden);
+        let mut engine = engine(&plan, Backend::Clear);
+        let mut total = 0.0;
+        for seed in 0..EPISODES {
+            let mut rng = ChaCha20Rng::seed_from_u64(seed);
+            let mut pole = env::make("CartPole-v1").expect("built in");
+            let mut observation = pole.reset(&mut rng);
+            loop {
+                let one_hot = action(&mut engine, &Tensor::new(vec![1, 4], observation));
+                let step = pole.step(&Action::Discrete(usize::from(one_hot[1] == 1.0))).expect("an action");
+                total += step.reward;
+                if step.terminated || step.truncated {
+                    break;
+                }
+                observation = step.observation;
+            }
+        }
+        let mean = total / EPISODES as f64;
+        println!("4-{hidden}-2 on integers: {mean:.1} over {EPISODES} episodes");
+        assert!(mean >= 0.95 * 500.0, "4-{hidden}-2: {mean}");
+    }
+}
+
+const SECRET_POLICY: &str = r#"env "Other-v0" { observe s: [2] in [-1, 1], [-1, 1]  act a: one of 2  reward r in [-1, 1] }
+net q(s) -> [2] { dense 2 relu dense 2 }
+serve argmax(q(s)) { batch = 1 }
+secure tfhe { quantize = w3 a3 }"#;
+
+#[test]
+fn a_secret_network_acts() {
+    let plan = compiled(SECRET_POLICY, &Given::default());
+    let states = init::initial_states(&plan.states, 0);
+    let (mut clear, mut encrypted) = (engine(&plan, Backend::Clear), engine(&plan, Backend::Tfhe));
+    for s in [[0.7, -0.9], [-0.4, 1.0]] {
+        let batch = Tensors::from([("s".to_owned(), Tensor::new(vec![1, 2], s.to_vec()))]);
+        let run = |engine: &mut Engine| engine.update(&batch, &mut states.clone()).expect("an action").results["output"].clone();
+        assert_eq!(run(&mut encrypted), run(&mut clear));
+    }
+}

@@ -6,7 +6,7 @@ use crate::check::PlanError;
 use crate::tfhe::noise::{self, Modulus};
 
 /// Most bytes of all keys at the server.
-pub const LARGEST_KEYS: u64 = 1 << 35;
+pub const LARGEST_KEYS: u64 = 1 << 33;
 /// Bits of a small secret.
 pub const SMALL: std::ops::RangeInclusive<u32> = 500..=1500;
 /// Bits of a ring's secret.

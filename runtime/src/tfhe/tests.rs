@@ -324,7 +324,7 @@ fn noise_follows_its_formulas() {
 }
 
 #[test]
-#[ignore = "half a minute"]
+#[ignore = "a minute"]
 fn noise_follows_its_formulas_at_128_bits() {
     noise_follows(real(), 600);
 }

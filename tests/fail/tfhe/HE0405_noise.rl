@@ -1,0 +1,17 @@
+env "CartPole-v1" {
+    observe s: [4] in [-4.8, 4.8], [-4, 4], [-0.42, 0.42], [-4, 4]
+    act     a: one of 2
+    reward  r in [-1, 1]
+}
+
+net q(s) -> [2] {
+    dense 4 tanh
+    dense 2
+}
+
+serve q(s)
+
+secure tfhe {
+    public   = [q]
+    quantize = w8 a10
+}

@@ -48,7 +48,7 @@ impl Workload {
 
     fn new(source: &str, batch: Option<usize>) -> Self {
         let plan = Arc::new(compile(&with_batch(source, batch)));
-        let given = intake::sort(&plan, arrays(&plan)).expect("arrays that fit");
+        let given = intake::sort(&*plan, arrays(&plan)).expect("arrays that fit");
         let threads = std::env::var("HECC_THREADS").map_or(0, |n| n.parse().expect("HECC_THREADS is a number"));
         let engine = Engine::new(Arc::clone(&plan), Backend::Ckks, given.public, threads, &mut |_, _| ()).expect("keys");
         Self { engine, batch: given.batch, start: given.states }

@@ -78,8 +78,8 @@ impl AnyCompiled {
     /// The plan.
     pub fn into_plan(self) -> AnyPlan {
         match self {
-            AnyCompiled::Ckks(compiled) => AnyPlan::Ckks(compiled.plan),
-            AnyCompiled::Tfhe(compiled) => AnyPlan::Tfhe(compiled.plan),
+            AnyCompiled::Ckks(compiled) => AnyPlan::Ckks(Box::new(compiled.plan)),
+            AnyCompiled::Tfhe(compiled) => AnyPlan::Tfhe(Box::new(compiled.plan)),
         }
     }
 }

@@ -40,9 +40,9 @@ struct File {
 #[derive(Clone, Debug, PartialEq)]
 pub enum AnyPlan {
     /// Approximate arithmetic on slots.
-    Ckks(Plan),
+    Ckks(Box<Plan>),
     /// Exact integers.
-    Tfhe(tfhe::Plan),
+    Tfhe(Box<tfhe::Plan>),
 }
 
 /// Why a plan file was refused.
@@ -96,7 +96,7 @@ pub fn write_tfhe(plan: &tfhe::Plan) -> String {
 /// [`PlanFileError`], also for a plan of the other scheme.
 pub fn read(text: &[u8]) -> Result<Plan, PlanFileError> {
     match read_any(text)? {
-        AnyPlan::Ckks(plan) => Ok(plan),
+        AnyPlan::Ckks(plan) => Ok(*plan),
         AnyPlan::Tfhe(_) => Err(PlanFileError::Damaged("it is a plan of TFHE".to_owned())),
     }
 }
@@ -121,11 +121,11 @@ pub fn read_any(text: &[u8]) -> Result<AnyPlan, PlanFileError> {
     match file {
         File { plan: Some(plan), tfhe: None } => {
             crate::check::check(&plan).map_err(PlanFileError::Inconsistent)?;
-            Ok(AnyPlan::Ckks(plan))
+            Ok(AnyPlan::Ckks(Box::new(plan)))
         }
         File { plan: None, tfhe: Some(plan) } => {
             tfhe::check::check(&plan).map_err(PlanFileError::Inconsistent)?;
-            Ok(AnyPlan::Tfhe(plan))
+            Ok(AnyPlan::Tfhe(Box::new(plan)))
         }
         File { .. } => Err(PlanFileError::Damaged("it holds no plan, or two".to_owned())),
     }

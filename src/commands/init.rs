@@ -29,8 +29,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let plan = files::plan(&args.file)?;
     let interface = match &plan {
-        AnyPlan::Ckks(plan) => Interface::from(plan),
-        AnyPlan::Tfhe(plan) => Interface::from(plan),
+        AnyPlan::Ckks(plan) => Interface::from(&**plan),
+        AnyPlan::Tfhe(plan) => Interface::from(&**plan),
     };
     let (public, fixed) = match interface.public {
         Arrays::Given(arrays) => (arrays, [].as_slice()),

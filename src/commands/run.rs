@@ -38,10 +38,10 @@ pub struct Args {
 /// If the plan or the arrays are refused, or the run fails; the output file is then as it was.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let plan = match files::plan(&args.file)? {
-        AnyPlan::Ckks(plan) => plan,
+        AnyPlan::Ckks(plan) => *plan,
         AnyPlan::Tfhe(plan) => {
             let backend = args.backend.unwrap_or(Backend::Tfhe).integers()?;
-            return integers::run(plan, backend, &args.inputs, &args.out, args.threads);
+            return integers::run(*plan, backend, &args.inputs, &args.out, args.threads);
         }
     };
     let backend = args.backend.unwrap_or(Backend::Ckks);

@@ -86,8 +86,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         stop_out_of_range: args.stop_out_of_range,
     };
     let plan = match plan {
-        AnyPlan::Ckks(plan) => Shared::Ckks(Arc::new(plan)),
-        AnyPlan::Tfhe(plan) => Shared::Tfhe(Arc::new(plan)),
+        AnyPlan::Ckks(plan) => Shared::Ckks(Arc::new(*plan)),
+        AnyPlan::Tfhe(plan) => Shared::Tfhe(Arc::new(*plan)),
     };
     // Before the keys, which take longer than any of its errors.
     let session = match checkpoint {

@@ -75,7 +75,7 @@ fn by_kind(plan: &Plan) -> String {
             Op::Table { .. } => tables += len,
             Op::Sign { .. } => signs += len,
             Op::Floor { drop, .. } => dropped += len * u64::from(*drop),
-            Op::Input(_) | Op::Affine { .. } | Op::Switch { .. } => {}
+            Op::Input(_) | Op::Affine { .. } | Op::Rest { .. } | Op::Switch { .. } => {}
         }
     }
     format!("{}: {tables} tables, {signs} comparisons, {dropped} dropped bits", tables + signs + dropped)

@@ -171,6 +171,16 @@ impl Machine for Analyser<'_> {
                 }
                 made
             }
+            Op::Rest { operands: names } => {
+                let drop = operand_bits - self.plan.steps[names[1].index()].wire.bits;
+                // The noise of the value is in its floor too, and goes.
+                let left = |(v, floor): (&Integer, &Integer)| Integer {
+                    low: 0,
+                    high: (1 << drop) - 1,
+                    noise: floor.noise.iter().filter(|(source, _)| !v.noise.iter().any(|(s, _)| s == source)).copied().collect(),
+                };
+                operands[0].iter().zip(operands[1]).map(left).collect()
+            }
             Op::Sign { a: _, no, yes, lookup } => {
                 self.fits(index, operands[0], operand_bits + 1, "a sign reads");
                 let mut made = Vec::with_capacity(operands[0].len());

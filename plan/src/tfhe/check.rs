@@ -86,8 +86,7 @@ fn fault(plan: &Plan, index: usize, reason: String) -> PlanError {
 fn limits(plan: &Plan) -> Vec<PlanError> {
     let mut errors: Vec<PlanError> = parameters::verify(&plan.parameters);
     let mut refuse = |reason: &str| errors.push(PlanError::Parameters(reason.to_owned()));
-    // A comparison that is false for what is not a number.
-    if !(plan.log2_failure <= LOG2_FAILURE) {
+    if plan.log2_failure.is_nan() || plan.log2_failure > LOG2_FAILURE {
         refuse("bootstraps may fail with at most 2^-64");
     }
     if plan.batch == 0 || plan.batch > LARGEST || plan.steps.len() > LARGEST || plan.client.nodes.len() > LARGEST {
@@ -96,7 +95,7 @@ fn limits(plan: &Plan) -> Vec<PlanError> {
     let terms = plan.steps.iter().map(|step| match &step.op {
         Op::Affine { rows, operands } => rows.iter().map(|row| row.terms.len()).sum::<usize>() + rows.len() + operands.len(),
         Op::Table { tables, .. } => tables.len(),
-        Op::Input(_) | Op::Floor { .. } | Op::Sign { .. } | Op::Switch { .. } => 1,
+        Op::Input(_) | Op::Floor { .. } | Op::Rest { .. } | Op::Sign { .. } | Op::Switch { .. } => 1,
     });
     if terms.sum::<usize>() > LARGEST || plan.steps.iter().map(|step| step.wire.len as usize).sum::<usize>() > LARGEST {
         refuse("too many integers");
@@ -173,6 +172,11 @@ fn formed(plan: &Plan, step: &Step) -> Result<(), String> {
             is(operand(0).ring == wire.ring, "dropping bits keeps the key")?;
             is((1..=WIDEST).contains(drop) && operand(0).bits.checked_sub(*drop) == Some(wire.bits), "the bits left")
         }
+        Op::Rest { operands: [a, floor] } => {
+            let of = matches!(plan.steps[floor.index()].op, Op::Floor { a: dropped, .. } if dropped == *a);
+            is(of, "it is the rest of another vector")?;
+            is(wire.bits == operand(0).bits && wire.ring == operand(0).ring && wire.len == operand(0).len, "its bits or its key")
+        }
         Op::Sign { a: _, no, yes, lookup } => {
             bootstrap(*lookup, operand(0).ring)?;
             is((-room..room).contains(no) && (-room..room).contains(yes), "its values do not fit")
@@ -206,7 +210,11 @@ fn programs(plan: &Plan) -> Vec<PlanError> {
     }
     for watched in plan.training.iter().flat_map(|t| &t.watch.arguments) {
         let [low, high] = watched.range;
-        if watched.node.0 as usize >= plan.training.as_ref().map_or(0, |t| t.watch.program.nodes.len()) || !(low < high) {
+        if watched.node.0 as usize >= plan.training.as_ref().map_or(0, |t| t.watch.program.nodes.len())
+            || low.is_nan()
+            || high.is_nan()
+            || low >= high
+        {
             refuse(&watched.name, "it is no node of the program, or its interval is empty");
         }
     }

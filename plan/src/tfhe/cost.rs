@@ -24,7 +24,7 @@ pub struct Prediction {
 pub fn step_seconds(plan: &Plan, step: &Step, prices: &Prices, threads: usize) -> f64 {
     let turns = (step.wire.len as usize).div_ceil(threads.max(1)) as f64;
     match &step.op {
-        Op::Input(_) => 0.0,
+        Op::Input(_) | Op::Rest { .. } => 0.0,
         Op::Affine { operands: _, rows } => {
             let words: usize = rows.iter().map(|row| row.terms.len()).sum::<usize>() * plan.parameters.ring(step.wire.ring).bits() as usize;
             words as f64 * prices.digit / threads.max(1) as f64

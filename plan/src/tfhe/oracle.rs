@@ -32,6 +32,10 @@ impl Machine for Oracle<'_> {
                 operands[0].iter().enumerate().map(|(i, &v)| table(i).at(v)).collect()
             }
             Op::Floor { a: _, drop, lookup: _ } => operands[0].iter().map(|v| v >> drop).collect(),
+            Op::Rest { operands: names } => {
+                let drop = self.plan.steps[names[0].index()].wire.bits - self.plan.steps[names[1].index()].wire.bits;
+                operands[0].iter().zip(operands[1]).map(|(v, floor)| v - (floor << drop)).collect()
+            }
             Op::Sign { a: _, no, yes, lookup: _ } => operands[0].iter().map(|&v| if v < 0 { *no } else { *yes }).collect(),
             Op::Switch { a: _, switch: _ } => operands[0].clone(),
         })

@@ -75,6 +75,7 @@ fn op(step: &Step) -> String {
             format!("table %{} {} by lookup {}", a.0, names.join(" "), lookup.0)
         }
         Op::Floor { a, drop, lookup } => format!("floor %{} / 2^{drop} by lookup {}", a.0, lookup.0),
+        Op::Rest { operands: [a, floor] } => format!("rest %{} beyond %{}", a.0, floor.0),
         Op::Sign { a, no, yes, lookup } => format!("sign %{} {no} or {yes} by lookup {}", a.0, lookup.0),
         Op::Switch { a, switch } => format!("switch %{} by {}", a.0, switch.0),
     }

@@ -86,6 +86,11 @@ pub enum Op {
         /// How to bootstrap.
         lookup: LookupId,
     },
+    /// v − 2^drop floor(v / 2^drop): what a floor has dropped, from 0 to 2^drop − 1. No bootstrap.
+    Rest {
+        /// v, and its floor.
+        operands: [WireId; 2],
+    },
     /// `no` where v < 0, `yes` where v >= 0, by one bootstrap; integers of `bits + 1` bits, without room beside them.
     Sign {
         /// The argument.
@@ -114,6 +119,7 @@ impl Op {
             Op::Affine { .. } => "affine",
             Op::Table { .. } => "table",
             Op::Floor { .. } => "floor",
+            Op::Rest { .. } => "rest",
             Op::Sign { .. } => "sign",
             Op::Switch { .. } => "switch",
         }
@@ -124,6 +130,7 @@ impl Op {
         match self {
             Op::Input(_) => &[],
             Op::Affine { operands, .. } => operands,
+            Op::Rest { operands } => operands,
             Op::Table { a, .. } | Op::Floor { a, .. } | Op::Sign { a, .. } | Op::Switch { a, .. } => std::slice::from_ref(a),
         }
     }
@@ -131,7 +138,7 @@ impl Op {
     /// Programmable bootstraps of each integer that it makes, and how.
     pub fn lookups(&self) -> Option<(LookupId, u32)> {
         match self {
-            Op::Input(_) | Op::Affine { .. } | Op::Switch { .. } => None,
+            Op::Input(_) | Op::Affine { .. } | Op::Switch { .. } | Op::Rest { .. } => None,
             Op::Table { lookup, .. } | Op::Sign { lookup, .. } => Some((*lookup, 1)),
             Op::Floor { lookup, drop, .. } => Some((*lookup, *drop)),
         }

@@ -146,6 +146,15 @@ impl Machine for Executor<'_> {
             Op::Floor { a: _, drop, lookup } => {
                 parallel(self.threads, len, |i| self.evaluator.drop_bits(*lookup, &operands[0][i], log_step(0), *drop))
             }
+            Op::Rest { operands: _ } => {
+                let rest = |i: usize| {
+                    // A floor stands where the value does: what is between them is what was dropped.
+                    let mut rest = operands[0][i].clone();
+                    rest.add_scaled(&operands[1][i], -1);
+                    Ok(rest)
+                };
+                parallel(self.threads, len, rest)
+            }
             Op::Sign { a: _, no, yes, lookup } => {
                 parallel(self.threads, len, |i| self.evaluator.sign(*lookup, &operands[0][i], log_step(0), (*no, *yes), wire.bits + 1))
             }

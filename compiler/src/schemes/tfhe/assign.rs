@@ -83,6 +83,7 @@ fn bits(circuit: &Circuit) -> Vec<u32> {
                 Op::Affine { .. } => own,
                 Op::Table { a, .. } => width(circuit.range(*a)),
                 Op::Floor { drop, .. } => own + drop,
+                Op::Rest { .. } => 0,
                 Op::Sign { a, .. } => width(circuit.range(*a)).saturating_sub(1),
             };
             bits[operand.0] = bits[operand.0].max(asked).max(width(circuit.range(*operand)).saturating_sub(1));
@@ -208,6 +209,13 @@ impl Assigner<'_> {
                 let a = self.on_step(a, wire.bits + drop, span);
                 let lookup = self.lookup(home, home, true);
                 self.push(Step::Floor { a, drop: *drop, lookup }, wire, span)
+            }
+            Op::Rest { operands: [_, floor] } => {
+                let floor = self.made[floor.0];
+                // The vector as it was where the floor was taken.
+                let a = self.out.steps[floor.index()].op.operands()[0];
+                let wire = Wire { bits: self.wire(a).bits, ring: self.wire(a).ring, ..wire };
+                self.push(Step::Rest { operands: [a, floor] }, wire, span)
             }
             Op::Sign { a, no, yes } => {
                 let read = width(self.circuit.range(*a)).saturating_sub(1).max(1);

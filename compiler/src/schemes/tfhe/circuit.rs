@@ -42,6 +42,11 @@ pub enum Op {
         /// Bits dropped.
         drop: u32,
     },
+    /// v − 2^drop floor(v / 2^drop), of v and its floor.
+    Rest {
+        /// Both.
+        operands: [Id; 2],
+    },
     /// `no` where v < 0, `yes` elsewhere.
     Sign {
         /// The argument.
@@ -170,7 +175,7 @@ impl Circuit {
         let count = |rows: &[Row]| rows.iter().map(|row| row.terms.len()).sum::<usize>();
         let inner = |id: Id| match &self.nodes[id.0].op {
             Op::Affine { operands, rows } => Some((operands, rows)),
-            Op::Input { .. } | Op::Table { .. } | Op::Floor { .. } | Op::Sign { .. } => None,
+            Op::Input { .. } | Op::Table { .. } | Op::Floor { .. } | Op::Rest { .. } | Op::Sign { .. } => None,
         };
         let before = count(&rows) + operands.iter().filter_map(|&id| inner(id)).map(|(_, rows)| count(rows)).sum::<usize>();
         let mut leaves: Vec<Id> = Vec::new();
@@ -231,6 +236,11 @@ impl Circuit {
         self.push(Op::Floor { a, drop }, ranges, span)
     }
 
+    /// What a floor by `drop` bits has dropped.
+    pub fn rest(&mut self, a: Id, floor: Id, drop: u32, span: Span) -> Id {
+        self.push(Op::Rest { operands: [a, floor] }, vec![(0, (1 << drop) - 1); self.len(a)], span)
+    }
+
     /// `no` where v < 0, `yes` elsewhere.
     pub fn sign(&mut self, a: Id, no: i64, yes: i64, span: Span) -> Id {
         let ranges = vec![(no.min(yes), no.max(yes)); self.len(a)];
@@ -245,24 +255,35 @@ impl Circuit {
     /// The same circuit without the integers that no output needs; the client's vectors stay whole.
     #[must_use]
     pub fn pruned(&self) -> Self {
-        let needed = self.needed();
+        let all_needed = self.needed();
         // Where each integer that stays stands now.
         let mut places: Vec<Vec<usize>> = Vec::with_capacity(self.nodes.len());
         let mut new: Vec<Id> = Vec::with_capacity(self.nodes.len());
         let mut nodes: Vec<Node> = Vec::new();
-        for (node, needed) in self.nodes.iter().zip(&needed) {
+        for (node, needed) in self.nodes.iter().zip(&all_needed) {
             let mut count = 0;
             let mut place = |needed: &bool| {
                 count += usize::from(*needed);
                 count - usize::from(*needed)
             };
             places.push(needed.iter().map(&mut place).collect());
-            new.push(Id(nodes.len()));
             if count == 0 {
+                new.push(Id(nodes.len()));
                 continue;
             }
             let kept = |i: &usize| needed[*i];
             let ranges = (0..needed.len()).filter(kept).map(|i| node.ranges[i]).collect();
+            // One of an element each reads the elements that it makes, of a vector that may have more.
+            let mut picked = |a: Id| {
+                if needed == &all_needed[a.0] {
+                    return new[a.0];
+                }
+                let elements: Vec<usize> = (0..needed.len()).filter(|&i| needed[i]).collect();
+                let rows = elements.iter().map(|&e| Row { terms: vec![(0, places[a.0][e] as u32, 1)], constant: 0 }).collect();
+                let ranges = elements.iter().map(|&e| self.nodes[a.0].ranges[e]).collect();
+                nodes.push(Node { op: Op::Affine { operands: vec![new[a.0]], rows }, ranges, span: node.span });
+                Id(nodes.len() - 1)
+            };
             let op = match &node.op {
                 Op::Input { .. } => node.op.clone(),
                 Op::Affine { operands, rows } => {
@@ -276,10 +297,11 @@ impl Circuit {
                         1 => functions.clone(),
                         _ => (0..needed.len()).filter(kept).map(|i| functions[i].clone()).collect(),
                     };
-                    Op::Table { a: new[a.0], functions }
+                    Op::Table { a: picked(*a), functions }
                 }
-                Op::Floor { a, drop } => Op::Floor { a: new[a.0], drop: *drop },
-                Op::Sign { a, no, yes } => Op::Sign { a: new[a.0], no: *no, yes: *yes },
+                Op::Floor { a, drop } => Op::Floor { a: picked(*a), drop: *drop },
+                Op::Rest { operands: [a, floor] } => Op::Rest { operands: [new[a.0], new[floor.0]] },
+                Op::Sign { a, no, yes } => Op::Sign { a: picked(*a), no: *no, yes: *yes },
             };
             let op = op.without_strangers();
             // What picked integers of a vector of which no others are left.
@@ -287,10 +309,10 @@ impl Circuit {
                 && let [a] = operands[..]
                 && is_whole(rows, nodes[a.0].ranges.len())
             {
-                new.pop();
                 new.push(a);
                 continue;
             }
+            new.push(Id(nodes.len()));
             nodes.push(Node { op, ranges, span: node.span });
         }
         let outputs = self.outputs.iter().map(|output| Output { id: new[output.id.0], ..output.clone() }).collect();
@@ -313,9 +335,18 @@ impl Circuit {
                         row.terms.iter().for_each(|&(o, e, _)| needed[operands[o as usize].0][e as usize] = true);
                     }
                 }
+                Op::Rest { operands: [_, a] } => {
+                    own.iter().enumerate().filter(|(_, needed)| **needed).for_each(|(i, _)| needed[a.0][i] = true);
+                }
                 Op::Table { a, .. } | Op::Floor { a, .. } | Op::Sign { a, .. } => {
                     own.iter().enumerate().filter(|(_, needed)| **needed).for_each(|(i, _)| needed[a.0][i] = true);
                 }
+            }
+        }
+        // A rest is of a whole floor.
+        for (index, node) in self.nodes.iter().enumerate() {
+            if let Op::Rest { operands: [_, floor] } = node.op {
+                needed[index] = needed[floor.0].clone();
             }
         }
         needed
@@ -328,6 +359,7 @@ impl Op {
         match self {
             Op::Input { .. } => &[],
             Op::Affine { operands, .. } => operands,
+            Op::Rest { operands } => operands,
             Op::Table { a, .. } | Op::Floor { a, .. } | Op::Sign { a, .. } => std::slice::from_ref(a),
         }
     }

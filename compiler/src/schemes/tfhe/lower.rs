@@ -17,6 +17,11 @@ use crate::tensor::graph::{self, Graph, Op, Shape};
 const SPREAD: u32 = 12;
 /// Bits beyond those of weights that a state keeps where it is only added.
 const FINER: u32 = 14;
+/// How far values of a training run may leave those of the sample before they are cut off.
+const MARGIN: f64 = 1.5;
+/// Bits by which the integers that can occur must exceed those that do, for cutting the others off to pay: it takes some
+/// bootstraps more, and where weights are in the clear their grid is chosen for the integers that can occur.
+const SLACK: [u32; 2] = [2, 1];
 
 /// What the client has.
 #[derive(Clone, Debug)]
@@ -46,6 +51,14 @@ struct Rounded {
     values: Vec<f64>,
     /// What an integer of 1 stands for.
     scale: f64,
+}
+
+/// Integers of few bits.
+struct Narrowed {
+    id: Id,
+    scale: f64,
+    /// The largest magnitude that counts, where there are integers beyond it.
+    most: Option<i64>,
 }
 
 /// The state of a lowering.
@@ -135,6 +148,8 @@ impl Lowering<'_> {
         let (rows, cols) = self.extent(id);
         let x = |slot: usize| &self.values[operands[slot].index()];
         let extent = |slot: usize| self.extent(operands[slot]);
+        let bounds: Vec<f64> = operands.iter().map(|o| usual(self.sample[o.index()].iter())).collect();
+        let bound = |slot: usize| bounds[slot];
         Ok(match &node.op {
             Op::Data(data) => {
                 let tensor = self.client.data(program, data, cols);
@@ -174,30 +189,30 @@ impl Lowering<'_> {
             }
             Op::Mul => {
                 let (a, b) = (x(0).clone(), x(1).clone());
-                self.products(&a, &b, &(0..rows * cols).map(|i| vec![(i, i)]).collect::<Vec<_>>(), span)?
+                self.products((&a, bound(0)), (&b, bound(1)), &(0..rows * cols).map(|i| vec![(i, i)]).collect::<Vec<_>>(), span)?
             }
             Op::Dense => {
                 let ((_, inputs), (a, w)) = (extent(0), (x(0).clone(), x(1).clone()));
                 let pairs = |i: usize| (0..inputs).map(|e| (i / cols * inputs + e, i % cols * inputs + e)).collect();
-                self.products(&a, &w, &(0..rows * cols).map(pairs).collect::<Vec<_>>(), span)?
+                self.products((&a, bound(0)), (&w, bound(1)), &(0..rows * cols).map(pairs).collect::<Vec<_>>(), span)?
             }
             Op::DenseTranspose => {
                 let ((_, outputs), (d, w)) = (extent(0), (x(0).clone(), x(1).clone()));
                 let pairs = |i: usize| (0..outputs).map(|o| (i / cols * outputs + o, o * cols + i % cols)).collect();
-                self.products(&d, &w, &(0..rows * cols).map(pairs).collect::<Vec<_>>(), span)?
+                self.products((&d, bound(0)), (&w, bound(1)), &(0..rows * cols).map(pairs).collect::<Vec<_>>(), span)?
             }
             Op::DenseGradient => {
                 let (batch, (d, a)) = (self.batch, (x(0).clone(), x(1).clone()));
                 let pairs = |i: usize| (0..batch).map(|b| (b * rows + i / cols, b * cols + i % cols)).collect();
-                self.products(&d, &a, &(0..rows * cols).map(pairs).collect::<Vec<_>>(), span)?
+                self.products((&d, bound(0)), (&a, bound(1)), &(0..rows * cols).map(pairs).collect::<Vec<_>>(), span)?
             }
             Op::Map(map) => {
                 let argument = x(0).clone();
-                self.activation(&argument, &|v| Exact.map(map, v), span)?
+                self.activation(&argument, bound(0), &|v| Exact.map(map, v), span)?
             }
             Op::Extremum { larger, pins: _ } => {
                 let (a, b) = (x(0).clone(), x(1).clone());
-                self.extremum(&a, &b, *larger, span)?
+                self.extremum(&a, &b, bound(0) + bound(1), *larger, span)?
             }
             Op::Max(_) => {
                 let (argument, from) = (x(0).clone(), extent(0).1);
@@ -208,7 +223,7 @@ impl Lowering<'_> {
                     let mut winners = Vec::new();
                     for pair in columns.chunks(2) {
                         winners.push(match pair {
-                            [a, b] => self.extremum(a, b, true, span)?,
+                            [a, b] => self.extremum(a, b, 2.0 * bound(0), true, span)?,
                             rest => rest[0].clone(),
                         });
                     }
@@ -241,7 +256,8 @@ impl Lowering<'_> {
     /// The scale of integers of `bits` bits for values up to `bound`.
     fn scale(&self, bound: f64, bits: u32) -> f64 {
         let most = libm::exp2(f64::from(bits.max(2) - 1)) - 1.0;
-        if self.dyadic { libm::exp2(libm::ceil(libm::log2(bound / most) - 1e-9)) } else { bound / most }
+        // The nearest power of two cuts a few of the largest off, where the one above would leave half of the integers unused.
+        if self.dyadic { libm::exp2(libm::round(libm::log2(bound / most))) } else { bound / most }
     }
 
     /// The client's tensor on a grid, within its bounds.
@@ -368,7 +384,7 @@ impl Lowering<'_> {
     }
 
     /// A tensor as integers of few bits, for products.
-    fn digits(&mut self, x: &Linear, span: Span) -> Digits {
+    fn digits(&mut self, x: &Linear, bound: f64, span: Span) -> Digits {
         let (weight_bits, bits) = self.bits;
         let mut distinct: Vec<&Combination> = Vec::new();
         let mut elements = Vec::with_capacity(x.elements.len());
@@ -405,10 +421,48 @@ impl Lowering<'_> {
         }
         let distinct: Vec<Combination> = distinct.into_iter().cloned().collect();
         let (id, scale) = self.integers(&distinct, Some(bits), span);
-        let drop = width(self.circuit.range(id)).saturating_sub(bits);
-        let id = self.circuit.rounded(id, drop, span);
-        // Rounding up may have made room for one more bit.
-        Digits { id, elements, scale: scale * libm::exp2(f64::from(drop)) }
+        let Narrowed { id, scale, most } = self.narrowed(id, scale, bound, bits, span);
+        let id = match most {
+            Some(most) => {
+                let over = self.circuit.range(id);
+                self.circuit.table(id, vec![Function::over(over, |v| v.clamp(-most, most))], span)
+            }
+            None => id,
+        };
+        Digits { id, elements, scale }
+    }
+
+    /// Integers rounded to `bits` bits. Where many more can occur than do, as the sample says, those beyond are to be cut off
+    /// by the table that follows, which reads one bit more.
+    ///
+    /// With v = 2^k h + l, all that matters of h is whether it is −1 or 0, or beyond: a table of h keeps that, and l is what
+    /// dropping more bits has left over.
+    fn narrowed(&mut self, id: Id, scale: f64, bound: f64, bits: u32, span: Span) -> Narrowed {
+        let full = width(self.circuit.range(id));
+        let reach = (libm::ceil(bound * MARGIN / scale) as i64).max(1);
+        let used = width((-reach, reach)).max(bits);
+        if full < used + SLACK[usize::from(self.dyadic)] || bits < 2 {
+            let drop = full.saturating_sub(bits);
+            let id = self.circuit.rounded(id, drop, span);
+            return Narrowed { id, scale: scale * libm::exp2(f64::from(drop)), most: None };
+        }
+        let drop = used - bits;
+        let near = self.circuit.rounded(id, drop, span);
+        let scale = scale * libm::exp2(f64::from(drop));
+        let part = 1i64 << (bits - 1);
+        let far = self.circuit.floor(near, bits - 1, span);
+        let over = self.circuit.range(far);
+        if width(over) > bits + 1 {
+            // The rest is itself too wide for a table: bits that only say how far beyond it is.
+            let id = self.circuit.rounded(near, full - used, span);
+            return Narrowed { id, scale: scale * libm::exp2(f64::from(full - used)), most: None };
+        }
+        let kept = self.circuit.table(far, vec![Function::over(over, |h| h.clamp(-2, 1))], span);
+        let rest = self.circuit.rest(near, far, bits - 1, span);
+        let row = |e: usize| Row { terms: vec![(0, e as u32, 1), (1, e as u32, part)], constant: 0 };
+        let rows = (0..self.circuit.len(near)).map(row).collect();
+        let id = self.circuit.affine(&[rest, kept], rows, span);
+        Narrowed { id, scale, most: Some(part - 1) }
     }
 
     /// factor x + offset, computed by the client.
@@ -420,11 +474,17 @@ impl Lowering<'_> {
     }
 
     /// For each group, the sum over its pairs of products of elements.
-    fn products(&mut self, a: &Linear, b: &Linear, groups: &[Vec<(usize, usize)>], span: Span) -> Result<Linear, TfheError> {
+    fn products(
+        &mut self,
+        (a, bound_a): (&Linear, f64),
+        (b, bound_b): (&Linear, f64),
+        groups: &[Vec<(usize, usize)>],
+        span: Span,
+    ) -> Result<Linear, TfheError> {
         let (a, b) = match (a.known(), b.known()) {
             (_, Some(known)) => return Ok(self.by_constants(a, &known, groups, false)),
             (Some(known), None) => return Ok(self.by_constants(b, &known, groups, true)),
-            (None, None) => (self.digits(a, span), self.digits(b, span)),
+            (None, None) => (self.digits(a, bound_a, span), self.digits(b, bound_b, span)),
         };
         let mut pairs: Vec<(usize, usize)> = Vec::new();
         let mut numbers: BTreeMap<(usize, usize), usize> = BTreeMap::new();
@@ -502,19 +562,18 @@ impl Lowering<'_> {
     }
 
     /// A function of each element, by tables.
-    fn activation(&mut self, x: &Linear, f: &dyn Fn(f64) -> f64, span: Span) -> Result<Linear, TfheError> {
+    fn activation(&mut self, x: &Linear, bound: f64, f: &dyn Fn(f64) -> f64, span: Span) -> Result<Linear, TfheError> {
         if let Some(known) = x.known() {
             return Ok(Linear::constants(known.into_iter().map(f)));
         }
         let bits = self.bits.1;
         let x = self.spread_out(x);
         let (id, scale) = self.integers(&x.elements, Some(bits), span);
-        let drop = width(self.circuit.range(id)).saturating_sub(bits);
-        let id = self.circuit.rounded(id, drop, span);
-        let step = scale * libm::exp2(f64::from(drop));
+        let Narrowed { id, scale: step, most } = self.narrowed(id, scale, bound, bits, span);
         let over = self.circuit.range(id);
         self.readable(over, span)?;
-        let reals: Vec<f64> = (over.0..=over.1).map(|v| f(v as f64 * step)).collect();
+        let most = most.unwrap_or(i64::MAX);
+        let reals: Vec<f64> = (over.0..=over.1).map(|v| f(v.clamp(-most, most) as f64 * step)).collect();
         let bound = reals.iter().fold(1e-9f64, |m, v| m.max(v.abs()));
         let unit = reals.iter().all(|v| [0.0, 1.0].contains(v));
         let scale = if unit { 1.0 } else { self.scale(bound, bits) };
@@ -525,10 +584,10 @@ impl Lowering<'_> {
     }
 
     /// The larger (or smaller) of two: b + max(a − b, 0).
-    fn extremum(&mut self, a: &Linear, b: &Linear, larger: bool, span: Span) -> Result<Linear, TfheError> {
+    fn extremum(&mut self, a: &Linear, b: &Linear, bound: f64, larger: bool, span: Span) -> Result<Linear, TfheError> {
         let sign = if larger { 1.0 } else { -1.0 };
         let difference = a.plus(b, -1.0).affine(sign, 0.0);
-        let part = self.activation(&difference, &|v| v.max(0.0), span)?;
+        let part = self.activation(&difference, bound, &|v| v.max(0.0), span)?;
         Ok(b.plus(&part, sign))
     }
 

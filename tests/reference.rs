@@ -55,7 +55,7 @@ fn replay(name: &str, updates: usize) {
     let mut carried = under("start.");
     for update in 0..updates {
         let mut given =
-            intake::sort(&plan, carried.into_iter().chain(under(&format!("batch.{update}."))).collect()).expect("what is needed");
+            intake::sort(&*plan, carried.into_iter().chain(under(&format!("batch.{update}."))).collect()).expect("what is needed");
         assert!(given.unused.is_empty(), "{:?}", given.unused);
         let public = given.public.clone();
         let mut engine = Engine::new(Arc::clone(&plan), Backend::Clear, given.public, 0, &mut |_, _| ()).expect("an engine");

@@ -9,7 +9,7 @@ use hecc_plan::{Target, Tensor, Tensors};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-const ENV: &str = r#"env "CartPole-v1" {
+const ENV: &str = r#"env "Other-v0" {
     observe s: [4] in [-4.8, 4.8], [-4, 4], [-0.42, 0.42], [-4, 4]
     act a: one of 2
     reward r in [-1, 1]

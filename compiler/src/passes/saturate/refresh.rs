@@ -27,7 +27,7 @@ pub struct Budget {
     pub unpack: u32,
     /// Levels that it takes to pack a gradient into its state.
     pub pack: u32,
-    /// A bootstrap of a value, in units of [`super::cost`].
+    /// A bootstrap of a value, in units of the machine's prices.
     pub price: u64,
 }
 

@@ -96,6 +96,32 @@ fn integers_balance_the_pole() {
     }
 }
 
+#[test]
+#[ignore = "minutes"]
+fn encrypted_updates_equal_clear_ones() {
+    let plan = compiled(include_str!("../examples/cartpole_dqn_integers.rl"), &Given::default());
+    let (mut clear, mut encrypted) = (engine(&plan, Backend::Clear), engine(&plan, Backend::Tfhe));
+    let mut states = [0, 0].map(|seed| init::initial_states(&plan.states, seed));
+    for update in 0..2u8 {
+        let value = |i: usize, scale: f64| scale * ((i * 7 + usize::from(update) * 3) as f64 * 0.61).sin();
+        let array = |shape: &[usize], scale: f64| {
+            Tensor::new(shape.to_vec(), (0..shape.iter().product()).map(|i| value(i, scale)).collect())
+        };
+        let batch = Tensors::from([
+            ("s".to_owned(), array(&[4, 4], 0.4)),
+            ("s_next".to_owned(), array(&[4, 4], 0.4)),
+            ("a".to_owned(), Tensor::new(vec![4, 2], vec![1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0])),
+            ("r".to_owned(), array(&[4], 1.0)),
+            ("done".to_owned(), Tensor::new(vec![4], vec![0.0, 0.0, 1.0, 0.0])),
+        ]);
+        let begun = Instant::now();
+        encrypted.update(&batch, &mut states[0]).expect("an encrypted update");
+        println!("an update of 4-8-2, batch 4: {:.1} s", begun.elapsed().as_secs_f64());
+        clear.update(&batch, &mut states[1]).expect("a clear update");
+        assert_eq!(states[0], states[1]);
+    }
+}
+
 const SECRET_POLICY: &str = r#"env "Other-v0" { observe s: [2] in [-1, 1], [-1, 1]  act a: one of 2  reward r in [-1, 1] }
 net q(s) -> [2] { dense 2 relu dense 2 }
 serve argmax(q(s)) { batch = 1 }

@@ -8,7 +8,7 @@ use hecc_plan::tfhe::prices::Prices;
 use hecc_plan::{AnyPlan, Plan};
 
 use crate::approximation::{self, Approximation};
-use crate::check::hir::{Action, ActionKind, Program, Refresh, Scheme, Task};
+use crate::check::hir::{Action, ActionKind, Party, Program, Refresh, Scheme, Task};
 use crate::diagnostics::Diagnostic;
 use crate::passes::{self, Facts, Level, PassName, Selection, saturate};
 use crate::schemes::ckks::inside::{Inside, Method};
@@ -90,6 +90,7 @@ impl AnyCompiled {
 /// As [`compile`].
 pub fn compile_any(source: &str, options: &Options, calibration: Option<&Calibration>) -> Result<AnyCompiled, Vec<Diagnostic>> {
     let program = crate::front::check(source)?;
+    acting(&program).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?;
     let exact = || tfhe::compile(&program, source, &options.given).map(Box::new);
     let slots = || compile_calibrated(source, options, calibration).map(Box::new);
     match program.secure.scheme {
@@ -286,6 +287,14 @@ pub fn facts(program: &Program) -> Facts {
         tolerance: ckks::tolerance(program),
         degree_cap: ckks::degree_cap(),
     }
+}
+
+/// Who acts while a program trains: nobody but the client, in this version.
+fn acting(program: &Program) -> Result<(), Vec<TensorError>> {
+    let (Task::Train(train), Party::Server) = (&program.task, program.secure.policy) else { return Ok(()) };
+    let span = program.secure.span.unwrap_or(train.span);
+    let help = "leave `policy` out: the client decrypts the weights and acts; a trained policy is served by `serve argmax(q(s))`";
+    Err(vec![TensorError::NotSupported { what: "`policy = server` while training".to_owned(), help: Some(help.to_owned()), span }])
 }
 
 /// Settings of `secure` that this version has no plan for.

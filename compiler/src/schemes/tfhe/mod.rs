@@ -21,7 +21,7 @@ use hecc_plan::tfhe::{Op, Plan, Public, WireId};
 use hecc_plan::{Span, Tensor, Tensors, init};
 
 use crate::approximation::Approximation;
-use crate::check::hir::{Observation, Program, Task};
+use crate::check::hir::{Observation, Program, Refresh, Task};
 use crate::diagnostics::Diagnostic;
 use crate::tensor::build::{self, Built};
 use crate::tensor::eval::{self, Exact};
@@ -75,6 +75,10 @@ fn plan(program: &Program, source: &str, built: &Built, given: &Given) -> Result
     if program.secure.bits != 128 {
         let span = program.secure.span.unwrap_or(span);
         return Err(vec![TfheError::unsupported(format!("{} bits of security with tables", program.secure.bits), span)]);
+    }
+    if matches!(program.task, Task::Train(_)) && program.secure.refresh == Refresh::Bootstrap {
+        let what = "training on integers without the client: write `refresh = client`, and the key owner keeps the states";
+        return Err(vec![TfheError::unsupported(what, program.secure.span.unwrap_or(span))]);
     }
     let mut weights = init::initial_states(&built.states, seed);
     weights.extend(

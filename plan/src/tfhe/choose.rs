@@ -100,7 +100,7 @@ impl Grid {
     fn standard(security_bits: u32) -> Self {
         let shrink = if security_bits == 0 { 8 } else { 1 };
         let sizes = BIG.start() / shrink..=*BIG.end();
-        let ranks = |log_n: u32| (1..=8).map(move |dimension| Ring { dimension, log_n });
+        let ranks = |log_n: u32| (1..=4).map(move |dimension| Ring { dimension, log_n });
         let rings = LOG_N.flat_map(ranks).filter(|ring| sizes.contains(&ring.bits()) && (ring.dimension == 1 || ring.bits() <= 8192));
         let small = (SMALL.start() / shrink..=1100 / shrink).step_by((8 / shrink) as usize);
         Grid { rings: rings.collect(), small: small.collect(), rotation_levels: 3, switch_levels: 10 }

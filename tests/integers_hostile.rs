@@ -302,7 +302,7 @@ fn plans_that_would_take_gigabytes_are_refused() {
     let begun = Instant::now();
     let errors = check(&plan).expect_err("too many noises");
     assert!(errors.iter().any(|error| error.to_string().contains("too many noises")), "{errors:?}");
-    assert!(begun.elapsed() < 2 * LONGEST, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < 4 * LONGEST, "{:?}", begun.elapsed());
 }
 
 // Messages.

@@ -76,7 +76,7 @@ pub struct Analysis {
 const LARGEST: i64 = 1 << 40;
 
 /// Most coefficients of noises together: integers that share many noises would otherwise take memory as their product.
-const MOST_NOISES: usize = 1 << 26;
+const MOST_NOISES: usize = 1 << 25;
 /// Most demands that others are held against.
 const MOST_COMPARED: usize = 256;
 

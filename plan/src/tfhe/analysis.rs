@@ -57,7 +57,7 @@ pub struct Integer {
     pub low: i64,
     /// Largest.
     pub high: i64,
-    /// Coefficient of each noise, by its number.
+    /// Coefficient of each noise, in the order of their numbers.
     noise: Vec<(u32, f64)>,
 }
 
@@ -75,18 +75,26 @@ pub struct Analysis {
 /// Largest magnitude of an integer on the way, so that no sum overflows.
 const LARGEST: i64 = 1 << 40;
 
+/// Most coefficients of noises together: integers that share many noises would otherwise take memory as their product.
+const MOST_NOISES: usize = 1 << 25;
+/// Most demands that others are held against.
+const MOST_COMPARED: usize = 256;
+
 /// Analyses a plan whose steps are well formed.
 pub fn run(plan: &Plan) -> Analysis {
-    let mut machine = Analyser { plan, sources: Vec::new(), demands: BTreeSet::new(), found: Analysis::default() };
+    let mut machine = Analyser { plan, sources: Vec::new(), demands: BTreeSet::new(), found: Analysis::default(), noises: 0 };
     let Ok(outputs) = drive(&mut machine, plan);
     for (output, integers) in plan.outputs.iter().zip(&outputs) {
         let bits = plan.steps[output.wire.index()].wire.bits;
-        machine.fits(output.wire.index(), integers, bits + 1, "the client reads");
-        integers.iter().for_each(|integer| machine.demand(Decision::Decrypt, -(bits as i32) - 2, &integer.noise, 1.0));
+        let index = output.wire.index();
+        machine.fits(index, integers, bits + 1, "the client reads");
+        integers.iter().for_each(|integer| machine.demand(index, Decision::Decrypt, -(bits as i32) - 2, &integer.noise, 1.0));
     }
     let mut kept: Vec<Demand> = Vec::new();
     for demand in machine.demands {
-        if !kept.iter().any(|other| demand.follows_from(other)) {
+        if kept.len() >= MOST_COMPARED {
+            kept.push(demand);
+        } else if !kept.iter().any(|other| demand.follows_from(other)) {
             kept.retain(|other| !other.follows_from(&demand));
             kept.push(demand);
         }
@@ -99,6 +107,7 @@ struct Analyser<'a> {
     sources: Vec<Source>,
     demands: BTreeSet<Demand>,
     found: Analysis,
+    noises: usize,
 }
 
 impl Analyser<'_> {
@@ -107,7 +116,10 @@ impl Analyser<'_> {
         self.sources.len() as u32 - 1
     }
 
-    fn demand(&mut self, decision: Decision, half_box: i32, noise: &[(u32, f64)], factor: f64) {
+    fn demand(&mut self, step: usize, decision: Decision, half_box: i32, noise: &[(u32, f64)], factor: f64) {
+        if self.afford(step, noise.len()).is_none() {
+            return;
+        }
         let mut sums: BTreeMap<Source, f64> = BTreeMap::new();
         for (source, c) in noise {
             *sums.entry(self.sources[*source as usize]).or_default() += (c * factor) * (c * factor);
@@ -119,6 +131,39 @@ impl Analyser<'_> {
         if self.found.faults.last().is_none_or(|(last, _)| *last != step) {
             self.found.faults.push((step, why));
         }
+    }
+
+    /// Counts coefficients before they are made or gone through; none are where there would be too many.
+    fn afford(&mut self, step: usize, noises: usize) -> Option<()> {
+        self.noises = self.noises.saturating_add(noises);
+        if self.noises > MOST_NOISES {
+            self.fault(step, "too many noises are in its integers".to_owned());
+            return None;
+        }
+        Some(())
+    }
+
+    /// Range and noise of a row; operands stand on steps finer by `shifts` bits.
+    fn affine(&mut self, step: usize, row: &Row, operands: &[&Vec<Integer>], shifts: &[u32]) -> Integer {
+        // As many terms as there can be do not overflow these; saturated, they would hide what is too large.
+        let (mut low, mut high) = (i128::from(row.constant), i128::from(row.constant));
+        let mut noise: BTreeMap<u32, f64> = BTreeMap::new();
+        for &(o, e, c) in &row.terms {
+            let integer = &operands[o as usize][e as usize];
+            let ends = [integer.low, integer.high].map(|end| i128::from(c) * i128::from(end));
+            low += ends[0].min(ends[1]);
+            high += ends[0].max(ends[1]);
+            if self.afford(step, integer.noise.len()).is_none() {
+                continue;
+            }
+            let factor = c as f64 * libm::exp2(f64::from(shifts[o as usize]));
+            for (source, coefficient) in &integer.noise {
+                *noise.entry(*source).or_default() += factor * coefficient;
+            }
+        }
+        let most = i128::from(2 * LARGEST);
+        let [low, high] = [low, high].map(|end| end.clamp(-most, most) as i64);
+        Integer { low, high, noise: noise.into_iter().collect() }
     }
 
     /// Says so where integers do not fit `bits` bits.
@@ -142,13 +187,13 @@ impl Machine for Analyser<'_> {
             Op::Input(_) => (0..wire.len).map(|_| fresh(wire.low, wire.high, self.source(Source::Fresh(wire.ring)))).collect(),
             Op::Affine { operands: names, rows } => {
                 let shifts: Vec<u32> = names.iter().map(|w| self.plan.steps[w.index()].wire.bits - wire.bits).collect();
-                rows.iter().map(|row| affine(row, operands, &shifts)).collect()
+                rows.iter().map(|row| self.affine(index, row, operands, &shifts)).collect()
             }
             Op::Table { a: _, tables, lookup } => {
                 self.fits(index, operands[0], operand_bits, "a table reads");
                 let mut made = Vec::with_capacity(operands[0].len());
                 for (i, integer) in operands[0].iter().enumerate() {
-                    self.demand(Decision::Lookup(*lookup), -(operand_bits as i32) - 2, &integer.noise, 1.0);
+                    self.demand(index, Decision::Lookup(*lookup), -(operand_bits as i32) - 2, &integer.noise, 1.0);
                     let table = &self.plan.tables[tables[i % tables.len()].0 as usize];
                     let half = table.values.len() as i64 / 2;
                     let reached = (integer.low.clamp(-half, half - 1)..=integer.high.clamp(-half, half - 1)).map(|v| table.at(v));
@@ -161,10 +206,10 @@ impl Machine for Analyser<'_> {
                 self.fits(index, operands[0], operand_bits + 1, "the torus has room for");
                 let mut made = Vec::with_capacity(operands[0].len());
                 for integer in operands[0] {
-                    let mut noise = integer.noise.clone();
+                    let mut noise = self.afford(index, integer.noise.len()).map_or_else(Vec::new, |()| integer.noise.clone());
                     for dropped in 0..*drop {
                         let factor = libm::exp2(f64::from(operand_bits - dropped));
-                        self.demand(Decision::Lookup(*lookup), -2, &noise, factor);
+                        self.demand(index, Decision::Lookup(*lookup), -2, &noise, factor);
                         noise.push((self.source(Source::Lookup(*lookup)), 1.0));
                     }
                     made.push(Integer { low: integer.low >> drop, high: integer.high >> drop, noise });
@@ -174,25 +219,32 @@ impl Machine for Analyser<'_> {
             Op::Rest { operands: names } => {
                 let drop = operand_bits - self.plan.steps[names[1].index()].wire.bits;
                 // The noise of the value is in its floor too, and goes.
-                let left = |(v, floor): (&Integer, &Integer)| Integer {
-                    low: 0,
-                    high: (1 << drop) - 1,
-                    noise: floor.noise.iter().filter(|(source, _)| !v.noise.iter().any(|(s, _)| s == source)).copied().collect(),
+                let mut left = |(v, floor): (&Integer, &Integer)| {
+                    if self.afford(index, floor.noise.len()).is_none() {
+                        return Integer { low: 0, high: (1 << drop) - 1, noise: Vec::new() };
+                    }
+                    let gone = |source: &u32| v.noise.binary_search_by_key(source, |(s, _)| *s).is_ok();
+                    let noise = floor.noise.iter().filter(|(source, _)| !gone(source)).copied().collect();
+                    Integer { low: 0, high: (1 << drop) - 1, noise }
                 };
-                operands[0].iter().zip(operands[1]).map(left).collect()
+                operands[0].iter().zip(operands[1]).map(&mut left).collect()
             }
             Op::Sign { a: _, no, yes, lookup } => {
                 self.fits(index, operands[0], operand_bits + 1, "a sign reads");
                 let mut made = Vec::with_capacity(operands[0].len());
                 for integer in operands[0] {
-                    self.demand(Decision::Lookup(*lookup), -(operand_bits as i32) - 2, &integer.noise, 1.0);
+                    self.demand(index, Decision::Lookup(*lookup), -(operand_bits as i32) - 2, &integer.noise, 1.0);
                     made.push(fresh(*no.min(yes), *no.max(yes), self.source(Source::Lookup(*lookup))));
                 }
                 made
             }
             Op::Switch { a: _, switch } => {
-                let mut made = operands[0].clone();
-                made.iter_mut().for_each(|integer| integer.noise.push((self.source(Source::Switch(*switch)), 1.0)));
+                let mut made = Vec::with_capacity(operands[0].len());
+                for Integer { low, high, noise } in operands[0] {
+                    let mut noise = self.afford(index, noise.len()).map_or_else(Vec::new, |()| noise.clone());
+                    noise.push((self.source(Source::Switch(*switch)), 1.0));
+                    made.push(Integer { low: *low, high: *high, noise });
+                }
                 made
             }
         };
@@ -203,21 +255,4 @@ impl Machine for Analyser<'_> {
         self.found.ranges.push(range);
         Ok(made)
     }
-}
-
-/// Range and noise of a row; operands stand on steps finer by `shifts` bits.
-fn affine(row: &Row, operands: &[&Vec<Integer>], shifts: &[u32]) -> Integer {
-    let (mut low, mut high) = (row.constant, row.constant);
-    let mut noise: BTreeMap<u32, f64> = BTreeMap::new();
-    for &(o, e, c) in &row.terms {
-        let integer = &operands[o as usize][e as usize];
-        let ends = [c.saturating_mul(integer.low), c.saturating_mul(integer.high)];
-        low = low.saturating_add(ends[0].min(ends[1]));
-        high = high.saturating_add(ends[0].max(ends[1]));
-        let factor = c as f64 * libm::exp2(f64::from(shifts[o as usize]));
-        for (source, coefficient) in &integer.noise {
-            *noise.entry(*source).or_default() += factor * coefficient;
-        }
-    }
-    Integer { low: low.clamp(-2 * LARGEST, 2 * LARGEST), high: high.clamp(-2 * LARGEST, 2 * LARGEST), noise: noise.into_iter().collect() }
 }

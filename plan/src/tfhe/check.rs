@@ -3,15 +3,17 @@
 
 use super::analysis::{self, Decision, Demand, Source};
 use super::parameters::{self, LookupId, RingId};
-use super::{Op, Plan, Step, noise};
+use super::{Op, Plan, Step, Table, noise};
 use crate::check::PlanError;
 use crate::infer::{Known, extent_of, infer};
-use crate::{ClearProgram, Target};
+use crate::{ClearProgram, StateInit, Target};
 
 /// Most that a bootstrap of a plan may fail with, log2.
 pub const LOG2_FAILURE: f64 = -64.0;
-/// Largest vectors, and most terms of all linear combinations together.
+/// Most terms of all linear combinations together, and most steps.
 const LARGEST: usize = 1 << 24;
+/// Most integers of all steps together: a small plan can name many, and each takes some hundred bytes to check.
+const MOST_INTEGERS: usize = 1 << 22;
 /// Widest integers, in bits.
 const WIDEST: u32 = 30;
 /// Widest tables, in bits.
@@ -97,7 +99,7 @@ fn limits(plan: &Plan) -> Vec<PlanError> {
         Op::Table { tables, .. } => tables.len(),
         Op::Input(_) | Op::Floor { .. } | Op::Rest { .. } | Op::Sign { .. } | Op::Switch { .. } => 1,
     });
-    if terms.sum::<usize>() > LARGEST || plan.steps.iter().map(|step| step.wire.len as usize).sum::<usize>() > LARGEST {
+    if terms.sum::<usize>() > LARGEST || plan.steps.iter().map(|step| step.wire.len as usize).sum::<usize>() > MOST_INTEGERS {
         refuse("too many integers");
     }
     for table in &plan.tables {
@@ -110,10 +112,11 @@ fn limits(plan: &Plan) -> Vec<PlanError> {
 
 fn structure(plan: &Plan) -> Vec<PlanError> {
     let mut errors = Vec::new();
+    let known = Counted::of(plan);
     for (index, step) in plan.steps.iter().enumerate() {
         if let Some(operand) = step.op.operands().iter().find(|operand| operand.index() >= index) {
             errors.push(PlanError::Dangling { what: "step", index, target: format!("wire {}", operand.0) });
-        } else if let Err(reason) = formed(plan, step) {
+        } else if let Err(reason) = formed(plan, &known, step) {
             errors.push(fault(plan, index, reason));
         }
     }
@@ -129,8 +132,31 @@ fn structure(plan: &Plan) -> Vec<PlanError> {
     errors
 }
 
+/// What steps ask for, counted once.
+struct Counted {
+    /// How many steps read each input.
+    reads: Vec<usize>,
+    /// (smallest, largest) value of each table.
+    values: Vec<(i64, i64)>,
+}
+
+impl Counted {
+    fn of(plan: &Plan) -> Self {
+        let mut reads = vec![0; plan.inputs.len()];
+        for step in &plan.steps {
+            if let Op::Input(id) = step.op
+                && let Some(count) = reads.get_mut(id.0 as usize)
+            {
+                *count += 1;
+            }
+        }
+        let ends = |table: &Table| table.values.iter().fold((i64::MAX, i64::MIN), |(low, high), v| (low.min(*v), high.max(*v)));
+        Self { reads, values: plan.tables.iter().map(ends).collect() }
+    }
+}
+
 /// Whether a step whose operands come before it is one.
-fn formed(plan: &Plan, step: &Step) -> Result<(), String> {
+fn formed(plan: &Plan, known: &Counted, step: &Step) -> Result<(), String> {
     let wire = step.wire;
     let is = |holds: bool, reason: &str| if holds { Ok(()) } else { Err(reason.to_owned()) };
     is((1..=WIDEST).contains(&wire.bits) && wire.len > 0 && (wire.ring.0 as usize) < plan.parameters.rings.len(), "its bits or its key")?;
@@ -143,9 +169,8 @@ fn formed(plan: &Plan, step: &Step) -> Result<(), String> {
     };
     match &step.op {
         Op::Input(id) => {
-            is((id.0 as usize) < plan.inputs.len(), "no such input")?;
-            let same = plan.steps.iter().filter(|other| matches!(other.op, Op::Input(other) if other == *id)).count();
-            is(same == 1, "an input is read by one step")
+            let reads = known.reads.get(id.0 as usize).ok_or("no such input")?;
+            is(*reads == 1, "an input is read by one step")
         }
         Op::Affine { operands, rows } => {
             is(rows.len() == wire.len as usize, "not as many rows as integers")?;
@@ -153,9 +178,10 @@ fn formed(plan: &Plan, step: &Step) -> Result<(), String> {
                 let finer = operand(slot).ring == wire.ring && operand(slot).bits >= wire.bits;
                 is(finer, "an operand is under another key, or on a coarser step")?;
             }
-            let inside =
-                |&(o, e, c): &(u32, u32, i64)| (o as usize) < operands.len() && e < operand(o as usize).len && c.abs() <= 1 << WIDEST;
-            is(rows.iter().all(|row| row.constant.abs() <= 1 << 40 && row.terms.iter().all(inside)), "a term is out of range")
+            let inside = |&(o, e, c): &(u32, u32, i64)| {
+                (o as usize) < operands.len() && e < operand(o as usize).len && c.unsigned_abs() <= 1 << WIDEST
+            };
+            is(rows.iter().all(|row| row.constant.unsigned_abs() <= 1 << 40 && row.terms.iter().all(inside)), "a term is out of range")
         }
         Op::Table { a: _, tables, lookup } => {
             bootstrap(*lookup, operand(0).ring)?;
@@ -163,7 +189,8 @@ fn formed(plan: &Plan, step: &Step) -> Result<(), String> {
             for id in tables {
                 let table = plan.tables.get(id.0 as usize).ok_or("no such table")?;
                 is(operand(0).bits <= WIDEST_TABLE && table.values.len() == 1 << operand(0).bits, "the table is for other integers")?;
-                is(table.values.iter().all(|v| (-room..room).contains(v)), "a value of the table does not fit")?;
+                let (low, high) = known.values[id.0 as usize];
+                is(-room <= low && high < room, "a value of the table does not fit")?;
             }
             Ok(())
         }
@@ -196,6 +223,9 @@ fn programs(plan: &Plan) -> Vec<PlanError> {
     for state in plan.states.iter().filter(|state| state.shape.len() > 4 || extent_of(&state.shape).is_none()) {
         refuse(&state.name, "its shape is empty or too large");
     }
+    for state in plan.states.iter().filter(|state| state.shape.is_empty() && matches!(state.init, StateInit::Orthogonal { .. })) {
+        refuse(&state.name, "a single number is no matrix with orthogonal rows");
+    }
     let training = plan.training.iter();
     let own = training.clone().flat_map(|t| [(&t.policy, "policy", Some(t.act)), (&t.watch.program, "watch", None)]);
     let recodes = training.filter_map(|t| t.env.recode.as_ref().map(|(program, out)| (program, "reward recoding", Some(*out))));
@@ -225,11 +255,16 @@ fn programs(plan: &Plan) -> Vec<PlanError> {
             return errors;
         }
     };
-    for (index, input) in plan.inputs.iter().enumerate() {
-        let step = plan.steps.iter().find(|step| matches!(step.op, Op::Input(id) if id.0 as usize == index));
+    let mut lengths = vec![None; plan.inputs.len()];
+    for step in &plan.steps {
+        if let Op::Input(id) = step.op {
+            lengths[id.0 as usize] = Some(step.wire.len as usize);
+        }
+    }
+    for (input, length) in plan.inputs.iter().zip(lengths) {
         let extent = extents.get(input.tensor.0 as usize);
-        match (step, extent) {
-            (Some(step), Some((rows, cols))) if rows * cols == step.wire.len as usize && positive(input.scale) => {}
+        match (length, extent) {
+            (Some(length), Some((rows, cols))) if rows * cols == length && positive(input.scale) => {}
             _ => refuse(&input.label, "no step reads it, or its size or scale is wrong"),
         }
     }

@@ -79,9 +79,10 @@ fn digit(decomposition: Decomposition) -> f64 {
     libm::exp2(2.0 * f64::from(decomposition.base_log)) / 12.0 + 1.0 / 6.0
 }
 
-/// log2 of the probability that Gaussian noise of that variance leaves ±`half_box`: −∞ without noise, 0 without a box.
+/// log2 of the probability that Gaussian noise of that variance leaves ±`half_box`: −∞ without noise, 0 without a box or where
+/// the variance is no number.
 pub fn log2_failure(half_box: f64, variance: f64) -> f64 {
-    if half_box <= 0.0 {
+    if half_box <= 0.0 || variance.is_nan() {
         return 0.0;
     }
     log2_erfc(half_box / (2.0 * variance.max(0.0)).sqrt())
@@ -161,6 +162,8 @@ mod tests {
         assert!((below - above).abs() < 1e-9, "{below} {above}");
         assert_eq!(log2_failure(0.1, 0.0), f64::NEG_INFINITY);
         assert_eq!(log2_failure(0.0, 0.1), 0.0);
+        assert_eq!(log2_failure(0.1, f64::INFINITY), 0.0);
+        assert_eq!(log2_failure(0.1, f64::NAN), 0.0);
     }
 
     #[test]

@@ -42,7 +42,8 @@ impl Machine for Oracle<'_> {
     }
 }
 
-/// The integer of a row.
+/// The integer of a row. It fits, as the checker knows; sums on the way to it need not, and wrap around and back.
 fn affine(row: &Row, operands: &[&Vec<i64>]) -> i64 {
-    row.terms.iter().map(|&(o, e, c)| c * operands[o as usize][e as usize]).sum::<i64>() + row.constant
+    let product = |&(o, e, c): &(u32, u32, i64)| c.wrapping_mul(operands[o as usize][e as usize]);
+    row.terms.iter().map(product).fold(row.constant, i64::wrapping_add)
 }

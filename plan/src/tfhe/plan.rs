@@ -84,7 +84,7 @@ impl Plan {
     /// Whether a state takes its new value at `update`, counted from 0.
     pub fn is_due(&self, state: &str, update: u64) -> bool {
         let period = self.periods.iter().find(|(name, _)| name == state).map_or(1, |(_, period)| *period);
-        (update + 1).is_multiple_of(u64::from(period.max(1)))
+        update.saturating_add(1).is_multiple_of(u64::from(period.max(1)))
     }
 
     /// Programmable bootstraps of one run.

@@ -77,6 +77,10 @@ impl ServerCipher for TfheServer {
     }
 
     fn ready(&mut self) -> Result<(), EngineError> {
+        // What has arrived stays where a key is missing: it may still come.
+        if let Some((which, _)) = keys::list(&self.plan.parameters).iter().zip(&self.keys).find(|(_, key)| key.is_none()) {
+            return Err(EngineError::Key(which.to_string()));
+        }
         let sorted = keys::sort(&self.plan.parameters, std::mem::take(&mut self.keys))?;
         self.evaluator = Some(Evaluator::new(self.plan.parameters.clone(), sorted));
         Ok(())

@@ -35,7 +35,7 @@ fn engine(source: &str, given: &Given) -> (Engine, Arc<hecc_plan::tfhe::Plan>) {
 /// One action of 4-HIDDEN-2 with public weights, `w4 a4`, the comparison included.
 #[divan::bench(args = [16, 64], sample_count = 15, sample_size = 1)]
 fn action(bencher: Bencher, hidden: usize) {
-    let source = include_str!("../examples/cartpole_policy.rl").replace("dense 16", &format!("dense {hidden}"));
+    let source = include_str!("../examples/integers/cartpole_policy.rl").replace("dense 16", &format!("dense {hidden}"));
     let sample = fixture(&format!("policy_{hidden}_observations.safetensors"));
     let rows: Vec<Tensor> = sample["s"].data.chunks(4).map(|row| Tensor::new(vec![1, 4], row.to_vec())).collect();
     let (mut engine, _) = engine(&source, &Given { weights: fixture(&format!("policy_{hidden}.safetensors")), sample });
@@ -49,7 +49,7 @@ fn action(bencher: Bencher, hidden: usize) {
 /// One update of DQN with 4-8-2, batch 4, everything secret, `w4 a4`.
 #[divan::bench(sample_count = 2, sample_size = 1)]
 fn dqn(bencher: Bencher) {
-    let (mut engine, plan) = engine(include_str!("../examples/cartpole_dqn_integers.rl"), &Given::default());
+    let (mut engine, plan) = engine(include_str!("../examples/integers/cartpole_dqn.rl"), &Given::default());
     let mut states = init::initial_states(&plan.states, 0);
     let array = |shape: &[usize], value: f64| Tensor::new(shape.to_vec(), vec![value; shape.iter().product()]);
     let batch = Tensors::from([

@@ -29,7 +29,7 @@ fn compiled(source: &str, given: &Given) -> Arc<Plan> {
 fn policy(hidden: usize) -> (Arc<Plan>, Vec<Tensor>) {
     let sample = fixture(&format!("policy_{hidden}_observations.safetensors"));
     let rows: Vec<Tensor> = sample["s"].data.chunks(4).map(|row| Tensor::new(vec![1, 4], row.to_vec())).collect();
-    let source = include_str!("../examples/cartpole_policy.rl").replace("dense 16", &format!("dense {hidden}"));
+    let source = include_str!("../examples/integers/cartpole_policy.rl").replace("dense 16", &format!("dense {hidden}"));
     let given = Given { weights: fixture(&format!("policy_{hidden}.safetensors")), sample };
     (compiled(&source, &given), rows)
 }
@@ -99,14 +99,13 @@ fn integers_balance_the_pole() {
 #[test]
 #[ignore = "minutes"]
 fn encrypted_updates_equal_clear_ones() {
-    let plan = compiled(include_str!("../examples/cartpole_dqn_integers.rl"), &Given::default());
+    let plan = compiled(include_str!("../examples/integers/cartpole_dqn.rl"), &Given::default());
     let (mut clear, mut encrypted) = (engine(&plan, Backend::Clear), engine(&plan, Backend::Tfhe));
     let mut states = [0, 0].map(|seed| init::initial_states(&plan.states, seed));
     for update in 0..2u8 {
         let value = |i: usize, scale: f64| scale * ((i * 7 + usize::from(update) * 3) as f64 * 0.61).sin();
-        let array = |shape: &[usize], scale: f64| {
-            Tensor::new(shape.to_vec(), (0..shape.iter().product()).map(|i| value(i, scale)).collect())
-        };
+        let array =
+            |shape: &[usize], scale: f64| Tensor::new(shape.to_vec(), (0..shape.iter().product()).map(|i| value(i, scale)).collect());
         let batch = Tensors::from([
             ("s".to_owned(), array(&[4, 4], 0.4)),
             ("s_next".to_owned(), array(&[4, 4], 0.4)),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use hecc_compiler::check::dump;
 use hecc_compiler::planner::{Components, Relinearisable, relinearise};
+use hecc_compiler::schemes::tfhe;
 use hecc_compiler::{Options, check, compile, diagnostics, parse, syntax};
 use hecc_plan::counts::counts;
 use hecc_plan::{DecisionKind, Op, Output, Round, Step};
@@ -76,6 +77,21 @@ fn examples() {
     for path in programs("examples") {
         let name = path.file_stem().expect("a program has a name").to_string_lossy().into_owned();
         insta::assert_snapshot!(format!("example_{name}"), stages(&path, false));
+    }
+}
+
+#[test]
+fn integers() {
+    for path in programs("examples/integers") {
+        let name = path.file_stem().expect("a program has a name").to_string_lossy().into_owned();
+        let source = fs::read_to_string(&path).expect("a program is readable");
+        let program = check(&source).expect("the program checks");
+        let compiled = tfhe::compile(&program, &source, &Default::default())
+            .unwrap_or_else(|e| panic!("{}", diagnostics::render(&e, &source, "program.rl", false)));
+        let mut out = String::new();
+        section(&mut out, "tensor", &compiled.graph.print());
+        section(&mut out, "plan", &hecc_plan::tfhe::print(&compiled.plan));
+        insta::assert_snapshot!(format!("integers_{name}"), out);
     }
 }
 

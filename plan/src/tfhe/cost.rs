@@ -3,6 +3,10 @@
 use super::prices::Prices;
 use super::{Op, Plan, Step};
 
+/// What lookups of one step after another take of what one takes by itself: keys that were just used are still at hand. Measured
+/// on three plans, of 57 to 2284 lookups: 0.73 to 0.79.
+const IN_A_ROW: f64 = 0.76;
+
 /// Predictions for one run of the steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Prediction {
@@ -30,10 +34,10 @@ pub fn step_seconds(plan: &Plan, step: &Step, prices: &Prices, threads: usize) -
             words as f64 * prices.digit / threads.max(1) as f64
         }
         Op::Table { lookup, .. } | Op::Sign { lookup, .. } => {
-            turns * prices.lookup(&plan.parameters, &plan.parameters.lookups[lookup.0 as usize])
+            turns * IN_A_ROW * prices.lookup(&plan.parameters, &plan.parameters.lookups[lookup.0 as usize])
         }
         Op::Floor { lookup, drop, .. } => {
-            turns * f64::from(*drop) * prices.lookup(&plan.parameters, &plan.parameters.lookups[lookup.0 as usize])
+            turns * IN_A_ROW * f64::from(*drop) * prices.lookup(&plan.parameters, &plan.parameters.lookups[lookup.0 as usize])
         }
         Op::Switch { switch, .. } => turns * prices.between(&plan.parameters, &plan.parameters.switches[switch.0 as usize]),
     }

@@ -596,7 +596,12 @@ impl Lowering<'_> {
         if cols == 1 {
             return Ok(Linear::constants(vec![1.0; rows]));
         }
-        let x = self.spread_out(x);
+        let mut x = self.spread_out(x);
+        if cols > 2 {
+            // Differences that were rounded one by one could go round in a circle, with no largest element.
+            let (id, scale) = self.integers(&x.elements, None, span);
+            x = Linear::of(Leaf::Integers(id), rows * cols, scale);
+        }
         let mut differences = Vec::new();
         let matches: Vec<(usize, usize)> = (0..cols).flat_map(|i| (i + 1..cols).map(move |j| (i, j))).collect();
         for row in 0..rows {

@@ -162,6 +162,20 @@ fn twenty_updates_in_tiles() {
     trains_alone(plan, 20, 1e-3);
 }
 
+/// Momenta and averages have a ciphertext of their own, which keeps its budget over several updates.
+#[test]
+fn twenty_updates_of_ciphertexts_at_rates_of_their_own() {
+    let source = r#"env "Other-v0" { observe s: [4] in [-1, 1]  act a: one of 2  reward r in [-1, 1] }
+net q(s) -> [2] { dense 32 square dense 2 init small }
+algorithm fit(q) { parameter optimizer  minimize mean((dot(q(s), a) - r)^2) over q with optimizer }
+train fit(q) { batch = 16 average = 0.05 updates = 20 optimizer = momentum(lr: 0.05, beta: 0.9) }
+secure ckks { refresh = bootstrap }"#;
+    let plan = plan(source, 10);
+    let ciphertexts = plan.carried.len() as f64;
+    assert!(ciphertexts > 1.0 && counts(&plan).bootstraps_per_update < ciphertexts);
+    trains_alone(plan, 20, 1e-3);
+}
+
 /// At 128 bits, as users run them.
 fn secure(source: &str) -> Arc<Plan> {
     let plan = Arc::new(compile(source, &Options::default()).unwrap_or_else(|e| panic!("{e:?}")).plan);

@@ -97,8 +97,14 @@ pub fn compile_any(source: &str, options: &Options, calibration: Option<&Calibra
         Scheme::Ckks => Ok(AnyCompiled::Ckks(slots()?)),
         Scheme::Tfhe => Ok(AnyCompiled::Tfhe(exact()?)),
         Scheme::Auto => match (slots(), exact()) {
-            (Ok(slots), Err(_)) => Ok(AnyCompiled::Ckks(slots)),
-            (Err(_), Ok(exact)) => Ok(AnyCompiled::Tfhe(exact)),
+            (Ok(mut slots), Err(errors)) => {
+                slots.plan.notes.push(only("ckks", "tables (TFHE)", &errors));
+                Ok(AnyCompiled::Ckks(slots))
+            }
+            (Err(errors), Ok(mut exact)) => {
+                exact.plan.notes.push(only("tfhe", "slots (CKKS)", &errors));
+                Ok(AnyCompiled::Tfhe(exact))
+            }
             (Err(errors), Err(_)) => Err(errors),
             (Ok(mut slots), Ok(mut exact)) => {
                 let table = CostTable::built_in();
@@ -117,6 +123,12 @@ pub fn compile_any(source: &str, options: &Options, calibration: Option<&Calibra
             }
         },
     }
+}
+
+/// Why there was no choice between schemes.
+fn only(chosen: &str, other: &str, errors: &[Diagnostic]) -> String {
+    let why = errors.first().map_or("", |error| &error.message);
+    format!("scheme: {chosen}; {other} cannot do it: {why}")
 }
 
 /// Compiles a program.

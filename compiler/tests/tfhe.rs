@@ -205,3 +205,18 @@ fn an_update_of_dqn_compiles() {
             .join("\n")
     );
 }
+
+#[test]
+fn the_cheaper_scheme_is_taken_and_said() {
+    let policy = |serve: &str, secure: &str| {
+        let source = format!(
+            "{ENV}net q(s) -> [2] {{ dense 4 square dense 2 }}\nserve {serve} {{ batch = 1 }}\nsecure auto {{ secret = [s] public = [q] {secure} }}"
+        );
+        hecc_compiler::compile_any(&source, &hecc_compiler::Options::default(), None).expect("one scheme can").into_plan()
+    };
+    let (exact, slots) = (policy("argmax(q(s))", "quantize = w4 a4"), policy("q(s)", "quantize = w4 a13"));
+    let hecc_plan::AnyPlan::Tfhe(exact) = exact else { panic!("an arg-max needs tables") };
+    assert!(exact.notes.iter().any(|note| note.starts_with("scheme: tfhe; slots (CKKS) cannot do it")), "{:?}", exact.notes);
+    let hecc_plan::AnyPlan::Ckks(slots) = slots else { panic!("tables of 13 bits are too large") };
+    assert!(slots.notes.iter().any(|note| note.starts_with("scheme: ckks; tables (TFHE) cannot do it")), "{:?}", slots.notes);
+}

@@ -28,7 +28,9 @@ fn main() {
     let this = std::env::current_exe().expect("this program has a path");
     let mut names: Vec<String> = std::fs::read_dir(examples())
         .expect("the examples can be listed")
-        .filter_map(|entry| Some(entry.ok()?.path().file_stem()?.to_str()?.to_owned()))
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rl"))
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
         .collect();
     names.sort_unstable();
     for name in names {

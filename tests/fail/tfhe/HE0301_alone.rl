@@ -14,6 +14,7 @@ net q(s) -> [2] {
 train dqn(q) {
     batch   = 4
     updates = 3
+    optimizer = sgd(lr: 0.1)
 }
 
 secure tfhe { quantize = w4 a4 }

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use hecc_compiler::schemes::tfhe::{self, Given};
+use hecc_compiler::tensor::eval;
+use hecc_compiler::tensor::graph::{Data, Output};
 use hecc_plan::clear::Sources;
 use hecc_plan::tfhe::{Op, Plan, oracle, quantise};
-use hecc_plan::{Target, Tensor, Tensors};
+use hecc_plan::{Target, Tensor, Tensors, init};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
@@ -189,21 +191,58 @@ fn a_bootstrap_each_for_what_needs_one() {
 }
 
 #[test]
-fn an_update_of_dqn_compiles() {
+fn an_update_of_dqn_goes_where_the_exact_one_goes() {
+    let cosines: Vec<f64> = ["w4 a4", "w5 a5"].iter().map(|bits| alike(bits)).collect();
+    // The more bits the nearer.
+    assert!(cosines[0] > 0.6 && cosines[1] > 0.8, "{cosines:?}");
+}
+
+/// The cosine of the angle between updates in double precision and on integers.
+fn alike(bits: &str) -> f64 {
     let source = format!(
-        "use std.dqn\n{ENV}net q(s) -> [2] {{ dense 8 relu dense 2 }}\ntrain dqn(q) {{ batch = 4 updates = 3 tau = 0.25 optimizer = sgd(lr: 0.0625) }}\nsecure tfhe {{ refresh = client quantize = w4 a4 }}"
+        "use std.dqn\n{ENV}net q(s) -> [2] {{ dense 8 relu dense 2 }}\ntrain dqn(q) {{ batch = 4 updates = 3 tau = 0.25 optimizer = sgd(lr: 0.0625) }}\nsecure tfhe {{ refresh = client quantize = {bits} }}"
     );
-    let plan = compiled(&source, &Given::default());
-    println!("{} bootstraps, {:?}", plan.bootstraps(), plan.parameters);
-    println!(
-        "{}",
-        hecc_plan::tfhe::print(&plan)
-            .lines()
-            .filter(|l| !l.starts_with("table"))
-            .map(|l| &l[..l.len().min(160)])
-            .collect::<Vec<_>>()
-            .join("\n")
-    );
+    let program = hecc_compiler::front::check(&source).expect("checks");
+    let tfhe::Compiled { plan, graph } = tfhe::compile(&program, &source, &Given::default()).expect("compiles");
+    let states = init::initial_states(&plan.states, 0);
+    let flat: BTreeMap<String, Vec<f64>> = states.iter().map(|(name, t)| (name.clone(), t.data.clone())).collect();
+    let mut random = Random::new(11);
+    // Updates of both, of all parameters, over some batches.
+    let (mut exact, mut rounded) = (Vec::new(), Vec::new());
+    for _ in 0..8 {
+        let mut units = |n: usize| (0..n).map(|_| random.unit()).collect::<Vec<f64>>();
+        let (s, next, r) = (units(16), units(16), units(4));
+        let a: Vec<f64> = (0..4).flat_map(|i| if r[i] > 0.0 { [1.0, 0.0] } else { [0.0, 1.0] }).collect();
+        let scaled = |x: &[f64]| Tensor::new(vec![4, 4], x.iter().zip(RANGES.iter().cycle()).map(|(v, r)| v * r).collect());
+        let batch = Tensors::from([
+            ("s".to_owned(), scaled(&s)),
+            ("s_next".to_owned(), scaled(&next)),
+            ("a".to_owned(), Tensor::new(vec![4, 2], a.clone())),
+            ("r".to_owned(), Tensor::new(vec![4], r.clone())),
+            ("done".to_owned(), Tensor::new(vec![4], vec![0.0; 4])),
+        ]);
+        let data = |data: &Data| match data {
+            Data::Observation { next: false, .. } => s.clone(),
+            Data::Observation { next: true, .. } => next.clone(),
+            Data::Action => a.clone(),
+            Data::Reward => r.clone(),
+            Data::Done => vec![0.0; 4],
+            Data::Feature { .. } | Data::Noise(_) | Data::Ones => vec![1.0; 4],
+        };
+        let values = eval::eval(&graph, 4, &eval::Exact, &data, &flat);
+        let new = evaluated(&plan, &batch, &states);
+        for (output, id) in &graph.outputs {
+            let Output::State(name) = output else { continue };
+            if name.starts_with("q.") {
+                exact.extend(values[id.index()].iter().zip(&flat[name]).map(|(new, old)| new - old));
+                rounded.extend(new[name].data.iter().zip(&flat[name]).map(|(new, old)| new - old));
+            }
+        }
+    }
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let cosine = dot(&exact, &rounded) / (dot(&exact, &exact) * dot(&rounded, &rounded)).sqrt();
+    println!("{bits}: {} bootstraps; cosine of the exact and the rounded update {cosine:.3}", plan.bootstraps());
+    cosine
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn encrypted_actions_equal_clear_ones() {
 }
 
 #[test]
-#[ignore = "a minute and a half"]
+#[ignore = "two minutes: cargo test --release --test integers -- --ignored --nocapture --test-threads 1"]
 fn a_hundred_encrypted_actions_equal_clear_ones() {
     agree(16, 10);
     agree(64, 100);
@@ -97,7 +97,7 @@ fn integers_balance_the_pole() {
 }
 
 #[test]
-#[ignore = "minutes"]
+#[ignore = "two minutes: cargo test --release --test integers -- --ignored --nocapture --test-threads 1"]
 fn encrypted_updates_equal_clear_ones() {
     let plan = compiled(include_str!("../examples/integers/cartpole_dqn.rl"), &Given::default());
     let (mut clear, mut encrypted) = (engine(&plan, Backend::Clear), engine(&plan, Backend::Tfhe));

@@ -52,7 +52,7 @@ fn the_e_graph_chooses_where_to_bootstrap() {
 
 /// The best of all is at least as good as the best of each.
 #[test]
-#[ignore = "minutes: figures"]
+#[ignore = "minutes: cargo test --release -p hecc-compiler --test bootstraps -- --ignored --nocapture"]
 fn figures() {
     for log_n in [Some(10), None] {
         for (layers, activation) in [

@@ -752,8 +752,7 @@ impl Builder<'_> {
         self.graph.push(Op::Mul, &[ones, x], self.graph.shape(x), span)
     }
 
-    /// Pins of a maximum: two action values differ by at most twice the width of the declared reward range, unless the
-    /// program says otherwise.
+    /// Pins of a maximum: unless the program says so, action values differ by at most twice the declared reward range's width.
     fn difference_pins(&self, pins: Pins) -> Pins {
         let reward = self.program.env.declared_reward_range;
         let width = 2.0 * (reward.high - reward.low);

@@ -324,13 +324,13 @@ fn noise_follows_its_formulas() {
 }
 
 #[test]
-#[ignore = "a minute"]
+#[ignore = "a minute: cargo test --release -p hecc-runtime --lib tfhe -- --ignored --nocapture"]
 fn noise_follows_its_formulas_at_128_bits() {
     noise_follows(real(), 600);
 }
 
 #[test]
-#[ignore = "a measurement"]
+#[ignore = "a measurement: cargo test --release -p hecc-runtime --lib tfhe -- --ignored --nocapture"]
 fn how_long_it_takes() {
     let now = || {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);

@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use hecc_plan::cost::{CostTable, predict};
 use hecc_plan::noise::{self, Data};
-use hecc_plan::{Plan, Tensors};
+use hecc_plan::{Collect, Plan, Tensors};
 use hecc_runtime::engine::{Backend, Engine};
+use hecc_runtime::session::{Session, Settings};
 
 // As the command has it.
 #[global_allocator]
@@ -57,7 +58,7 @@ fn one(name: &str, updates: usize) {
         Ok(compiled) => Arc::new(compiled.plan),
         Err(errors) => return println!("{name:<20} does not compile: {}", errors[0].message),
     };
-    let data = Data::sample(&plan, 1);
+    let data = data(&plan);
     let trace = |what: &str| {
         if std::env::var_os("HECC_TRACE").is_some() {
             println!("  {what}: {} MiB held, {} at most", status("VmRSS:") >> 20, status("VmHWM:") >> 20);
@@ -67,16 +68,25 @@ fn one(name: &str, updates: usize) {
     let threads = std::env::var("HECC_THREADS").map_or(0, |n| n.parse().expect("HECC_THREADS is a number"));
     let mut engine = Engine::new(Arc::clone(&plan), Backend::Ckks, data.public.clone(), threads, &mut |_, _| ()).expect("keys");
     trace("keys");
-    let (mut seconds, mut last, mut busy) = (Vec::new(), Tensors::new(), f64::INFINITY);
-    for _ in 0..updates {
+    let (mut seconds, mut busy, mut last) = (Vec::new(), Vec::new(), Tensors::new());
+    // Whole periods: where one bootstrap serves several updates, each of these is as long as the period is on average.
+    let period = plan.updates() as usize;
+    for number in 0..updates.next_multiple_of(period) {
         let mut states = data.states.clone();
         let before = processor_seconds();
         let update = engine.update(&data.batch, &mut states).expect("an update");
-        busy = busy.min(processor_seconds() - before);
+        update.outgrown.iter().for_each(|outgrown| println!("{name:<20} {outgrown}; clipped"));
+        busy.push(processor_seconds() - before);
         seconds.push(update.seconds);
-        last = states.into_iter().chain(update.results).collect();
+        if number == 0 {
+            engine.fetch(&mut states).expect("the carried states");
+            last = states.into_iter().chain(update.results).collect();
+        }
     }
     trace("updates");
+    let [mut seconds, busy] =
+        [seconds, busy].map(|all| all.chunks(period).map(|some| some.iter().sum::<f64>() / some.len() as f64).collect::<Vec<f64>>());
+    let busy = busy.into_iter().fold(f64::INFINITY, f64::min);
     seconds.sort_by(f64::total_cmp);
     let (median, peak) = (seconds[seconds.len() / 2], status("VmHWM:") as f64);
     drop(engine);
@@ -89,6 +99,7 @@ fn one(name: &str, updates: usize) {
         let mut engine = Engine::new(Arc::clone(&plan), Backend::Clear, data.public.clone(), 0, &mut |_, _| ()).expect("an engine");
         let mut states = data.states.clone();
         let update = engine.update(&data.batch, &mut states).expect("an update");
+        engine.fetch(&mut states).expect("the carried states");
         states.into_iter().chain(update.results).collect::<Tensors>()
     };
     // Bits by which each array is better than predicted; the prediction holds where the least of them is not negative.
@@ -110,6 +121,25 @@ fn one(name: &str, updates: usize) {
         pair(expected.peak_bytes as f64 / 1048576.0, peak / 1048576.0, 0),
         format!("{:.1}, {least:+.1}..{most:+.1}", noise::worst(&precision).map_or(f64::NAN, noise::Precision::bits)),
     );
+}
+
+/// Transitions of the random policy in the program's environment that a batch is drawn from, at most.
+const TRANSITIONS: usize = 4096;
+
+/// What an update of a training works on: the initial states, and a batch of transitions of the random policy, as the session
+/// gathers them. Where there is no such environment, arrays from the declared ranges.
+fn data(plan: &Plan) -> Data {
+    let sample = Data::sample(plan, 1);
+    let mut gathered = plan.clone();
+    let Some(training) = &mut gathered.training else { return sample };
+    training.run.collect = match training.run.collect {
+        Collect::Online => Collect::Random(TRANSITIONS.min(training.run.warmup)),
+        Collect::Random(count) => Collect::Random(TRANSITIONS.min(count)),
+    };
+    let Ok(mut session) = Session::start(&gathered, Settings::default()) else { return sample };
+    session.gather(&mut |_| ()).expect("transitions of the random policy");
+    let batch = session.probe(1).pop().expect("a batch");
+    Data { batch: sample.batch.into_iter().chain(batch).collect(), ..sample }
 }
 
 /// Processor seconds of all threads so far.

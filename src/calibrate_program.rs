@@ -6,10 +6,11 @@ use std::sync::atomic::AtomicBool;
 use hecc_compiler::rehearsal::Rehearsal;
 use hecc_plan::calibration::{Calibration, Spread};
 use hecc_plan::{Plan, Tensor, Tensors, UPDATE, init};
-use hecc_runtime::engine::{EngineError, Update};
-use hecc_runtime::session::{Session, Settings, Updater, intake};
+use hecc_runtime::engine::EngineError;
+use hecc_runtime::session::{Session, Settings, intake};
 
 use crate::failure::Failure;
+use crate::trainee::Exact;
 use crate::{compile, files, output};
 
 /// Where the ranges of the program in `file` are kept: beside it, as `NAME.ranges.json`.
@@ -41,21 +42,6 @@ pub fn calibrate_program(file: &Path, data: Option<&Path>, updates: Option<usize
     Ok(())
 }
 
-/// The rehearsal in place of the encrypted engine.
-struct Clear(Rehearsal);
-
-impl Updater for Clear {
-    fn update(&mut self, batch: &Tensors, states: &mut Tensors) -> Result<Update, EngineError> {
-        let results = self.0.update(batch, states)?;
-        for (name, state) in states.iter() {
-            if let Some(&value) = state.data.iter().find(|v| !v.is_finite()) {
-                return Err(EngineError::Diverged { name: name.clone(), value });
-            }
-        }
-        Ok(Update { results, bytes_to_server: 0, bytes_to_client: 0, seconds: 0.0, client_seconds: 0.0, server_seconds: 0.0 })
-    }
-}
-
 fn in_environment(rehearsal: Rehearsal, updates: Option<usize>) -> Result<Calibration, Failure> {
     let mut plan: Plan = rehearsal.plan.clone();
     let Some(training) = &mut plan.training else {
@@ -63,9 +49,9 @@ fn in_environment(rehearsal: Rehearsal, updates: Option<usize>) -> Result<Calibr
     };
     training.run.updates = updates.unwrap_or(training.run.updates);
     training.run.checkpoint = usize::MAX;
-    let mut clear = Clear(rehearsal);
+    let mut exact = Exact(rehearsal);
     let session = Session::start(&plan, Settings::default())?;
-    match session.run(&mut clear, &AtomicBool::new(false), &mut |_| ()) {
+    match session.run(&mut exact, &AtomicBool::new(false), &mut |_| ()) {
         Ok(_) => {}
         // What it saw until then is worth keeping, and telling.
         Err(hecc_runtime::session::SessionError::Engine(EngineError::Diverged { name, .. })) => {
@@ -73,7 +59,7 @@ fn in_environment(rehearsal: Rehearsal, updates: Option<usize>) -> Result<Calibr
         }
         Err(error) => return Err(error.into()),
     }
-    Ok(clear.0.calibration())
+    Ok(exact.0.calibration())
 }
 
 fn on_data(mut rehearsal: Rehearsal, arrays: Tensors, updates: Option<usize>) -> Result<Calibration, Failure> {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 use hecc_runtime::{engine, integers};
 
-use crate::commands::{calibrate, check, compile, explain, fmt, init, library, run, train};
+use crate::commands::{audit, calibrate, check, compile, explain, fmt, init, library, run, train};
 use crate::failure::Failure;
 use crate::output;
 
@@ -54,6 +54,8 @@ enum Command {
     },
     /// Measure what operations take on this machine, for predictions
     Calibrate(calibrate::Args),
+    /// Attack a program's own gradients, and what the server of its encrypted plan sees: what would leak, measured
+    Audit(audit::Args),
     /// Explain a plan (what was decided, where time goes, who learns what) or an error code
     Explain(explain::Args),
 }
@@ -67,6 +69,8 @@ pub enum Backend {
     Tfhe,
     /// Plain numbers through the same steps: no secrecy, for tests and development
     Clear,
+    /// The program's own functions in plain numbers, without a plan: what training would be without encryption
+    Exact,
 }
 
 impl Backend {
@@ -79,6 +83,7 @@ impl Backend {
             Backend::Ckks => Ok(engine::Backend::Ckks),
             Backend::Clear => Ok(engine::Backend::Clear),
             Backend::Tfhe => Err(Failure::wrong_use("this is a plan of CKKS; run it with `--backend ckks` or `--backend clear`")),
+            Backend::Exact => Err(no_plan()),
         }
     }
 
@@ -91,6 +96,7 @@ impl Backend {
             Backend::Tfhe => Ok(integers::Backend::Tfhe),
             Backend::Clear => Ok(integers::Backend::Clear),
             Backend::Ckks => Err(Failure::wrong_use("this is a plan of TFHE; run it with `--backend tfhe` or `--backend clear`")),
+            Backend::Exact => Err(no_plan()),
         }
     }
 
@@ -100,8 +106,13 @@ impl Backend {
             Backend::Ckks => "ckks",
             Backend::Tfhe => "tfhe",
             Backend::Clear => "clear",
+            Backend::Exact => "exact",
         }
     }
+}
+
+fn no_plan() -> Failure {
+    Failure::wrong_use("exact functions run no plan; `hecc train --backend exact` takes a program")
 }
 
 /// Runs the command.
@@ -114,6 +125,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Calibrate(args) => calibrate::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Std { name } => library::run(name.as_deref()),
         Command::Explain(args) => explain::run(&args),
     };

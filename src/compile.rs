@@ -29,7 +29,26 @@ pub fn compile(path: &Path, source: &str) -> Result<AnyCompiled, Failure> {
 /// Its errors, rendered.
 pub fn compile_with(path: &Path, source: &str, options: &Options) -> Result<AnyCompiled, Failure> {
     let calibration = calibration(path, source);
-    rendered(path, source, hecc_compiler::compile_any(source, options, calibration.as_ref()))
+    let compiled = rendered(path, source, hecc_compiler::compile_any(source, options, calibration.as_ref()))?;
+    if let AnyCompiled::Ckks(compiled) = &compiled
+        && !compiled.warnings.is_empty()
+    {
+        output::complain(&diagnostics::render(&compiled.warnings, source, &path.display().to_string(), color()));
+    }
+    Ok(compiled)
+}
+
+/// Compiles a program for who wants to know why it does not, not to be told.
+///
+/// # Errors
+/// Its errors.
+pub fn quietly(path: &Path, source: &str) -> Result<AnyCompiled, Vec<Diagnostic>> {
+    hecc_compiler::compile_any(source, &Options::default(), calibration(path, source).as_ref())
+}
+
+/// The errors of a program as a failure.
+pub fn told(path: &Path, source: &str, errors: &[Diagnostic]) -> Failure {
+    Failure::program(diagnostics::render(errors, source, &path.display().to_string(), color()))
 }
 
 /// The ranges beside a program. Ones that are not its own any more are left alone, with a warning.
@@ -96,6 +115,9 @@ pub fn page(code: &str) -> Option<&'static str> {
 }
 
 fn rendered<T>(path: &Path, source: &str, result: Result<T, Vec<Diagnostic>>) -> Result<T, Failure> {
-    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    result.map_err(|errors| Failure::program(diagnostics::render(&errors, source, &path.display().to_string(), color)))
+    result.map_err(|errors| told(path, source, &errors))
+}
+
+fn color() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::path::Path;
 
+use hecc_audit::run::AuditError;
 use hecc_plan::PlanFileError;
 use hecc_plan::cost::TableError;
 use hecc_plan::memory::TooMuch;
@@ -64,6 +65,12 @@ impl Failure {
         Self::coded(kind, error.code(), format!("{}: {error}", path.display()))
     }
 
+    /// A program or arrays that no attack can be run on.
+    pub fn audit(error: &AuditError) -> Self {
+        let kind = if matches!(error, AuditError::Data(_) | AuditError::Arrays(_)) { Kind::Use } else { Kind::Program };
+        Self::coded(kind, error.code(), error)
+    }
+
     /// Several failures as one, with the status of the gravest.
     ///
     /// # Errors
@@ -121,7 +128,7 @@ impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         let kind = match error {
             EngineError::Array(_) | EngineError::Batch { .. } | EngineError::NotFinite { .. } => Kind::Use,
-            EngineError::Diverged { .. } | EngineError::Range { .. } | EngineError::TooLarge { .. } => Kind::Program,
+            EngineError::Diverged { .. } | EngineError::Range(_) | EngineError::TooLarge { .. } => Kind::Program,
             EngineError::Plan(_)
             | EngineError::Message(_)
             | EngineError::Key(_)
@@ -142,6 +149,9 @@ impl From<SessionError> for Failure {
             SessionError::Settings(_)
             | SessionError::OutOfRange(_)
             | SessionError::Escaped(_)
+            | SessionError::Widen(_)
+            | SessionError::Outgrown(_)
+            | SessionError::Clipped(_)
             | SessionError::Env(_)
             | SessionError::Clear(_) => Self::coded(Kind::Program, code, error),
         }

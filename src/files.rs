@@ -17,6 +17,21 @@ pub fn source(path: &Path) -> Result<String, Failure> {
     text(path, bytes(path)?)
 }
 
+/// The text of a program, for what a plan does not hold.
+///
+/// # Errors
+/// If the file cannot be read, is no text or is a plan.
+pub fn program(path: &Path) -> Result<String, Failure> {
+    let bytes = bytes(path)?;
+    if is_plan(path, &bytes) {
+        return Err(Failure::wrong_use(format!(
+            "{} is a plan, which holds polynomials and no exact functions; `--backend exact` takes the program it was compiled from",
+            path.display()
+        )));
+    }
+    text(path, bytes)
+}
+
 /// The plan in a file: a plan itself, or what its program compiles to.
 ///
 /// # Errors
@@ -25,19 +40,33 @@ pub fn plan(path: &Path) -> Result<AnyPlan, Failure> {
     Ok(plan_and_source(path)?.0)
 }
 
+/// [`plan`] of a program that is to be compiled again, if it is.
+///
+/// # Errors
+/// As [`plan`], and if a plan is to be compiled again.
+pub fn plan_for(path: &Path, again: Option<&compile::Options>) -> Result<AnyPlan, Failure> {
+    match again {
+        None => plan(path),
+        Some(options) => Ok(compile::compile_with(path, &program(path)?, options)?.into_plan()),
+    }
+}
+
 /// [`plan`], and the program's text where the file holds one.
 ///
 /// # Errors
 /// As [`plan`].
 pub fn plan_and_source(path: &Path) -> Result<(AnyPlan, Option<String>), Failure> {
     let bytes = bytes(path)?;
-    let named_program = path.extension().is_some_and(|e| e == "rl");
-    // A program never starts with a brace, and a plan always does.
-    if !named_program && bytes.trim_ascii_start().first() == Some(&b'{') {
+    if is_plan(path, &bytes) {
         return Ok((hecc_plan::read_any(&bytes)?, None));
     }
     let source = text(path, bytes)?;
     Ok((compile::compile(path, &source)?.into_plan(), Some(source)))
+}
+
+/// A program never starts with a brace, and a plan always does.
+fn is_plan(path: &Path, bytes: &[u8]) -> bool {
+    path.extension().is_none_or(|e| e != "rl") && bytes.trim_ascii_start().first() == Some(&b'{')
 }
 
 /// The arrays in a safetensors file.
@@ -62,7 +91,15 @@ pub fn write_arrays(path: &Path, tensors: &Tensors) -> Result<(), Failure> {
 /// # Errors
 /// If the file cannot be written; it is then as it was.
 pub fn write_text(path: &Path, text: &str) -> Result<(), Failure> {
-    store::write(path, text.as_bytes(), Access::Usual).map_err(|error| Failure::file("write", path, error))
+    write_bytes(path, text.as_bytes())
+}
+
+/// Writes bytes that are no secret.
+///
+/// # Errors
+/// If the file cannot be written; it is then as it was.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    store::write(path, bytes, Access::Usual).map_err(|error| Failure::file("write", path, error))
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {

@@ -12,6 +12,9 @@ mod output;
 mod predicted;
 mod progress;
 mod report;
+mod step_size;
+mod study;
+mod trainee;
 
 // Ciphertexts are megabytes large and short-lived: the system's allocator would map and unmap each of them.
 #[global_allocator]

@@ -2,6 +2,8 @@
 
 use std::io::{ErrorKind, Write};
 
+use hecc_plan::Span;
+
 use crate::failure::Failure;
 
 /// Prints a result, with a line end if it has none.
@@ -47,6 +49,12 @@ pub fn mean(mean: f64) -> String {
 /// So many of a thing.
 pub fn counted(count: usize, thing: &str) -> String {
     if count == 1 { format!("1 {thing}") } else { format!("{count} {thing}s") }
+}
+
+/// The number of a source's line, from 1; `None` for what stands nowhere.
+pub fn line(source: &str, span: Span) -> Option<usize> {
+    let before = source.as_bytes().get(..span.start as usize)?;
+    (span != Span::default()).then(|| 1 + before.iter().filter(|&&b| b == b'\n').count())
 }
 
 /// Seconds for people.

@@ -19,10 +19,18 @@ impl Expected {
         Ok(Self(cost::predict(plan, &*costs::table(None)?, threads)))
     }
 
-    /// What a plan of integers takes.
-    pub fn of_integers(plan: &tfhe::Plan, threads: usize) -> Self {
-        let p = integers::predicted(plan, threads);
-        Self(Prediction { seconds_per_update: p.seconds, server_seconds: p.seconds, peak_bytes: p.peak_bytes, ..Prediction::default() })
+    /// What a plan of integers takes, by the same table.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub fn of_integers(plan: &tfhe::Plan, threads: usize) -> Result<Self, Failure> {
+        let p = integers::predicted(plan, costs::table(None)?.prices(), threads);
+        Ok(Self(Prediction { seconds_per_update: p.seconds, server_seconds: p.seconds, peak_bytes: p.peak_bytes, ..Prediction::default() }))
+    }
+
+    /// Adds what stands in memory beside the updates: the replay, and who acts.
+    pub fn add(&mut self, peak_bytes: u64) {
+        self.0.peak_bytes += peak_bytes;
     }
 
     /// Seconds per update.

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use hecc_runtime::session::{Event, Progress};
+use hecc_runtime::engine::Outgrown;
+use hecc_runtime::session::{Acted, Evaluating, Event, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output::{self, bytes, seconds};
@@ -39,14 +40,34 @@ impl Keys {
 
 /// A run.
 pub struct Display {
+    /// What every line starts with.
+    of: String,
     bar: ProgressBar,
     last_line: Option<Instant>,
+    /// The program, to name its lines.
+    source: Option<String>,
 }
 
 impl Display {
     /// Shows a run of so many updates.
     pub fn start(updates: usize) -> Self {
-        Self { bar: bar("{bar:30} {pos}/{len} {msg}", updates), last_line: None }
+        Self { of: String::new(), bar: bar("{bar:30} {pos}/{len} {msg}", updates), last_line: None, source: None }
+    }
+
+    /// Says before everything which of several runs it is.
+    pub fn of(self, name: String) -> Self {
+        Self { of: format!("{name}: "), ..self }
+    }
+
+    /// Names lines of this program.
+    pub fn names(self, source: Option<String>) -> Self {
+        Self { source, ..self }
+    }
+
+    /// A value, and the line that asked for it.
+    fn placed(&self, outgrown: &Outgrown) -> String {
+        let line = self.source.as_deref().and_then(|source| output::line(source, outgrown.span));
+        line.map_or_else(|| outgrown.to_string(), |line| format!("line {line}: {outgrown}"))
     }
 
     /// Shows what happened.
@@ -55,13 +76,22 @@ impl Display {
             Event::Collected(count) => self.line(&format!("{count} transitions collected")),
             Event::OutOfRange(out) => self.line(&format!("warning: {out}; clipped")),
             Event::Reached(reach) => self.line(&format!("warning: {reach}")),
-            Event::Evaluated(updates, mean) => self.line(&format!("update {updates}: return {mean:.1}")),
+            Event::Clipped(clipped) => self.line(&format!("warning: {clipped}; clipped")),
+            Event::Outgrown(outgrown) => self.line(&format!("warning: {}; clipped", self.placed(outgrown))),
+            Event::Evaluating(evaluating) => self.line(&announced(evaluating)),
+            Event::Acted(acted) => self.acted(acted),
+            Event::Abandoned => self.line("the evaluation was stopped before its end"),
+            Event::Evaluated(curve) => {
+                if let Some(point) = curve.last() {
+                    self.line(&format!("update {}: return {:.1}", point.update, point.mean));
+                }
+            }
             // On a terminal the bar says as much by going on.
             Event::Saved(path) if self.bar.is_hidden() => self.line(&format!("saved {}", path.display())),
             Event::Saved(_) => {}
             Event::Updated(progress) => {
                 self.bar.set_position(progress.update as u64);
-                self.bar.set_message(message(progress));
+                self.bar.set_message(format!("{}{}", self.of, message(progress)));
                 if self.bar.is_hidden() && self.last_line.is_none_or(|last| last.elapsed() >= PAUSE) {
                     self.last_line = Some(Instant::now());
                     self.line(&format!("update {} of {}: {}", progress.update, progress.updates, message(progress)));
@@ -75,9 +105,39 @@ impl Display {
         self.bar.finish_and_clear();
     }
 
-    fn line(&self, text: &str) {
-        self.bar.suspend(|| output::complain(text));
+    /// Shows what acting took so far, now and then.
+    fn acted(&mut self, acted: &Acted) {
+        let Some(text) = acting(acted) else { return };
+        if self.bar.is_hidden() && self.last_line.is_none_or(|last| last.elapsed() >= PAUSE) {
+            self.last_line = Some(Instant::now());
+            self.line(&text);
+        } else {
+            self.bar.set_message(text);
+        }
     }
+
+    /// Shows a line.
+    pub fn line(&self, text: &str) {
+        self.bar.suspend(|| output::complain(&format!("{}{text}", self.of)));
+    }
+}
+
+/// What an evaluation will take, before it begins.
+fn announced(evaluating: &Evaluating) -> String {
+    let Evaluating { episodes, steps, seconds_per_action: each } = *evaluating;
+    let most = each * episodes as f64 * steps as f64;
+    format!(
+        "evaluating by the server: {} of at most {steps} steps, {} an action: up to {}; Ctrl-C stops it",
+        output::counted(episodes, "episode"),
+        seconds(each),
+        seconds(most)
+    )
+}
+
+/// What acting through the server took, where it did.
+fn acting(acted: &Acted) -> Option<String> {
+    let each = acted.per_action()?;
+    Some(format!("{} by the server, {} each", output::counted(acted.actions as usize, "action"), seconds(each)))
 }
 
 /// The return, what the program reveals, time and traffic of an update.
@@ -90,6 +150,7 @@ fn message(progress: &Progress<'_>) -> String {
     parts.extend(progress.results.iter().map(|(name, value)| format!("{name} {value:.4}")));
     parts.push(format!("{} per update", seconds(totals.seconds / progress.update.max(1) as f64)));
     parts.push(format!("{} exchanged", bytes(totals.bytes_to_server + totals.bytes_to_client)));
+    parts.extend(acting(&totals.acting));
     parts.push(format!("{} left", seconds(progress.seconds_left)));
     parts.join(" · ")
 }

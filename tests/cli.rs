@@ -67,6 +67,7 @@ fn plan() -> Plan {
         bootstrap: None,
         keys: KeyManifest::default(),
         periods: Vec::new(),
+        settled: Vec::new(),
         training: Some(Training {
             env: EnvSpec {
                 id: "CartPole-v1".to_owned(),
@@ -90,11 +91,13 @@ fn plan() -> Plan {
                 evaluate: 2,
                 checkpoint: 2,
                 explore: Explore::Epsilon(1.0, 0.1, 20),
+                out_of_range: hecc_plan::Escape::Warn,
             },
             policy,
             watch: Default::default(),
             act,
             release: vec![("q.0.weight".to_owned(), "q.0.weight".to_owned())],
+            served: None,
         }),
         notes: Vec::new(),
         decisions: Vec::new(),
@@ -217,7 +220,7 @@ fn missing_and_damaged_files_end_with_3() {
     let whole = std::fs::read(folder.path("echo.plan")).expect("reads");
     folder.write("cut.plan", &whole[..whole.len() / 2]);
     folder.hecc(&["init", "cut.plan", "-o", "w"]).code(3).stderr(predicate::str::contains("HE0513"));
-    let text = String::from_utf8(whole).expect("text").replacen("\"version\":1", "\"version\":9", 1);
+    let text = String::from_utf8(whole).expect("text").replacen(&format!("\"version\":{}", hecc_plan::VERSION), "\"version\":9", 1);
     folder.write("newer.plan", text.as_bytes());
     folder.hecc(&["init", "newer.plan", "-o", "w"]).code(3).stderr(predicate::str::contains("HE0512"));
     folder.hecc(&["train", "echo.plan", "--resume", "nowhere"]).code(3).stderr(predicate::str::contains("HE0666"));
@@ -379,7 +382,7 @@ fn costs_are_measured_kept_and_refused() {
     let folder = Folder::new();
     folder.write("fit.rl", HOSTILE.as_bytes());
     folder.hecc(&["calibrate"]).code(2).stderr(predicate::str::contains("--machine"));
-    folder.hecc(&["calibrate", "--machine", "--quick", "--rings", "12", "12", "--out", "costs.json"]).code(0);
+    folder.hecc(&["calibrate", "--machine", "--quick", "--lookups", "without", "--rings", "12", "12", "--out", "costs.json"]).code(0);
     let kept = std::fs::read_to_string(folder.path("costs.json")).expect("reads");
     folder.hecc(&["calibrate", "--machine", "--bootstraps", "only", "--rings", "12", "12", "--out", "costs.json"]).code(0);
     assert_eq!(std::fs::read_to_string(folder.path("costs.json")).expect("reads"), kept, "no bootstrap is offered in that ring");
@@ -404,7 +407,7 @@ fn costs_are_measured_kept_and_refused() {
     refused(&whole.replacen("\"limbs\":1", "\"limbs\":0", 1), 3, "HE0523");
     folder.hecc(&["compile", "fit.rl", "--costs", "nowhere.json"]).code(3).stderr(predicate::str::contains("nowhere.json"));
     // Left where a user's table is looked for, it is found.
-    folder.hecc(&["calibrate", "--machine", "--quick", "--rings", "12", "12"]).code(0);
+    folder.hecc(&["calibrate", "--machine", "--quick", "--lookups", "without", "--rings", "12", "12"]).code(0);
     assert!(folder.path("hecc/costs.json").exists());
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hecc_compiler::schemes::ckks::inside::Method;
 use hecc_compiler::{Options, compile};
 use hecc_plan::counts::counts;
 use hecc_plan::{ClearOp, Layout, Plan, Tensor, Tensors};
@@ -61,6 +62,30 @@ fn apart(a: &Tensors, b: &Tensors) -> f64 {
     assert_eq!(a.keys().collect::<Vec<_>>(), b.keys().collect::<Vec<_>>());
     let pairs = a.values().zip(b.values()).flat_map(|(a, b)| a.data.iter().zip(&b.data));
     pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+}
+
+/// Updates of which the client refreshes or settles the states, on ciphertexts and on clear slots.
+fn trains_with_client(plan: Arc<Plan>, updates: u64, promised: f64) {
+    let start = hecc_plan::init::initial(&plan);
+    let (mut secret, mut clear) = (start.clone(), start.clone());
+    let engine = |backend| match plan.ckks.security_bits {
+        0 => engine(&plan, backend),
+        _ => Engine::new(Arc::clone(&plan), backend, Tensors::new(), 0, &mut |_, _| {}).expect("the engine starts"),
+    };
+    let mut engines = [engine(Backend::Ckks), engine(Backend::Clear)];
+    let mut seen = 0.0f64;
+    for number in 0..updates {
+        let mut data = batch(&plan, number);
+        data.insert(hecc_plan::UPDATE.to_owned(), Tensor::new(vec![plan.geometry.batch], vec![number as f64; plan.geometry.batch]));
+        let ours = engines[0].update(&data, &mut secret).expect("it runs");
+        engines[1].update(&data, &mut clear).expect("it runs");
+        let error = apart(&secret, &clear);
+        println!("update {number}: 2^{:.1} apart, {:.1} s", error.log2(), ours.seconds);
+        assert!(error < promised, "update {number}: states are {error} apart");
+        seen = seen.max(error);
+    }
+    assert!(seen > 0.0, "ciphertexts are noisy: equal states were not encrypted");
+    assert!(apart(&clear, &start) > 1e-3, "training changes the weights");
 }
 
 /// What crossed is what the plan counts: only ciphertexts have these sizes.
@@ -146,6 +171,13 @@ fn a_dqn_with_the_clients_maximum() {
 }
 
 #[test]
+fn a_dqn_on_images() {
+    let plan = plan(include_str!("golden/images.rl"), 11);
+    assert!(plan.settled.iter().any(|(name, _)| name == "q.0.weight.momentum"), "the key owner sums the gradients of kernels");
+    trains_with_client(plan, 1, 1e-3);
+}
+
+#[test]
 fn a_regression_with_several_results() {
     trains(include_str!("golden/regression.rl"), 11, 1);
 }
@@ -176,6 +208,60 @@ secure ckks { refresh = bootstrap }"#;
     trains_alone(plan, 20, 1e-3);
 }
 
+/// What is refreshed inside an update, sixteen samples of each value, side by side in one ciphertext.
+#[test]
+fn updates_whose_values_share_bootstraps() {
+    let source = include_str!("golden/twins.rl");
+    let of = |method| {
+        let options = Options { insecure_log_n: Some(10), inside: Some(method), ..Options::default() };
+        Arc::new(compile(source, &options).unwrap_or_else(|e| panic!("{e:?}")).plan)
+    };
+    let shared = of(Method::Shared);
+    assert!(counts(&shared).bootstraps_per_update < counts(&of(Method::Cuts)).bootstraps_per_update);
+    trains_alone(shared, 3, 1e-3);
+}
+
+/// A soft actor-critic of two critics and Adam: small, or that of the example.
+fn actor_critic(alone: bool) -> String {
+    let source = include_str!("../examples/bench_sac.rl");
+    if alone { source.replace("refresh = client", "refresh = bootstrap").replace("client  = [min, log]", "") } else { source.to_owned() }
+}
+
+fn tiny(source: &str) -> String {
+    let hidden = "    dense 32 silu(degree: 4, range: [-4, 4])\n";
+    source
+        .replace(&hidden.repeat(2), "    dense 4 silu(degree: 4, range: [-4, 4])\n")
+        .replace("batch            = 64", "batch            = 16")
+}
+
+#[test]
+fn a_soft_actor_critic_with_adam_that_the_client_refreshes() {
+    let plan = plan(&tiny(&actor_critic(false)), 11);
+    assert!(!plan.settled.is_empty(), "the key owner takes Adam's step");
+    trains_with_client(plan, 3, 1e-3);
+}
+
+/// The key owner takes part in one more way, one line of the program each.
+#[test]
+fn a_soft_actor_critic_whose_targets_and_steps_are_the_clients() {
+    for part in ["[target]", "[optimizer]"] {
+        let source = tiny(&actor_critic(false)).replace("client  = [min, log]", &format!("client = {part}"));
+        let source = source.replace("adam(lr: 0.003, beta2: 0.99, eps: 1e-3)", "momentum(lr: 0.02)");
+        let plan = plan(&source, 11);
+        assert_eq!(plan.settled.is_empty(), part == "[target]");
+        trains_with_client(plan, 2, 1e-3);
+    }
+}
+
+#[test]
+fn a_soft_actor_critic_with_adam_of_a_server_alone() {
+    let plan = plan(&tiny(&actor_critic(true)), 10);
+    assert!(plan.states.iter().any(|state| state.name == "actor.0.weight.scale"));
+    // The mean of normalised gradients has magnitude one, whatever the gradients', and this small ring the least scale: their
+    // noise is seen in it.
+    trains_alone(plan, 2, 0.1);
+}
+
 /// At 128 bits, as users run them.
 fn secure(source: &str) -> Arc<Plan> {
     let plan = Arc::new(compile(source, &Options::default()).unwrap_or_else(|e| panic!("{e:?}")).plan);
@@ -197,6 +283,18 @@ fn twenty_updates_in_tiles_at_128_bits() {
 }
 
 #[test]
+#[ignore = "four minutes and 5 GiB: cargo test --release --test encrypted_update -- --ignored --nocapture --test-threads 1 textbook"]
+fn ten_updates_of_the_textbooks_actor_critic_at_128_bits() {
+    trains_with_client(secure(&actor_critic(false)), 10, 1e-3);
+}
+
+#[test]
+#[ignore = "seven minutes and 16 GiB: cargo test --release --test encrypted_update -- --ignored --nocapture --test-threads 1 textbook"]
+fn two_updates_of_the_textbooks_actor_critic_alone_at_128_bits() {
+    trains_alone(secure(&actor_critic(true)), 2, 1e-2);
+}
+
+#[test]
 fn a_secret_network() {
     serves(include_str!("golden/serve_secret.rl"), 11);
 }
@@ -204,6 +302,13 @@ fn a_secret_network() {
 #[test]
 fn a_public_network() {
     serves(include_str!("golden/serve_public.rl"), 11);
+}
+
+#[test]
+fn images_by_a_public_network_and_a_secret_one() {
+    let source = include_str!("golden/images_public.rl");
+    serves(source, 10);
+    serves(&source.replace("public = [q]", ""), 10);
 }
 
 /// The secret is fresh for each engine, and so is the noise: what must not depend on it does not.

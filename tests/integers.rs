@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hecc_compiler::schemes::tfhe::{self, Given};
-use hecc_plan::tfhe::Plan;
+use hecc_plan::tfhe::prices::Prices;
+use hecc_plan::tfhe::{Plan, cost};
 use hecc_plan::{Tensor, Tensors, init};
 use hecc_runtime::arrays;
 use hecc_runtime::env::{self, Action};
@@ -136,4 +137,58 @@ fn a_secret_network_acts() {
         let run = |engine: &mut Engine| engine.update(&batch, &mut states.clone()).expect("an action").results["output"].clone();
         assert_eq!(run(&mut encrypted), run(&mut clear));
     }
+}
+
+/// Bytes around a payload of so many parts: the message's header and sum, how many there are, and each with its number and length.
+fn framing(parts: usize) -> u64 {
+    (32 + 4 + 4 + 12 * parts) as u64
+}
+
+/// Sums of what the client encrypts, so many that a packing key pays.
+const MANY: &str = r#"env "Other-v0" { observe s: [2] in [-1, 1], [-1, 1]  act a: one of 2  reward r in [-1, 1] }
+net q(s) -> [2] { dense 2 }
+serve q(s) { batch = 70 }
+secure tfhe { secret = [s] public = [q] quantize = w3 a3 }"#;
+
+#[test]
+fn what_crosses_is_what_was_predicted_and_results_are_packed_where_that_pays() {
+    for (source, batch, packs) in [(SECRET_POLICY, 1, false), (MANY, 70, true)] {
+        let plan = compiled(source, &Given::default());
+        let states = init::initial_states(&plan.states, 0);
+        let s = (0..2 * batch).map(|i| (i as f64 * 0.7).sin()).collect();
+        let batch = Tensors::from([("s".to_owned(), Tensor::new(vec![batch, 2], s))]);
+        let run = |backend| engine(&plan, backend).update(&batch, &mut states.clone()).expect("results");
+        let (clear, encrypted) = (run(Backend::Clear), run(Backend::Tfhe));
+        assert_eq!(encrypted.results, clear.results);
+        let predicted = cost::predict(&plan, Prices::built_in(), 0);
+        assert_eq!(encrypted.bytes_to_server, predicted.bytes_to_server + framing(plan.inputs.len()));
+        assert_eq!(encrypted.bytes_to_client, predicted.bytes_to_client + framing(plan.parcels.len()));
+        assert_eq!(plan.parcels.iter().any(|parcel| parcel.packing.is_some()), packs);
+        let wires = plan.outputs.iter().map(|output| plan.steps[output.wire.index()].wire);
+        let whole: u64 = wires.map(|wire| u64::from(wire.len) * plan.parameters.full_bytes(wire.ring)).sum();
+        println!("{whole} bytes as ciphertexts are, {} as they are sent", predicted.bytes_to_client);
+        assert!(predicted.bytes_to_client * if packs { 100 } else { 4 } < whole);
+    }
+}
+
+/// A choice between what is clipped and the larger of two, by who of two others is ahead.
+const FUNCTIONS: &str = r#"env "Other-v0" { observe s: [4] in [-1, 1], [-1, 1], [-1, 1], [-1, 1]  act a: one of 2  reward r in [-1, 1] }
+net q(s) -> [2] { dense 2 }
+serve select(argmax(concat(s[0], s[1]))[0], clip(s[2], -0.5, 1), max(abs(s[3]), relu(s[2]))) { batch = 1 }
+secure tfhe { public = [q] quantize = w3 a3 }"#;
+
+#[test]
+fn encrypted_functions_equal_clear_ones() {
+    let plan = compiled(FUNCTIONS, &Given::default());
+    let (mut clear, mut encrypted) = (engine(&plan, Backend::Clear), engine(&plan, Backend::Tfhe));
+    let mut seen = std::collections::BTreeSet::new();
+    for i in 0..6 {
+        let s: Vec<f64> = (0..4).map(|e| (f64::from(i * 4 + e) * 1.7).sin()).collect();
+        let batch = Tensors::from([("s".to_owned(), Tensor::new(vec![1, 4], s))]);
+        let run = |engine: &mut Engine| engine.update(&batch, &mut Tensors::new()).expect("a value").results["output"].clone();
+        let got = run(&mut encrypted);
+        assert_eq!(got, run(&mut clear));
+        seen.insert(format!("{:?}", got.data));
+    }
+    assert!(seen.len() > 1, "{seen:?}");
 }

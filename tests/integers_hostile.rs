@@ -24,8 +24,8 @@ net q(s) -> [2] { dense 2 relu dense 2 }
 serve argmax(q(s)) { batch = 1 }
 secure tfhe { quantize = w3 a3 }"#;
 
-/// Longest that reading a spoilt plan may take, on a busy machine.
-const LONGEST: Duration = Duration::from_secs(5);
+/// Longest that reading a spoilt plan may take: no speed is judged here, only that a hostile one cannot hold the reader up.
+const LONGEST: Duration = Duration::from_secs(60);
 
 fn compiled(source: &str) -> Plan {
     let program = hecc_compiler::front::check(source).expect("the program checks");
@@ -33,6 +33,18 @@ fn compiled(source: &str) -> Plan {
 }
 
 static PLAN: LazyLock<Arc<Plan>> = LazyLock::new(|| Arc::new(compiled(SOURCE)));
+
+/// Sums of what the client encrypts, so many that they are packed.
+const MANY: &str = r#"env "Other-v0" { observe s: [2] in [-1, 1], [-1, 1]  act a: one of 2  reward r in [-1, 1] }
+net q(s) -> [2] { dense 2 }
+serve q(s) { batch = 70 }
+secure tfhe { secret = [s] public = [q] quantize = w3 a3 }"#;
+
+static PACKED: LazyLock<Arc<Plan>> = LazyLock::new(|| {
+    let plan = compiled(MANY);
+    assert!(plan.parcels.iter().any(|parcel| parcel.packing.is_some()), "{:?}", plan.decisions);
+    Arc::new(plan)
+});
 
 fn read(text: &str) -> Option<Plan> {
     let begun = Instant::now();
@@ -172,7 +184,8 @@ fn spoilt_plans_are_refused_or_run() {
     });
     let several = prop::collection::vec(one, 1..4);
     // Those of the steps and parameters alone, too: most of a document is elsewhere.
-    let parts = ["/tfhe", "/tfhe/parameters", "/tfhe/steps", "/tfhe/client", "/tfhe/inputs", "/tfhe/outputs", "/tfhe/states"];
+    let parts =
+        ["/tfhe", "/tfhe/parameters", "/tfhe/steps", "/tfhe/client", "/tfhe/inputs", "/tfhe/outputs", "/tfhe/states", "/tfhe/parcels"];
     let (mut accepted, mut encrypted, mut equal) = (0, 0, 0);
     let mut rng = ChaCha20Rng::seed_from_u64(3);
     for case in 0..600 {
@@ -217,7 +230,7 @@ fn files_cut_short_are_refused() {
         }
     }
     assert!(read(&"[".repeat(1 << 20)).is_none());
-    assert!(read(&format!(r#"{{"magic":"hecc-plan","version":1,"tfhe":{}"#, "[".repeat(1 << 20))).is_none());
+    assert!(read(&format!(r#"{{"magic":"hecc-plan","version":{},"tfhe":{}"#, hecc_plan::VERSION, "[".repeat(1 << 20))).is_none());
 }
 
 /// Changes to a plan that each went wrong, or could.
@@ -294,6 +307,7 @@ fn plans_that_would_take_gigabytes_are_refused() {
     ];
     plan.inputs.truncate(1);
     plan.outputs.clear();
+    plan.parcels.clear();
     plan.client.nodes.retain(|node| matches!(node.op, ClearOp::Batch { .. }));
     plan.client.nodes.truncate(1);
     let ClearOp::Batch { dim, .. } = &mut plan.client.nodes[0].op else { panic!("only data is left") };
@@ -302,7 +316,7 @@ fn plans_that_would_take_gigabytes_are_refused() {
     let begun = Instant::now();
     let errors = check(&plan).expect_err("too many noises");
     assert!(errors.iter().any(|error| error.to_string().contains("too many noises")), "{errors:?}");
-    assert!(begun.elapsed() < 4 * LONGEST, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < LONGEST, "{:?}", begun.elapsed());
 }
 
 // Messages.
@@ -509,4 +523,76 @@ fn spoilt_inputs_and_answers_are_refused_and_good_ones_still_taken() {
         }
         assert_eq!(answer(&client, &mut server), clear_answer());
     }
+}
+
+/// Changes to how results are sent, and the keys for it.
+#[test]
+fn odd_parcels_are_refused() {
+    let packed = |plan: &Plan| plan.parcels.iter().position(|parcel| parcel.packing.is_some()).expect("a packed parcel");
+    let spoils: [fn(&mut Plan, usize); 19] = [
+        |p, _| p.parcels.clear(),
+        |p, at| p.parcels[at].outputs.clear(),
+        |p, at| p.parcels[at].outputs = vec![0, 0],
+        |p, at| p.parcels[at].outputs = vec![u32::MAX],
+        |p, at| p.parcels.push(p.parcels[at].clone()),
+        |p, at| p.parcels[at].log_modulus = 0,
+        |p, at| p.parcels[at].log_modulus = 65,
+        |p, at| p.parcels[at].log_modulus = u32::MAX,
+        // Too coarse for what is decrypted.
+        |p, at| p.parcels[at].log_modulus -= 1,
+        |p, at| p.parcels[at].packing = Some(hecc_plan::tfhe::parameters::PackingId(u32::MAX)),
+        |p, _| p.parameters.packings.clear(),
+        |p, _| p.parameters.packings[0].from.0 = u32::MAX,
+        |p, _| p.parameters.packings[0].to.dimension = 0,
+        |p, _| p.parameters.packings[0].to.dimension = u32::MAX,
+        |p, _| p.parameters.packings[0].to.log_n = u32::MAX,
+        |p, _| p.parameters.packings[0].to.log_n = 0,
+        |p, _| p.parameters.packings[0].decomposition.levels = 0,
+        |p, _| p.parameters.packings[0].decomposition.base_log = u32::MAX,
+        |p, _| p.parameters.packings[0].decomposition = hecc_plan::tfhe::parameters::Decomposition { base_log: 1, levels: 1 },
+    ];
+    for (number, spoil) in spoils.iter().enumerate() {
+        let mut plan = (**PACKED).clone();
+        spoil(&mut plan, packed(&PACKED));
+        assert!(check(&plan).is_err(), "case {number}");
+    }
+}
+
+#[test]
+fn spoilt_packing_keys_and_parcels_are_refused() {
+    let (client, mut server) = parties(Arc::clone(&PACKED), Backend::Tfhe, 2).expect("parties");
+    let batch = Tensors::from([("s".to_owned(), Tensor::new(vec![70, 2], (0..140).map(|i| (f64::from(i) * 0.7).sin()).collect()))]);
+    for index in 0..client.keys() {
+        let key = client.key(index).expect("a key");
+        for (what, bytes) in spoilt(&key) {
+            refused(&format!("key {index}, {what},"), || server.accept_key(index, &bytes));
+        }
+        refused("a key missing", || server.ready());
+        server.accept_key(index, &key).expect("the right key");
+    }
+    server.ready().expect("all keys");
+    let upload = client.upload(&batch, &Tensors::new()).expect("an upload");
+    let download = server.run(&upload).expect("an answer");
+    for (what, bytes) in spoilt(&download) {
+        refused(&format!("an answer, {what},"), || client.receive(&bytes, &batch));
+    }
+    for (at, width) in [(0, 4), (4, 4), (8, 8)] {
+        for value in [u64::MAX, 1 << 31, (1 << 62) | (1 << 30), (1 << 40) | 77, payload(&download).len() as u64] {
+            let mut inside = payload(&download).to_vec();
+            inside[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
+            refused(&format!("{value} at {at}"), || client.receive(&with_payload(&download, &inside), &batch));
+        }
+    }
+    // Any bytes of the right number are ciphertexts, of garbage.
+    let mut rng = ChaCha20Rng::seed_from_u64(17);
+    for _ in 0..4 {
+        let mut inside = payload(&download).to_vec();
+        rng.fill(&mut inside[16..]);
+        let _ = client.receive(&with_payload(&download, &inside), &batch);
+    }
+    let (clear, mut clear_server) = parties(Arc::clone(&PACKED), Backend::Clear, 1).expect("parties");
+    let upload = clear.upload(&batch, &Tensors::new()).expect("an upload");
+    let clear_download = clear_server.run(&upload).expect("an answer");
+    refused("integers as ciphertexts", || client.receive(&clear_download, &batch));
+    assert_eq!(client.receive(&download, &batch).expect("results"), clear.receive(&clear_download, &batch).expect("results"));
 }

@@ -1,11 +1,11 @@
 //! From a lowered program to a plan.
 
-use hecc_plan::{ActionSpec, ClearProgram, Collect, EnvSpec, Explore, ObservationSpec, Plan, Run, State, Training, Watch};
+use hecc_plan::{ActionSpec, Collect, EnvSpec, Explore, ObservationSpec, Plan, Run, State, Training, Watch};
 
 use crate::approximation::Approximation;
-use crate::check::hir::{self, ActionKind, Expr, ExprKind, NetId, NetRef, Program, Stmt, Task, Train, Value};
+use crate::check::hir::{self, ActionKind, Program, Task, Train};
 use crate::schemes::ckks::{Lowered, known::Client, policy};
-use crate::tensor::build::{self, Built};
+use crate::tensor::build::Built;
 
 /// Puts a plan together.
 pub fn emit(program: &Program, source: &str, built: &Built, lowered: Lowered) -> Plan {
@@ -35,6 +35,7 @@ pub fn emit(program: &Program, source: &str, built: &Built, lowered: Lowered) ->
         outputs: lowered.sized.outputs,
         rounds: lowered.sized.rounds,
         states: built.states.iter().filter(|s| training.is_some() || !is_public(s)).cloned().collect(),
+        settled: lowered.settles,
         periods: built.periods.clone(),
         public: built.public.clone(),
         carried: lowered.sized.carried,
@@ -57,7 +58,7 @@ fn hash(source: &str) -> u64 {
 }
 
 pub(crate) fn training(program: &Program, train: &Train, built: &Built, approximation: &Approximation) -> Training {
-    let (policy, act) = acting(program, train, built.acting, approximation).unwrap_or_else(|| {
+    let (policy, act) = crate::acting::acting(program, train, built.first, approximation).unwrap_or_else(|| {
         let mut client = Client::default();
         let act = client.push(hecc_plan::ClearOp::Number(0.0));
         (client.program, act)
@@ -91,11 +92,13 @@ pub(crate) fn training(program: &Program, train: &Train, built: &Built, approxim
                 hir::Explore::Epsilon(from, to, steps) => Explore::Epsilon(from, to, steps),
                 hir::Explore::Policy => Explore::Policy,
             },
+            out_of_range: settings.out_of_range,
         },
         policy,
         act,
         watch: Watch::default(),
         release,
+        served: None,
     }
 }
 
@@ -118,85 +121,5 @@ fn environment(program: &Program) -> EnvSpec {
             let output = client.expr(program, expr, false);
             (client.program, output)
         }),
-    }
-}
-
-/// The trained network on the current state, as the algorithm itself applies it.
-fn acting(
-    program: &Program,
-    train: &Train,
-    net: Option<NetId>,
-    approximation: &Approximation,
-) -> Option<(ClearProgram, hecc_plan::ClearId)> {
-    let net = net?;
-    let mut found = None;
-    let lets = train.body.lets.iter().map(|l| &l.expr);
-    let mut losses = Vec::new();
-    collect_losses(&train.body.statements, &mut losses);
-    for expr in losses.into_iter().chain(lets) {
-        find_application(expr, net, &mut found);
-    }
-    let graph = approximation.apply(&build::evaluation(program, found?).ok()?);
-    let averaged = train.settings.average.is_some();
-    let rename = |name: &str| if averaged { format!("{name}.average") } else { name.to_owned() };
-    let tolerance = crate::schemes::ckks::tolerance(program);
-    policy::policy(program, &graph, tolerance, crate::schemes::ckks::degree_cap(), &rename)
-}
-
-fn collect_losses<'a>(statements: &'a [Stmt], losses: &mut Vec<&'a Expr>) {
-    for statement in statements {
-        match statement {
-            Stmt::Minimize { loss, .. } => losses.push(loss),
-            Stmt::Every { body, .. } => collect_losses(body, losses),
-            Stmt::Let(_) | Stmt::Assign { .. } | Stmt::Reveal { .. } => {}
-        }
-    }
-}
-
-/// Finds `net` applied to current observations and features only.
-fn find_application<'a>(expr: &'a Expr, net: NetId, found: &mut Option<&'a Expr>) {
-    if let ExprKind::Apply { net: NetRef::Net(applied), args } = &expr.kind
-        && *applied == net
-        && args.iter().all(is_current)
-        && found.is_none()
-    {
-        *found = Some(expr);
-    }
-    for part in parts(expr) {
-        find_application(part, net, found);
-    }
-}
-
-fn is_current(expr: &Expr) -> bool {
-    match &expr.kind {
-        ExprKind::Value(Value::Observation { next, .. } | Value::Feature { next, .. }) => !next,
-        ExprKind::Value(_) => false,
-        _ => parts(expr).iter().all(|p| is_current(p)),
-    }
-}
-
-/// The expressions directly inside one.
-fn parts(expr: &Expr) -> Vec<&Expr> {
-    match &expr.kind {
-        ExprKind::Number(_) | ExprKind::Value(_) => Vec::new(),
-        ExprKind::Apply { args, .. } | ExprKind::Concat(args) => args.iter().collect(),
-        ExprKind::Project(a, _)
-        | ExprKind::Index(a, _)
-        | ExprKind::Neg(a)
-        | ExprKind::Pow(a, _)
-        | ExprKind::Map(_, a)
-        | ExprKind::Reduce(_, a)
-        | ExprKind::ArgMax(a)
-        | ExprKind::Clip(a, ..)
-        | ExprKind::Stop(a)
-        | ExprKind::Fourier { x: a, .. } => vec![a],
-        ExprKind::Binary(_, a, b)
-        | ExprKind::Extremum(_, _, a, b)
-        | ExprKind::Dot(a, b)
-        | ExprKind::Atan2(a, b)
-        | ExprKind::Outer(a, b)
-        | ExprKind::TensorFourier { angle: a, x: b, .. } => vec![a, b],
-        ExprKind::Select(a, b, c) => vec![a, b, c],
-        ExprKind::Sample { mu, log_std, noise, .. } => vec![mu, log_std, noise],
     }
 }

@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
-use hecc_plan::calibration::Calibration;
+use hecc_plan::calibration::{Calibration, Wider};
 use hecc_plan::cost::CostTable;
 use hecc_plan::tfhe::prices::Prices;
 use hecc_plan::{AnyPlan, Plan};
 
 use crate::approximation::{self, Approximation};
-use crate::check::hir::{Action, ActionKind, Party, Program, Refresh, Scheme, Task};
+use crate::check::hir::{Action, ActionKind, ClientOp, Program, Refresh, Scheme, Task};
 use crate::diagnostics::Diagnostic;
-use crate::passes::{self, Facts, Level, PassName, Selection, saturate};
+use crate::passes::{self, Facts, Level, PassName, Selection, places, saturate};
 use crate::schemes::ckks::inside::{Inside, Method};
 use crate::schemes::ckks::{self, LowerError, Lowered, Measure};
 use crate::schemes::tfhe;
 use crate::tensor::build::{self, Built};
 use crate::tensor::{Graph, TensorError};
+use crate::tracking;
 
 /// How to compile.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,8 @@ pub struct Options {
     /// A fixed small ring without a security level. Such a plan is refused by every command and by [`hecc_plan::check::check`];
     /// tests run it.
     pub insecure_log_n: Option<u32>,
+    /// Bits of the widest modulus of such a ring, so that updates are cut as in a secure one; 4000 by default.
+    pub insecure_modulus: Option<u32>,
     /// What operations take, to choose between rings; the built-in table where there is none.
     pub costs: Option<Arc<CostTable>>,
     /// How hard to try; the most by default.
@@ -35,8 +38,19 @@ pub struct Options {
     pub memory: Option<MemoryLimit>,
     /// Weights and observations that integers are scaled by, and that public networks stand in a TFHE plan with.
     pub given: tfhe::Given,
+    /// Intervals in place of those that a run has left.
+    pub wider: Vec<Wider>,
+    /// Bits of room for magnitudes beyond what is foreseen, where a run had too little.
+    pub room: u32,
     /// The one method to place bootstraps inside updates by, to see what each is worth; the cheapest where there is none.
     pub inside: Option<Method>,
+}
+
+impl Options {
+    /// What operations on integers take.
+    fn prices(&self) -> &Prices {
+        self.costs.as_ref().map_or_else(|| Prices::built_in(), |table| table.prices())
+    }
 }
 
 /// Memory that a plan should not exceed.
@@ -63,6 +77,10 @@ pub struct Compiled {
     pub measure: Measure,
     /// Which polynomials compute the activations.
     pub approximation: Approximation,
+    /// What may not be as meant.
+    pub warnings: Vec<Diagnostic>,
+    /// How ciphertexts follow the scale of gradients, where an optimiser has one.
+    pub choices: Vec<tracking::Choice>,
 }
 
 /// A compiled program of either scheme.
@@ -90,13 +108,13 @@ impl AnyCompiled {
 /// As [`compile`].
 pub fn compile_any(source: &str, options: &Options, calibration: Option<&Calibration>) -> Result<AnyCompiled, Vec<Diagnostic>> {
     let program = crate::front::check(source)?;
-    acting(&program).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?;
-    let exact = || tfhe::compile(&program, source, &options.given).map(Box::new);
+    tfhe::served::supported(&program).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?;
+    let exact = || tfhe::compile_calibrated(&program, source, &options.given, calibration, options.prices()).map(Box::new);
     let slots = || compile_calibrated(source, options, calibration).map(Box::new);
     match program.secure.scheme {
         Scheme::Ckks => Ok(AnyCompiled::Ckks(slots()?)),
         Scheme::Tfhe => Ok(AnyCompiled::Tfhe(exact()?)),
-        Scheme::Auto => match (slots(), exact()) {
+        Scheme::Auto => match (slots(), tfhe::in_reach(&program).and_then(|()| exact())) {
             (Ok(mut slots), Err(errors)) => {
                 slots.plan.notes.push(only("ckks", "tables (TFHE)", &errors));
                 Ok(AnyCompiled::Ckks(slots))
@@ -107,9 +125,9 @@ pub fn compile_any(source: &str, options: &Options, calibration: Option<&Calibra
             }
             (Err(errors), Err(_)) => Err(errors),
             (Ok(mut slots), Ok(mut exact)) => {
-                let table = CostTable::built_in();
+                let table = options.costs.as_deref().unwrap_or_else(|| CostTable::built_in());
                 let of_slots = hecc_plan::cost::predict(&slots.plan, table, 0).seconds_per_update;
-                let of_exact = hecc_plan::tfhe::cost::predict(&exact.plan, &Prices::BUILT_IN, 0).seconds;
+                let of_exact = hecc_plan::tfhe::cost::predict(&exact.plan, options.prices(), 0).seconds;
                 let note = |chosen: &str| {
                     format!("scheme: {chosen}; predicted {of_slots:.2} s with slots (CKKS), {of_exact:.2} s with tables (TFHE)")
                 };
@@ -144,10 +162,17 @@ pub fn compile(source: &str, options: &Options) -> Result<Compiled, Vec<Diagnost
 /// # Errors
 /// As [`compile`].
 pub fn compile_calibrated(source: &str, options: &Options, calibration: Option<&Calibration>) -> Result<Compiled, Vec<Diagnostic>> {
-    let program = crate::front::check(source)?;
-    let Some(calibration) = calibration else { return compile_program(&program, source, options) };
-    let mut compiled = compile_program(&approximation::calibrated::run(&program, calibration), source, options)?;
-    compiled.plan.notes.push(format!("ranges: measured over {} updates in the clear", calibration.updates));
+    let mut program = crate::front::check(source)?;
+    if let Some(calibration) = calibration {
+        program = approximation::calibrated::run(&program, calibration);
+    }
+    if !options.wider.is_empty() {
+        program = approximation::calibrated::wider(&program, &options.wider);
+    }
+    let mut compiled = compile_checked(&program, source, options, calibration)?;
+    if let Some(calibration) = calibration {
+        compiled.plan.notes.push(format!("ranges: measured over {} updates in the clear", calibration.updates));
+    }
     Ok(compiled)
 }
 
@@ -156,17 +181,38 @@ pub fn compile_calibrated(source: &str, options: &Options, calibration: Option<&
 /// # Errors
 /// As [`compile`].
 pub fn compile_program(program: &Program, source: &str, options: &Options) -> Result<Compiled, Vec<Diagnostic>> {
+    compile_checked(program, source, options, None)
+}
+
+fn compile_checked(
+    program: &Program,
+    source: &str,
+    options: &Options,
+    calibration: Option<&Calibration>,
+) -> Result<Compiled, Vec<Diagnostic>> {
     placement(program).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?;
+    if program.secure.refresh == Refresh::Auto {
+        return by_cost(program, source, options, calibration);
+    }
+    let tracking::Resolved { program, choices, warnings } = tracking::resolve(program, calibration, options.insecure_log_n)?;
+    let program = &program;
     let facts = facts(program);
     let selection = Selection::new(options.level, &options.without);
     let mut last: Option<Built> = None;
     let first = build::build(program, false).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?;
-    let approximation = approximation::run(program, &passes::run_some(&first.graph, &facts, &selection));
-    let Built { public, periods, .. } = first;
+    let optimised = passes::run_some(&first.graph, &facts, &selection);
+    let approximation = approximation::run(program, &optimised, &first.states);
+    let Built { public, periods, states, .. } = first;
     let ring = ckks::Ring {
         insecure_log_n: options.insecure_log_n,
+        insecure_modulus: options.insecure_modulus.unwrap_or(4000),
         refine: selection.contains(PassName::Refine),
         periods: &periods,
+        known: ckks::magnitude::Known {
+            states: &states,
+            measured: calibration.map_or(&[], |calibration| calibration.states.as_slice()),
+            room: options.room,
+        },
         costs: options.costs.as_deref().unwrap_or_else(|| CostTable::built_in()),
         rotations: selection.contains(PassName::Rotations),
         tiles: selection.contains(PassName::Tiles),
@@ -174,19 +220,39 @@ pub fn compile_program(program: &Program, source: &str, options: &Options) -> Re
         offer: None,
         inside: options.inside,
     };
-    let lowered = ckks::lower(program, &public, ring, |padded| {
-        let built = build::build(program, padded)?;
-        let graph = approximation.apply(&passes::run_some(&built.graph, &facts, &selection));
-        last = Some(built);
-        Ok::<_, Vec<TensorError>>(graph)
-    });
+    let mut lower = |patches: bool| {
+        ckks::lower(program, &public, ring, |padded| {
+            let built = build::build(program, padded)?;
+            let graph = approximation.apply(&passes::run_some(&built.graph, &facts, &selection));
+            last = Some(built);
+            let patched = if patches { places::run(&graph, &facts, ckks::WIDEST) } else { None };
+            Ok::<_, Vec<TensorError>>(patched.unwrap_or(graph))
+        })
+    };
+    let whole = lower(false);
+    // Patches of pictures make vectors longer and matrices smaller: which is better, the cost says.
+    let by_client = matches!(program.task, Task::Serve(_)) || program.secure.refresh == Refresh::Client;
+    let patched = (by_client && public.is_empty() && places::run(&optimised, &facts, ckks::WIDEST).is_some()).then(|| lower(true));
+    let lowered = match (whole, patched) {
+        (Ok(whole), Some(Ok(patched))) => {
+            let (by_matrix, by_patches) = (whole.with_client(ring.costs), patched.with_client(ring.costs));
+            Ok(match by_patches < by_matrix {
+                true => Lowered { convolved: Some(by_matrix), ..patched },
+                false => Lowered { convolved: Some(by_patches), ..whole },
+            })
+        }
+        (Err(_), Some(Ok(patched))) => Ok(patched),
+        (whole, _) => whole,
+    };
     let mut lowered = lowered.map_err(|error| match error {
         LowerError::Graph(errors) => errors.iter().map(Diagnostic::from).collect::<Vec<_>>(),
         LowerError::Ckks(errors) => errors.iter().map(Diagnostic::from).collect(),
     })?;
+    let convolved = lowered.convolved;
     if selection.contains(PassName::Saturate) {
         lowered = saturated(program, &public, ring, &facts, options.trade, lowered);
     }
+    lowered.convolved = convolved;
     lowered.notes.extend(approximation.note());
     lowered.approximation = approximation.clone();
     let built = last.expect("lowering builds at least one graph");
@@ -199,13 +265,64 @@ pub fn compile_program(program: &Program, source: &str, options: &Options) -> Re
         lowered = within(program, ring, limit.bytes, &peak, lowered);
     }
     let (graph, circuit, measure) = (lowered.graph.clone(), lowered.circuit.print(), Measure::of(&lowered.circuit));
-    let plan = crate::emit::emit(program, source, &built, lowered);
+    let mut plan = crate::emit::emit(program, source, &built, lowered);
+    plan.decisions.extend(choices.iter().map(tracking::Choice::decision));
+    if let Some(training) = &mut plan.training {
+        tracking::watch(&built.scaled, &mut training.watch);
+        training.served =
+            tfhe::served::compile(program, source, &built, Some(&approximation), &options.given, calibration, options.prices())?;
+    }
     if let Err(faults) =
         if options.insecure_log_n.is_some() { hecc_plan::check::check_insecure(&plan) } else { hecc_plan::check::check(&plan) }
     {
         panic!("the compiler made a plan that does not check, which is a bug of hecc: {faults:?}");
     }
-    Ok(Compiled { plan, graph, circuit, measure, approximation })
+    Ok(Compiled { plan, graph, circuit, measure, approximation, warnings, choices })
+}
+
+/// Bytes per second between the parties that `refresh = auto` counts with: 100 Mbit/s.
+pub(crate) const LINK: f64 = 12.5e6;
+
+/// The one plan that there is under `refresh = auto`, and why.
+fn alone(mut compiled: Compiled, who: &str, errors: &[Diagnostic]) -> Compiled {
+    let why = errors.first().map_or("", |error| &error.message);
+    compiled.plan.notes.push(format!("refresh = auto: {who}; the other way has no plan: {why}"));
+    compiled
+}
+
+/// Compiles with the client refreshing, and with the server alone, and takes what is predicted to take less time per update,
+/// what crosses included.
+fn by_cost(program: &Program, source: &str, options: &Options, calibration: Option<&Calibration>) -> Result<Compiled, Vec<Diagnostic>> {
+    let with = |refresh: Refresh| {
+        let mut program = program.clone();
+        program.secure.refresh = refresh;
+        compile_checked(&program, source, options, calibration)
+    };
+    let client = with(Refresh::Client);
+    // An evaluation has nothing to refresh.
+    if matches!(program.task, Task::Serve(_)) {
+        return client;
+    }
+    let (client, server) = match (client, with(Refresh::Bootstrap)) {
+        (Ok(client), Ok(server)) => (client, server),
+        (Ok(client), Err(errors)) => return Ok(alone(client, "the client", &errors)),
+        (Err(errors), Ok(server)) => return Ok(alone(server, "the server alone", &errors)),
+        (Err(errors), Err(_)) => return Err(errors),
+    };
+    let table = options.costs.as_deref().unwrap_or_else(|| CostTable::built_in());
+    let price = |compiled: &Compiled| {
+        let counts = hecc_plan::counts::counts(&compiled.plan);
+        let crosses = counts.bytes_to_server_per_update + counts.bytes_to_client_per_update;
+        (hecc_plan::cost::predict(&compiled.plan, table, 0).seconds_per_update + crosses as f64 / LINK, crosses)
+    };
+    let ((by_client, up), (by_server, _)) = (price(&client), price(&server));
+    let (mut best, who) = if by_client <= by_server { (client, "the client") } else { (server, "the server alone") };
+    best.plan.notes.push(format!(
+        "refresh = auto: {who}; an update takes {by_client:.2} s with the client, {:.1} MiB of it crossing, and {by_server:.2} s without, \
+         over 100 Mbit/s",
+        up as f64 / f64::from(1u32 << 20)
+    ));
+    Ok(best)
 }
 
 /// The plan of the best graph that equality saturation finds, or `lowered` where none is better: no deeper, and with no more
@@ -301,21 +418,17 @@ pub fn facts(program: &Program) -> Facts {
     }
 }
 
-/// Who acts while a program trains: nobody but the client, in this version.
-fn acting(program: &Program) -> Result<(), Vec<TensorError>> {
-    let (Task::Train(train), Party::Server) = (&program.task, program.secure.policy) else { return Ok(()) };
-    let span = program.secure.span.unwrap_or(train.span);
-    let help = "leave `policy` out: the client decrypts the weights and acts; a trained policy is served by `serve argmax(q(s))`";
-    Err(vec![TensorError::NotSupported { what: "`policy = server` while training".to_owned(), help: Some(help.to_owned()), span }])
-}
-
 /// Settings of `secure` that this version has no plan for.
 fn placement(program: &Program) -> Result<(), Vec<TensorError>> {
+    tfhe::served::supported(program)?;
     let span = program.secure.span.unwrap_or(match &program.task {
         Task::Train(train) => train.span,
         Task::Serve(serve) => serve.span,
     });
     let refuse = |what: &str, help: &str| Err(vec![TensorError::NotSupported { what: what.to_owned(), help: Some(help.to_owned()), span }]);
+    if program.secure.refresh == Refresh::Bootstrap && program.secure.client.contains(&ClientOp::Optimizer) {
+        return refuse("steps of optimisers by the client where the server carries the weights", "use `refresh = client`");
+    }
     if program.secure.scheme == Scheme::Tfhe {
         return refuse("the scheme `tfhe`", "use `secure ckks { ... }`");
     }

@@ -7,17 +7,18 @@ use hecc_plan::clear::{ClearError, Sources};
 use hecc_plan::{Ckks, ClearId, Function, Geometry, KeyManifest, Plan, Span, Tensor, Tensors, UPDATE};
 
 use crate::approximation::{self, Approximation};
-use crate::check::hir::{ClientOp, Pins, Program, Task};
+use crate::check::hir::{ClientOp, Pins, Program, Refresh, Task};
 use crate::diagnostics::Diagnostic;
 use crate::passes;
 use crate::schemes::ckks::known::Client;
+use crate::step_size::{self, Linear};
 use crate::tensor::build;
 use crate::tensor::eval::{self, Functions};
 use crate::tensor::graph::{Elementwise, Map};
 use crate::tensor::{Data, Graph, Id, Op, Output, Shape};
 
 /// Every function, exactly.
-const EXACT: [ClientOp; 16] = [
+const EXACT: [ClientOp; 18] = [
     ClientOp::Max,
     ClientOp::Min,
     ClientOp::ArgMax,
@@ -34,9 +35,12 @@ const EXACT: [ClientOp; 16] = [
     ClientOp::Softplus,
     ClientOp::Mish,
     ClientOp::Softmax,
+    ClientOp::Clip,
+    ClientOp::Sample,
 ];
 
 /// A program as exact arithmetic runs it, and what it has seen.
+#[derive(Clone)]
 pub struct Rehearsal {
     /// A plan without steps: data, states and the run around the updates, for the client's side of a session.
     pub plan: Plan,
@@ -45,10 +49,12 @@ pub struct Rehearsal {
     arguments: Vec<(Watched, Gathered)>,
     states: BTreeMap<String, Gathered>,
     gradients: Vec<(String, Id, Gathered)>,
+    linear: Vec<Linear>,
     updates: usize,
 }
 
 /// An argument that a polynomial will have.
+#[derive(Clone)]
 struct Watched {
     name: String,
     function: Function,
@@ -56,6 +62,7 @@ struct Watched {
     what: What,
 }
 
+#[derive(Clone)]
 enum What {
     /// A node.
     Value(Id),
@@ -70,7 +77,9 @@ enum What {
 /// # Errors
 /// What cannot be built, as in a compilation.
 pub fn run(source: &str) -> Result<Rehearsal, Vec<Diagnostic>> {
-    let program = crate::front::check(source)?;
+    let mut program = crate::front::check(source)?;
+    // Optimisers are the textbook's.
+    program.secure.refresh = Refresh::Client;
     let built = build::build(&program, false).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?;
     let gradients = gradients(&built.graph);
     // Gradients leave with the states, so that no pass drops them.
@@ -117,6 +126,7 @@ pub fn run(source: &str) -> Result<Rehearsal, Vec<Diagnostic>> {
         outputs: Vec::new(),
         rounds: Vec::new(),
         states: built.states,
+        settled: Vec::new(),
         periods: built.periods,
         public: Vec::new(),
         carried: Vec::new(),
@@ -127,7 +137,8 @@ pub fn run(source: &str) -> Result<Rehearsal, Vec<Diagnostic>> {
         decisions: Vec::new(),
     };
     let arguments = watched(&program, &graph).into_iter().map(|w| (w, Gathered::default())).collect();
-    Ok(Rehearsal { plan, graph, data, arguments, states: BTreeMap::new(), gradients, updates: 0 })
+    let linear = step_size::linear(&program);
+    Ok(Rehearsal { plan, graph, data, arguments, states: BTreeMap::new(), gradients, linear, updates: 0 })
 }
 
 const GRADIENT: &str = "gradient ";
@@ -138,15 +149,8 @@ impl Rehearsal {
     /// # Errors
     /// If an array of the batch is missing or has the wrong shape.
     pub fn update(&mut self, batch: &Tensors, states: &mut Tensors) -> Result<Tensors, ClearError> {
-        let (mut known, decrypted) = (BTreeMap::new(), BTreeMap::new());
-        let wanted: Vec<ClearId> = self.data.values().copied().collect();
-        self.plan.client.eval(&wanted, Sources { batch, states, decrypted: &decrypted }, &mut known)?;
-        let rows = self.plan.geometry.batch;
-        let number = batch.get(UPDATE).and_then(|update| update.data.first()).copied().unwrap_or(0.0);
-        // One number may stand for all samples.
-        let data = |which: &Data| self.data.get(which).map(|id| spread(&known[id], rows)).unwrap_or_default();
-        let values = states.iter().map(|(name, t)| (name.clone(), t.data.clone())).collect();
-        let values = eval::eval(&self.graph, rows, &Exact { update: number }, &data, &values);
+        let (rows, number) = (self.plan.geometry.batch, number(batch));
+        let values = self.values(batch, states)?;
         for (watched, gathered) in &mut self.arguments {
             let value = |id: &Id| &values[id.index()];
             match &watched.what {
@@ -187,6 +191,31 @@ impl Rehearsal {
         Ok(results)
     }
 
+    /// The gradients that one update of `states` on `batch` would follow, by parameter.
+    ///
+    /// # Errors
+    /// As [`Self::update`].
+    pub fn gradients(&self, batch: &Tensors, states: &Tensors) -> Result<BTreeMap<String, Vec<f64>>, ClearError> {
+        let mut values = self.values(batch, states)?;
+        Ok(self.gradients.iter().map(|(name, id, _)| (name.clone(), std::mem::take(&mut values[id.index()]))).collect())
+    }
+
+    pub(crate) fn linear(&self) -> &[Linear] {
+        &self.linear
+    }
+
+    /// The value of every node.
+    fn values(&self, batch: &Tensors, states: &Tensors) -> Result<Vec<Vec<f64>>, ClearError> {
+        let (mut known, decrypted) = (BTreeMap::new(), BTreeMap::new());
+        let wanted: Vec<ClearId> = self.data.values().copied().collect();
+        self.plan.client.eval(&wanted, Sources { batch, states, decrypted: &decrypted }, &mut known)?;
+        let rows = self.plan.geometry.batch;
+        // One number may stand for all samples.
+        let data = |which: &Data| self.data.get(which).map(|id| spread(&known[id], rows)).unwrap_or_default();
+        let values = states.iter().map(|(name, t)| (name.clone(), t.data.clone())).collect();
+        Ok(eval::eval(&self.graph, rows, &Exact { update: number(batch) }, &data, &values))
+    }
+
     /// What was seen, for the next compilation. What was never finite is left out.
     pub fn calibration(self) -> Calibration {
         let named = |(name, gathered): (String, Gathered)| Some(Named { name, spread: gathered.spread()? });
@@ -203,6 +232,11 @@ impl Rehearsal {
             gradients: self.gradients.into_iter().filter_map(|(name, _, gathered)| named((name, gathered))).collect(),
         }
     }
+}
+
+/// The number of the update.
+fn number(batch: &Tensors) -> f64 {
+    batch.get(UPDATE).and_then(|update| update.data.first()).copied().unwrap_or(0.0)
 }
 
 /// `[B, d]` of a value that may be one row for all.
@@ -233,7 +267,7 @@ fn watched(program: &Program, graph: &Graph) -> Vec<Watched> {
     watched
 }
 
-/// The gradient of every trained parameter, where the optimiser is one that adds them up.
+/// The gradient of every trained parameter.
 fn gradients(graph: &Graph) -> Vec<(String, Id)> {
     let mut found = Vec::new();
     for (output, id) in &graph.outputs {
@@ -242,13 +276,16 @@ fn gradients(graph: &Graph) -> Vec<(String, Id)> {
         let gradient = match graph.node(*id).op {
             // b ← β b + g.
             Op::Add if name.ends_with(".momentum") => Some(operand(*id, 1)),
+            // A step of squares: v ← ρ v + (1 − ρ) g g.
+            Op::Add if name.ends_with(".square") => Some(operand(operand(operand(*id, 1), 0), 0)),
             // w ← w − lr g, without a momentum.
             Op::Sub if !graph.outputs.iter().any(|(o, _)| matches!(o, Output::State(n) if *n == format!("{name}.momentum"))) => {
                 Some(operand(operand(*id, 1), 0))
             }
             _ => None,
         };
-        found.extend(gradient.map(|g| (name.trim_end_matches(".momentum").to_owned(), g)));
+        let parameter = name.trim_end_matches(".momentum").trim_end_matches(".square");
+        found.extend(gradient.map(|g| (parameter.to_owned(), g)));
     }
     found
 }

@@ -303,3 +303,22 @@ fn tight_comparisons_are_compositions() {
         assert!(compiled.plan.decisions.iter().all(|d| !d.choice.contains("composition")));
     }
 }
+
+#[test]
+fn what_a_softmax_divides_by_is_as_wide_as_its_logits() {
+    let range = std::f64::consts::E;
+    for (what, function, within) in [
+        ("softmax(actor(s), range: [-1, 1])", "reciprocal", [4.0 / range, 4.0 * range]),
+        ("log(softmax(actor(s), range: [-1, 1]))", "log", [4.0 / range, 4.0 * range]),
+        ("log(softmax(actor(s), range: [-1, 1]), range: [0, 1])", "log", [4.0, 4.0 * range]),
+    ] {
+        let source = compared(what, "1e-3").replace("-> [2]", "-> [4]").replace("dense 2", "dense 4 init small");
+        let compiled = compile(&source, &small()).unwrap_or_else(|e| panic!("{what}: {e:?}"));
+        let found = compiled.approximation.activations.iter().find(|a| a.name.starts_with(function));
+        let found = found.unwrap_or_else(|| panic!("{what}: {:?}", compiled.approximation.activations));
+        assert!((found.range.low - within[0]).abs() < 1e-12 && (found.range.high - within[1]).abs() < 1e-12, "{found:?}");
+        let exp = compiled.approximation.activations.iter().find(|a| a.name.starts_with("exp")).expect("there are powers");
+        assert_eq!(exp.range.high, 1.0, "{exp:?}");
+        support::compiled_agrees(&source, &compiled);
+    }
+}

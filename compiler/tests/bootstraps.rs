@@ -50,6 +50,21 @@ fn the_e_graph_chooses_where_to_bootstrap() {
     }
 }
 
+/// One bootstrap refreshes what several did where the samples leave lanes empty, and the plan is right.
+#[test]
+fn values_of_few_samples_share_a_bootstrap() {
+    let source = include_str!("../../tests/golden/twins.rl");
+    let by = |method| {
+        let options = Options { insecure_log_n: Some(10), inside: Some(method), ..Options::default() };
+        compile(source, &options).unwrap_or_else(|e| panic!("{}", diagnostics::render(&e, source, "twins.rl", false)))
+    };
+    let shared = by(Method::Shared);
+    compiled_agrees_alone(source, &shared);
+    let each = per_update(&by(Method::Cuts));
+    println!("{} bootstraps per update, {each} with one for each value", per_update(&shared));
+    assert!(per_update(&shared) <= 0.8 * each, "{} of {each}", per_update(&shared));
+}
+
 /// The best of all is at least as good as the best of each.
 #[test]
 #[ignore = "minutes: cargo test --release -p hecc-compiler --test bootstraps -- --ignored --nocapture"]
@@ -69,7 +84,7 @@ fn figures() {
             (&[32, 32], SILU),
         ] {
             let mut line = format!("{log_n:?} {layers:?} {}", &activation[..4]);
-            for method in [Some(Method::Cuts), Some(Method::Planner), Some(Method::Graph), None] {
+            for method in [Some(Method::Cuts), Some(Method::Planner), Some(Method::Graph), Some(Method::Shared), None] {
                 let start = std::time::Instant::now();
                 let (_, compiled) = dqn(layers, activation, log_n, method);
                 let why = &compiled.plan.decisions.iter().find(|d| d.kind == DecisionKind::Bootstrap).expect("it bootstraps").why;

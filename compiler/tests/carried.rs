@@ -3,6 +3,7 @@
 mod support;
 
 use hecc_compiler::passes::PassName;
+use hecc_compiler::{Options, compile};
 use hecc_plan::{Layout, Op};
 use support::{agrees_alone, agrees_without};
 
@@ -221,4 +222,21 @@ secure ckks { refresh = bootstrap }"#;
     println!("{labels:?}: {bootstraps} bootstraps in {} updates", plan.updates());
     assert!(plan.carried.len() > 1, "{labels:?}");
     assert!(3 * bootstraps <= 4 * plan.updates() as usize, "{bootstraps} in {} updates", plan.updates());
+}
+
+/// Training is a loop: the plan holds what one period repeats, however often it runs.
+#[test]
+fn a_plan_does_not_grow_with_the_updates() {
+    for refresh in ["bootstrap", "client"] {
+        let plan = |updates: usize| {
+            let source = dqn("dense 8 square dense 2", 16, "momentum(lr: linear(0.1, 0.01), beta: 0.9)", "", "")
+                .replace("updates = 9", &format!("updates = {updates}"))
+                .replace("refresh = bootstrap", &format!("refresh = {refresh}"));
+            let options = Options { insecure_log_n: Some(10), ..Options::default() };
+            compile(&source, &options).expect("a program").plan
+        };
+        let (few, many) = (plan(80), plan(80_000));
+        assert_eq!((few.steps.len(), few.plains.len(), few.rounds.len()), (many.steps.len(), many.plains.len(), many.rounds.len()));
+        assert!(few.steps.len() > 20 && few.updates() <= 8);
+    }
 }

@@ -172,7 +172,7 @@ fn hostile_texts_are_errors() {
         let text = diagnostics::render(&errors[..errors.len().min(3)], &source, "hostile.rl", false);
         assert!(text.lines().all(|line| line.chars().count() < 400));
         assert!(errors.len() <= 100);
-        assert!(started.elapsed().as_secs() < 20, "{:?}", &source[..30]);
+        assert!(started.elapsed().as_secs() < 60, "{:?}", &source[..30]);
     }
 }
 

@@ -17,6 +17,7 @@ const ENV: &str = r#"env "Other-v0" {
     reward r in [-1, 1]
 }
 "#;
+const OBSERVED: &str = "[4] in [-4.8, 4.8], [-4, 4], [-0.42, 0.42], [-4, 4]";
 const RANGES: [f64; 4] = [4.8, 4.0, 0.42, 4.0];
 
 fn compiled(source: &str, given: &Given) -> Plan {
@@ -192,15 +193,45 @@ fn a_bootstrap_each_for_what_needs_one() {
 
 #[test]
 fn an_update_of_dqn_goes_where_the_exact_one_goes() {
-    let cosines: Vec<f64> = ["w4 a4", "w5 a5"].iter().map(|bits| alike(bits)).collect();
+    let cosines: Vec<f64> = ["w4 a4", "w5 a5"].iter().map(|bits| alike(ENV, "dense 8 relu dense 2", &RANGES, bits)).collect();
     // The more bits the nearer.
     assert!(cosines[0] > 0.6 && cosines[1] > 0.8, "{cosines:?}");
 }
 
+#[test]
+fn an_update_on_images_goes_where_the_exact_one_goes() {
+    let cosine = alike(&ENV.replace(OBSERVED, "[1, 3, 3] in [-1, 1]"), "conv 2 kernel 2 relu flatten dense 2", &[1.0; 9], "w5 a5");
+    assert!(cosine > 0.8, "{cosine}");
+}
+
+#[test]
+fn images_are_convolved() {
+    let env = ENV.replace(OBSERVED, "[2, 4, 5] in [-1, 1]");
+    let net = "net q(s) -> [3] { conv 3 kernel 2 stride 2 relu flatten dense 3 }";
+    for (public, bits, largest) in [("public = [q]", "w6 a6", 0.15), ("", "w4 a4", 0.6)] {
+        let source = format!("{env}{net}\nserve q(s) {{ batch = 2 }}\nsecure tfhe {{ secret = [s] {public} quantize = {bits} }}");
+        let program = hecc_compiler::front::check(&source).expect("checks");
+        let mut random = Random::new(5);
+        let shapes = [("0.weight", vec![3, 2, 2, 2]), ("0.bias", vec![3]), ("1.weight", vec![3, 12]), ("1.bias", vec![3])];
+        let weights: Tensors = shapes.iter().map(|(name, shape)| (format!("q.{name}"), random.tensor(shape, 0.5))).collect();
+        let given = Given { weights: weights.clone(), sample: Tensors::new() };
+        let tfhe::Compiled { plan, graph } = tfhe::compile(&program, &source, &given).expect("compiles");
+        let flat: BTreeMap<String, Vec<f64>> = weights.iter().map(|(name, t)| (name.clone(), t.data.clone())).collect();
+        for _ in 0..20 {
+            let s = random.tensor(&[2, 2, 4, 5], 1.0);
+            let values = eval::eval(&graph, 2, &eval::Exact, &|_| s.data.clone(), &flat);
+            let got = &evaluated(&plan, &Tensors::from([("s".to_owned(), s.clone())]), &weights)["output"];
+            for (want, got) in values[graph.outputs[0].1.index()].iter().zip(&got.data) {
+                assert!((want - got).abs() < largest, "{bits}: {want} against {got}");
+            }
+        }
+    }
+}
+
 /// The cosine of the angle between updates in double precision and on integers.
-fn alike(bits: &str) -> f64 {
+fn alike(env: &str, layers: &str, ranges: &[f64], bits: &str) -> f64 {
     let source = format!(
-        "use std.dqn\n{ENV}net q(s) -> [2] {{ dense 8 relu dense 2 }}\ntrain dqn(q) {{ batch = 4 updates = 3 tau = 0.25 optimizer = sgd(lr: 0.0625) }}\nsecure tfhe {{ refresh = client quantize = {bits} }}"
+        "use std.dqn\n{env}net q(s) -> [2] {{ {layers} }}\ntrain dqn(q) {{ batch = 4 updates = 3 tau = 0.25 optimizer = sgd(lr: 0.0625) }}\nsecure tfhe {{ refresh = client quantize = {bits} }}"
     );
     let program = hecc_compiler::front::check(&source).expect("checks");
     let tfhe::Compiled { plan, graph } = tfhe::compile(&program, &source, &Given::default()).expect("compiles");
@@ -211,9 +242,9 @@ fn alike(bits: &str) -> f64 {
     let (mut exact, mut rounded) = (Vec::new(), Vec::new());
     for _ in 0..8 {
         let mut units = |n: usize| (0..n).map(|_| random.unit()).collect::<Vec<f64>>();
-        let (s, next, r) = (units(16), units(16), units(4));
+        let (s, next, r) = (units(4 * ranges.len()), units(4 * ranges.len()), units(4));
         let a: Vec<f64> = (0..4).flat_map(|i| if r[i] > 0.0 { [1.0, 0.0] } else { [0.0, 1.0] }).collect();
-        let scaled = |x: &[f64]| Tensor::new(vec![4, 4], x.iter().zip(RANGES.iter().cycle()).map(|(v, r)| v * r).collect());
+        let scaled = |x: &[f64]| Tensor::new(vec![4, ranges.len()], x.iter().zip(ranges.iter().cycle()).map(|(v, r)| v * r).collect());
         let batch = Tensors::from([
             ("s".to_owned(), scaled(&s)),
             ("s_next".to_owned(), scaled(&next)),
@@ -258,4 +289,14 @@ fn the_cheaper_scheme_is_taken_and_said() {
     assert!(exact.notes.iter().any(|note| note.starts_with("scheme: tfhe; slots (CKKS) cannot do it")), "{:?}", exact.notes);
     let hecc_plan::AnyPlan::Ckks(slots) = slots else { panic!("tables of 13 bits are too large") };
     assert!(slots.notes.iter().any(|note| note.starts_with("scheme: ckks; tables (TFHE) cannot do it")), "{:?}", slots.notes);
+    // What both can do goes by the predicted time.
+    let (chosen, notes) = match policy("q(s)", "quantize = w4 a4") {
+        hecc_plan::AnyPlan::Ckks(plan) => ("ckks", plan.notes),
+        hecc_plan::AnyPlan::Tfhe(plan) => ("tfhe", plan.notes),
+    };
+    let note = notes.iter().find(|note| note.starts_with("scheme:")).expect("it is said");
+    let seconds: Vec<f64> = note.split(' ').filter_map(|word| word.parse().ok()).collect();
+    assert_eq!(seconds.len(), 2, "{note}");
+    assert_eq!(chosen, if seconds[1] < seconds[0] { "tfhe" } else { "ckks" }, "{note}");
+    assert!(note.starts_with(&format!("scheme: {chosen}; predicted")), "{note}");
 }

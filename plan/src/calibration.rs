@@ -61,6 +61,17 @@ pub struct Spread {
     pub quantiles: [f64; 5],
 }
 
+/// An interval in place of one that was left in a run of the program.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Wider {
+    /// The function.
+    pub function: String,
+    /// The layer or expression.
+    pub span: Span,
+    /// The interval.
+    pub range: [f64; 2],
+}
+
 #[derive(Serialize)]
 struct FileRef<'a> {
     magic: &'static str,

@@ -1,8 +1,11 @@
 //! The checker: a plan that passes runs. What can still fail afterwards is a missing key, a resource, a peer.
 
+use std::collections::BTreeMap;
+
 use crate::infer::{Known, extent_of, infer};
 use crate::{
-    Bootstrap, ClearOp, Input, KeyShape, Lanes, Layout, Machine, Op, PlainPattern, Plan, Step, Target, Wire, Wires, drive, security,
+    Bootstrap, ClearId, ClearOp, Input, KeyShape, Lanes, Layout, Machine, Op, PlainPattern, Plan, Step, Target, Ties, Wire, Wires, drive,
+    security, tfhe,
 };
 
 /// What is wrong with a plan.
@@ -64,6 +67,9 @@ pub enum PlanError {
     /// HE0507.
     #[error("the rounds do not cover the steps in order, each input once and each output once")]
     Rounds,
+    /// HE0508.
+    #[error("the plan by which the server acts does not fit the training: {0}")]
+    Policy(String),
 }
 
 impl PlanError {
@@ -77,6 +83,7 @@ impl PlanError {
             PlanError::Key { .. } => "HE0505",
             PlanError::Layout { .. } => "HE0506",
             PlanError::Rounds => "HE0507",
+            PlanError::Policy(_) => "HE0508",
         }
     }
 }
@@ -89,7 +96,7 @@ pub fn check(plan: &Plan) -> Result<(), Vec<PlanError>> {
     if !matches!(plan.ckks.security_bits, 128 | 192 | 256) {
         return Err(vec![PlanError::Parameters(format!("{} bits of security (128, 192 or 256 are supported)", plan.ckks.security_bits))]);
     }
-    check_insecure(plan)
+    run(plan, false)
 }
 
 /// Checks everything but that a plan declares a security level: for tests with small rings.
@@ -97,13 +104,18 @@ pub fn check(plan: &Plan) -> Result<(), Vec<PlanError>> {
 /// # Errors
 /// All violations of the first failing part.
 pub fn check_insecure(plan: &Plan) -> Result<(), Vec<PlanError>> {
-    for part in [parameters, bootstrap, structure, tensors] {
+    run(plan, true)
+}
+
+fn run(plan: &Plan, insecure: bool) -> Result<(), Vec<PlanError>> {
+    for part in [parameters, bootstrap, structure, tensors, order] {
         let errors = part(plan);
         if !errors.is_empty() {
             return Err(errors);
         }
     }
-    drive(&Checker { plan }, plan, (0, plan.steps.len() as u32), &Wires::new(plan), 1).map_err(|error| vec![error])
+    drive(&Checker { plan }, plan, (0, plan.steps.len() as u32), &Wires::new(plan), 1).map_err(|error| vec![error])?;
+    tfhe::served::verify(plan.training.as_ref(), &plan.states, insecure)
 }
 
 const LARGEST: usize = 1 << 24;
@@ -235,6 +247,11 @@ fn structure(plan: &Plan) -> Vec<PlanError> {
             }
         }
     }
+    for (index, (_, node)) in plan.settled.iter().enumerate() {
+        if node.0 as usize >= plan.client.nodes.len() {
+            dangling("settled state", index, format!("client node {}", node.0));
+        }
+    }
     for (index, input) in plan.inputs.iter().enumerate() {
         for content in &input.contents {
             if content.tensor.0 as usize >= plan.client.nodes.len() {
@@ -315,6 +332,42 @@ fn rounds_are_whole(plan: &Plan) -> bool {
     next as usize == plan.steps.len() && sent.iter().chain(&brought).all(|&done| done)
 }
 
+/// Values in their order, where rounds and tensors are sound.
+fn order(plan: &Plan) -> Vec<PlanError> {
+    if values_are_there(plan) { Vec::new() } else { vec![PlanError::Rounds] }
+}
+
+/// Whether everything that the client computes with has come back by then, in each update of the period.
+fn values_are_there(plan: &Plan) -> bool {
+    let last = plan.rounds.last().map_or(0, |round| round.update);
+    (0..=last).all(|update| {
+        let rounds: Vec<_> = plan.rounds.iter().filter(|round| round.update == update).collect();
+        // After how many rounds of the update each value is whole.
+        let mut whole: BTreeMap<u32, usize> = BTreeMap::new();
+        for (number, round) in rounds.iter().enumerate() {
+            for content in round.outputs.iter().flat_map(|id| &plan.outputs[id.0 as usize].contents) {
+                if let Target::Value { id, .. } = content.tensor {
+                    whole.insert(id, number + 1);
+                }
+            }
+        }
+        let mut after: Vec<Option<usize>> = Vec::with_capacity(plan.client.nodes.len());
+        for node in &plan.client.nodes {
+            let own = match node.op {
+                ClearOp::Decrypted(value) => whole.get(&value).copied(),
+                _ => Some(0),
+            };
+            let operands = node.op.operands().into_iter().map(|operand| after[operand.0 as usize]);
+            after.push(operands.fold(own, |a, b| Some(a?.max(b?))));
+        }
+        let by = |node: &ClearId, round: usize| after[node.0 as usize].is_some_and(|after| after <= round);
+        let sent = rounds.iter().enumerate().all(|(number, round)| {
+            round.inputs.iter().flat_map(|id| &plan.inputs[id.0 as usize].contents).all(|content| by(&content.tensor, number))
+        });
+        sent && plan.settled.iter().all(|(_, node)| by(node, rounds.len()))
+    })
+}
+
 fn tensors(plan: &Plan) -> Vec<PlanError> {
     let mut errors = Vec::new();
     let shape_of = |target: &Target| match target {
@@ -322,6 +375,7 @@ fn tensors(plan: &Plan) -> Vec<PlanError> {
         Target::Value { .. } | Target::Result { .. } => None,
     };
     let public_shape = |name: &str| plan.public.iter().find(|(n, _)| n == name).map(|(_, shape)| shape.as_slice());
+    let tied = |name: &str, ties: Ties| public_shape(name).and_then(extent_of).and_then(|extent| ties.expanded(extent, LARGEST));
     let mut layout = |what: &str, layout: &Layout, shape: Option<&[usize]>| {
         if let Some(reason) = layout_fault(plan, layout, shape) {
             errors.push(PlanError::Layout { what: what.to_owned(), reason });
@@ -338,7 +392,7 @@ fn tensors(plan: &Plan) -> Vec<PlanError> {
     }
     for plain in &plan.plains {
         match &plain.pattern {
-            PlainPattern::Public { name, layout: l, .. } => layout(name, l, public_shape(name)),
+            PlainPattern::Public { name, ties, layout: l, .. } => layout(name, l, public_shape(name).filter(|_| ties.is_none())),
             PlainPattern::Lane { lane, .. } => layout("mask", &Layout::Vector { period: 1, lanes: Lanes::One(*lane) }, None),
             PlainPattern::Lanes { .. } => {}
             PlainPattern::Parts { parts, .. } => parts.iter().for_each(|part| layout("mask", &part.layout, Some(&part.shape))),
@@ -378,6 +432,17 @@ fn tensors(plan: &Plan) -> Vec<PlanError> {
             refuse("carried ciphertext", "its factor has no inverse");
         }
     }
+    for (name, _) in &plan.settled {
+        if !plan.states.iter().any(|s| s.name == *name) {
+            refuse(name, "no state of that name");
+        }
+        let goes_back =
+            |content: &crate::Content<Target>| matches!(&content.tensor, Target::State(n) | Target::Rated { name: n, .. } if *n == *name);
+        let twice = plan.settled.iter().filter(|(other, _)| other == name).count() > 1;
+        if twice || plan.outputs.iter().flat_map(|o| &o.contents).chain(plan.carried.iter().flat_map(|c| &c.contents)).any(goes_back) {
+            refuse(name, "it has two new values");
+        }
+    }
     for name in stale(plan) {
         refuse(name, "the client computes with it, but the server carries it");
     }
@@ -388,6 +453,9 @@ fn tensors(plan: &Plan) -> Vec<PlanError> {
         match &plain.pattern {
             PlainPattern::Public { name, .. } if !plan.public.iter().any(|(n, _)| n == name) => {
                 refuse(name, "no public array of that name");
+            }
+            PlainPattern::Public { name, ties: Some(ties), .. } if tied(name, *ties).is_none() => {
+                refuse(name, "its ties are another array's");
             }
             PlainPattern::Lanes { values } if !values.len().is_power_of_two() || values.len() > plan.geometry.lanes => {
                 refuse("mask", "its period is not a power of two within the lanes");
@@ -410,9 +478,12 @@ fn tensors(plan: &Plan) -> Vec<PlanError> {
         if !fits(m.rows) || !fits(m.cols) || m.baby == 0 || m.baby > m.diagonals() || !(8..=50).contains(&m.scale) {
             refuse(&m.name, "rows, columns or baby steps");
         }
-        match plan.public.iter().find(|(name, _)| *name == m.name) {
-            Some((_, shape)) if shape.len() == 2 && shape[0] <= m.rows && shape[1] <= m.cols => {}
-            _ => refuse(&m.name, "no public array of that name and size"),
+        let size = match m.ties {
+            Some(ties) => tied(&m.name, ties),
+            None => public_shape(&m.name).filter(|shape| shape.len() == 2).map(|shape| (shape[0], shape[1])),
+        };
+        if size.is_none_or(|(out, inputs)| out > m.rows || inputs > m.cols) {
+            refuse(&m.name, "no public array of that name and size");
         }
     }
     for state in &plan.states {
@@ -444,8 +515,17 @@ fn tensors(plan: &Plan) -> Vec<PlanError> {
     for (program, what) in own.chain(policies).chain(recodes) {
         // Any number of samples will do for the others; two tell rows from single ones.
         let (batch, values) = if what == "client" { (plan.geometry.batch, values.clone()) } else { (2, Vec::new()) };
-        if let Err((node, reason)) = infer(&Known { states: &plan.states, values }, program, batch) {
-            refuse(&format!("{what} node {node}"), &reason);
+        match infer(&Known { states: &plan.states, values }, program, batch) {
+            Err((node, reason)) => refuse(&format!("{what} node {node}"), &reason),
+            Ok(extents) if what == "client" => {
+                for (name, node) in &plan.settled {
+                    let state = plan.states.iter().find(|state| state.name == *name).and_then(|state| extent_of(&state.shape));
+                    if state.is_some() && extents.get(node.0 as usize) != state.as_ref() {
+                        refuse(name, "what settles it has another shape");
+                    }
+                }
+            }
+            Ok(_) => {}
         }
     }
     for watched in plan.training.iter().flat_map(|t| &t.watch.arguments) {
@@ -520,8 +600,9 @@ fn layout_fault(plan: &Plan, layout: &Layout, shape: Option<&[usize]>) -> Option
             // Strides of 0 would count slots over and over.
             let [(copies, _), (more, _)] = tiled.copies;
             let few = |inputs: usize| {
+                let last = tiled.elements.0.checked_add(tiled.elements.1);
                 let counts = [tiled.elements.1, inputs, copies, more];
-                counts.into_iter().try_fold(1usize, usize::checked_mul).is_some_and(|all| all <= grid.width)
+                last.is_some() && counts.into_iter().try_fold(1usize, usize::checked_mul).is_some_and(|all| all <= grid.width)
             };
             let inside = inputs.filter(|&inputs| few(inputs)).and_then(|inputs| tiled.last(inputs)).is_some_and(|last| last < grid.width);
             group.or_else(|| (!inside).then(|| format!("slots beyond a tile of {}", grid.width)))

@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Tensor, Tensors};
+use crate::convolution::Window;
+use crate::{Tensor, Tensors, Ties};
 
 /// The array of a batch that holds the number of the update, from 0, for learning rates that change.
 pub const UPDATE: &str = "update";
@@ -131,6 +132,27 @@ pub enum ClearOp {
         /// `[out]`.
         bias: Option<ClearId>,
     },
+    /// A parameter as the larger one that a layer takes, by its ties.
+    Expand {
+        /// The argument.
+        x: ClearId,
+        /// Where its elements stand.
+        ties: Ties,
+    },
+    /// Its adjoint: what stands in the places of each element, summed.
+    Collect {
+        /// The argument.
+        x: ClearId,
+        /// Where the elements stand in it.
+        ties: Ties,
+    },
+    /// All patches of each image, the numbers of one a pitch apart: `[B, patch · pitch]`.
+    Patches {
+        /// Images.
+        x: ClearId,
+        /// Where kernels stand.
+        window: Window,
+    },
     /// atan2(y, x).
     Atan2(ClearId, ClearId),
     /// The outer product of each sample, flattened row-major.
@@ -195,6 +217,10 @@ pub enum Function {
     Sin,
     /// Cosine.
     Cos,
+    /// x limited to [-1, 1].
+    HardTanh,
+    /// log(1 − tanh² x), the logarithm of how much tanh squashes.
+    LogSech2,
 }
 
 impl Function {
@@ -216,6 +242,8 @@ impl Function {
             Function::Reciprocal => "reciprocal",
             Function::Sin => "sin",
             Function::Cos => "cos",
+            Function::HardTanh => "hard_tanh",
+            Function::LogSech2 => "log_sech2",
         }
     }
 
@@ -237,6 +265,9 @@ impl Function {
             Function::Reciprocal => 1.0 / x,
             Function::Sin => libm::sin(x),
             Function::Cos => libm::cos(x),
+            Function::HardTanh => x.clamp(-1.0, 1.0),
+            // 2 (log 2 − |x| − log(1 + e^(−2|x|))), which overflows nowhere.
+            Function::LogSech2 => 2.0 * (std::f64::consts::LN_2 - x.abs() - libm::log1p(libm::exp(-2.0 * x.abs()))),
         }
     }
 
@@ -267,6 +298,8 @@ impl Function {
             Function::Reciprocal => -1.0 / (x * x),
             Function::Sin => libm::cos(x),
             Function::Cos => -libm::sin(x),
+            Function::HardTanh => f64::from(u8::from((-1.0..1.0).contains(&x))),
+            Function::LogSech2 => -2.0 * libm::tanh(x),
         }
     }
 }
@@ -505,6 +538,16 @@ impl ClearProgram {
                     }
                 })
             }
+            ClearOp::Expand { x, ties } => ties.expand(get(x)?).ok_or(ClearError::Inconsistent(id.0))?,
+            ClearOp::Collect { x, ties } => ties.collect(get(x)?).ok_or(ClearError::Inconsistent(id.0))?,
+            ClearOp::Patches { x, window } => {
+                let x = get(x)?;
+                let (rows, cols) = x.rows_cols();
+                if cols != window.input() {
+                    return Err(ClearError::Inconsistent(id.0));
+                }
+                Tensor::new(vec![rows, window.patch() * window.pitch()], window.patches(rows, &x.data))
+            }
             ClearOp::Atan2(y, x) => zip(y, x, libm::atan2)?,
             ClearOp::Outer(a, b) => {
                 let (a, b) = (get(a)?, get(b)?);
@@ -529,22 +572,19 @@ impl ClearProgram {
             }
             ClearOp::TensorFourier { angle, k, x, j, smooth } => {
                 let (angle, x) = (get(angle)?, get(x)?);
-                let mut data = Vec::new();
+                let root = |harmonic: usize| if harmonic > 0 { std::f64::consts::SQRT_2 } else { 1.0 };
+                let amplitude = |k: f64, l: f64| libm::pow(1.0 + k * k + l * l / 4.0, -smooth);
+                let amplitudes: Vec<f64> = (0..=*k).flat_map(|k| (0..=*j).map(move |l| amplitude(k as f64, l as f64))).collect();
+                let mut data = Vec::with_capacity(angle.data.len() * (2 * k + 1) * (j + 1));
                 for (&theta, &x) in angle.data.iter().zip(&x.data) {
+                    let across = |l: usize| libm::cos(l as f64 * std::f64::consts::PI * (x + 1.0) / 2.0) * root(l);
+                    let across: Vec<f64> = (0..=*j).map(across).collect();
                     for m in 0..=2 * k {
-                        let multiple = m.div_ceil(2) as f64;
-                        let trig = match m {
-                            0 => 1.0,
-                            m if m % 2 == 1 => libm::cos(multiple * theta) * std::f64::consts::SQRT_2,
-                            _ => libm::sin(multiple * theta) * std::f64::consts::SQRT_2,
-                        };
-                        for l in 0..=*j {
-                            let l = l as f64;
-                            let wave = libm::cos(l * std::f64::consts::PI * (x + 1.0) / 2.0);
-                            let root = if l > 0.0 { std::f64::consts::SQRT_2 } else { 1.0 };
-                            let amplitude = libm::pow(1.0 + multiple * multiple + l * l / 4.0, -smooth);
-                            data.push(trig * wave * root * amplitude);
-                        }
+                        let harmonic = m.div_ceil(2);
+                        let around = if m % 2 == 1 { libm::cos(harmonic as f64 * theta) } else { libm::sin(harmonic as f64 * theta) };
+                        let around = if m == 0 { 1.0 } else { around * root(harmonic) };
+                        let row = &amplitudes[harmonic * (j + 1)..(harmonic + 1) * (j + 1)];
+                        data.extend(across.iter().zip(row).map(|(across, amplitude)| around * across * amplitude));
                     }
                 }
                 let count = angle.data.len();
@@ -571,6 +611,9 @@ impl ClearOp {
             | ClearOp::ArgMax(x)
             | ClearOp::Slice { x, .. }
             | ClearOp::MeanBatch(x)
+            | ClearOp::Patches { x, .. }
+            | ClearOp::Expand { x, .. }
+            | ClearOp::Collect { x, .. }
             | ClearOp::Fourier { x, .. } => vec![*x],
             ClearOp::Add(a, b)
             | ClearOp::Sub(a, b)

@@ -9,7 +9,8 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Serialize};
 
 use crate::schedule::{self, Job};
-use crate::{Bootstrap, Ckks, InputId, KeyManifest, Matrix, Op, Plan, Step, WireId};
+use crate::tfhe::prices::Prices;
+use crate::{Bootstrap, Ckks, Input, KeyManifest, Matrix, Op, Plan, Step, WireId};
 
 /// Version of the table's format; a reader accepts its own.
 pub const TABLE_VERSION: u32 = 1;
@@ -25,6 +26,9 @@ pub struct CostTable {
     /// Seconds of a bootstrap by the name of its offer, to the width that the offer brings.
     #[serde(default)]
     pub bootstraps: BTreeMap<String, f64>,
+    /// Of integers under TFHE; the built-in ones where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lookups: Option<Prices>,
 }
 
 /// The machine of a table.
@@ -201,6 +205,9 @@ impl CostTable {
                 return fault("a factor is out of range");
             }
         }
+        if let Some(reason) = table.lookups.as_ref().and_then(Prices::fault) {
+            return fault(reason);
+        }
         Ok(table)
     }
 
@@ -212,6 +219,11 @@ impl CostTable {
         text = text.replace("],\"", "],\n\"");
         text.push('\n');
         text
+    }
+
+    /// What operations on integers take: as measured with this table, or else the built-in ones.
+    pub fn prices(&self) -> &Prices {
+        self.lookups.as_ref().unwrap_or_else(|| Prices::built_in())
     }
 
     /// The ring of degree `2^log_n`, or the nearest that was measured and how much slower the wanted one is.
@@ -372,9 +384,8 @@ impl<'a> StepCosts<'a> {
         }
     }
 
-    /// Seconds for the client to make input `id`.
-    pub fn seal(&self, plan: &Plan, id: InputId) -> f64 {
-        let input = &plan.inputs[id.0 as usize];
+    /// Seconds for the client to make an input.
+    pub fn seal(&self, input: &Input) -> f64 {
         let packing = input.contents.len() as f64 * self.ring.seconds(Kind::Pack, 1, 0);
         self.slower * (packing + self.ring.seconds(Kind::Encrypt, self.limbs(input.wire.k), 0))
     }
@@ -454,7 +465,7 @@ pub fn predict(plan: &Plan, table: &CostTable, threads: usize) -> Prediction {
         let wire = |id: &crate::OutputId| &plan.outputs[id.0 as usize];
         let k = |id: &crate::OutputId| plan.steps[wire(id).wire.index()].wire.k;
         total.server_seconds += run.seconds + together(round.outputs.iter().map(|id| costs.write(k(id))).collect());
-        total.client_seconds += together(round.inputs.iter().map(|id| costs.seal(plan, *id)).collect())
+        total.client_seconds += together(round.inputs.iter().map(|id| costs.seal(&plan.inputs[id.0 as usize])).collect())
             + together(round.outputs.iter().map(|id| costs.open(k(id), wire(id).contents.len())).collect());
     }
     let shapes = plan.keys.relinearisation.iter().chain(plan.keys.rotations.iter().map(|key| &key.shape));

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::{Plan, tfhe};
 
 /// Version of the plan format; a reader accepts its own.
-pub const VERSION: u32 = 1;
+/// Version 2 may hold the plan by which the server acts, without which such a training would be another.
+pub const VERSION: u32 = 2;
 const MAGIC: &str = "hecc-plan";
 /// Larger files are refused before they are parsed.
 const LARGEST_BYTES: usize = 256 << 20;
@@ -143,7 +144,7 @@ pub fn fingerprint_tfhe(plan: &tfhe::Plan) -> u64 {
     let crossing = |wire: &tfhe::WireId| plan.steps[wire.index()].wire;
     let outputs: Vec<_> = plan.outputs.iter().map(|output| crossing(&output.wire)).collect();
     let inputs: Vec<_> = plan.steps.iter().filter(|step| matches!(step.op, tfhe::Op::Input(_))).collect();
-    hash(&serde_json::to_string(&(&plan.parameters, inputs, outputs)).expect("parameters have only string keys"))
+    hash(&serde_json::to_string(&(&plan.parameters, inputs, outputs, &plan.parcels)).expect("parameters have only string keys"))
 }
 
 /// FNV-1a.

@@ -111,6 +111,12 @@ fn node_extent(known: &Known<'_>, op: &ClearOp, batch: usize, of: &dyn Fn(&Clear
             }
             (of(x).0, out)
         }
+        ClearOp::Expand { x, ties } => ties.expanded(of(x), LARGEST).ok_or("its ties are another parameter's")?,
+        ClearOp::Collect { x, ties } => ties.collected(of(x), LARGEST).ok_or("its ties are another parameter's")?,
+        ClearOp::Patches { x, window } => match window.patched(LARGEST) {
+            Some(size) if of(x).1 == window.input() => (of(x).0, size),
+            _ => return refuse("its argument is no such image"),
+        },
         ClearOp::Outer(a, b) => match of(a).1.checked_mul(of(b).1) {
             Some(cols) if of(a).0 == of(b).0 => (of(a).0, cols),
             _ => return refuse("its arguments do not fit"),

@@ -17,7 +17,8 @@ pub fn initial_states(states: &[State], seed: u64) -> Tensors {
                 _ if copies => continue,
                 StateInit::Orthogonal { gain, stream } => orthogonal(&state.shape, *gain, seed, *stream),
                 StateInit::He { stream } => {
-                    let deviation = libm::sqrt(2.0 / state.shape.get(1).copied().unwrap_or(1) as f64);
+                    let inputs: usize = state.shape.iter().skip(1).product();
+                    let deviation = libm::sqrt(2.0 / inputs.max(1) as f64);
                     let mut rng = rng(seed, *stream);
                     let count = state.shape.iter().product();
                     Tensor::new(state.shape.clone(), (0..count).map(|_| deviation * normal(&mut rng)).collect())
@@ -77,12 +78,13 @@ fn rng(seed: u64, stream: u64) -> ChaCha20Rng {
     rng
 }
 
-pub(crate) fn uniform(rng: &mut ChaCha20Rng) -> f64 {
+/// A number from [0, 1).
+pub fn uniform(rng: &mut ChaCha20Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// A standard normal number, by Box and Muller.
-pub(crate) fn normal(rng: &mut ChaCha20Rng) -> f64 {
+pub fn normal(rng: &mut ChaCha20Rng) -> f64 {
     let radius = libm::sqrt(-2.0 * libm::log(1.0 - uniform(rng)));
     radius * libm::cos(2.0 * std::f64::consts::PI * uniform(rng))
 }

@@ -1,6 +1,6 @@
 //! What the client's side of a plan is, whatever the scheme: programs, states and the run, but no steps.
 
-use crate::{ClearProgram, Plan, Span, State, Training, tfhe};
+use crate::{ClearProgram, Escape, Plan, Span, State, Training, tfhe};
 
 /// The client's side of a plan.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +17,8 @@ pub struct Interface<'a> {
     pub training: Option<&'a Training>,
     /// The server's own arrays.
     pub public: Arrays<'a>,
-    /// A hash of what a run depends on: all but how long it runs, from which seed, and where its source stands.
+    /// A hash of what a run depends on: all but how long it runs, from which seed, what it does out of range,
+    /// and where its source stands.
     pub fingerprint: u64,
 }
 
@@ -71,9 +72,17 @@ impl<'a> From<&'a tfhe::Plan> for Interface<'a> {
     }
 }
 
-/// Length and seed of a run may change between its parts.
+/// Length and seed of a run may change between its parts, what it does out of range, and the place of its source.
 fn restart(training: &mut Option<Training>) {
     if let Some(training) = training {
-        (training.run.updates, training.run.seed, training.run.evaluate, training.run.checkpoint) = (0, 0, 0, 0);
+        if let Some(served) = &mut training.served {
+            served.source.clear();
+            served.notes.clear();
+            served.decisions.clear();
+            served.steps.iter_mut().for_each(|step| step.span = Span::default());
+            served.states.iter_mut().for_each(|state| state.span = Span::default());
+        }
+        let run = &mut training.run;
+        (run.updates, run.seed, run.evaluate, run.checkpoint, run.out_of_range) = (0, 0, 0, 0, Escape::Warn);
     }
 }

@@ -8,6 +8,7 @@ pub mod bootstrap;
 pub mod calibration;
 pub mod check;
 pub mod clear;
+pub mod convolution;
 pub mod cost;
 pub mod counts;
 pub mod drive;
@@ -31,16 +32,17 @@ mod train;
 
 pub use bootstrap::Bootstrap;
 pub use clear::{ClearId, ClearNode, ClearOp, ClearProgram, Function, UPDATE};
+pub use convolution::Ties;
 pub use drive::{Machine, Wires, drive};
 pub use file::{AnyPlan, PlanFileError, VERSION, fingerprint, fingerprint_tfhe, read, read_any, write, write_tfhe};
 pub use interface::{Arrays, Interface};
 pub use layout::{Geometry, Lanes, Layout, Tiled};
 pub use plan::{
     Carried, CarriedId, Ckks, Content, Decision, DecisionKind, Input, InputId, KeyManifest, KeyShape, Matrix, MatrixId, Output, OutputId,
-    Plain, PlainId, PlainPart, PlainPattern, Plan, RotationKey, Round, State, StateInit, Target,
+    Plain, PlainId, PlainPart, PlainPattern, Plan, REFRESHED, RotationKey, Round, State, StateInit, Target,
 };
 pub use print::print;
 pub use span::Span;
 pub use step::{Op, Step, Wire, WireId};
 pub use tensor::{Tensor, Tensors};
-pub use train::{ActionSpec, Collect, EnvSpec, Explore, ObservationSpec, Run, Training, Watch, Watched};
+pub use train::{ActionSpec, Collect, EnvSpec, Escape, Explore, ObservationSpec, Run, Training, Watch, Watched};

@@ -120,16 +120,34 @@ impl Data {
     }
 }
 
+/// Standard deviation of what an update adds to a slot that is bootstrapped: by the bootstrap and by the few roundings of
+/// products, masks and rotations that put a new state in its place.
+pub fn bootstrapped(offer: &crate::Bootstrap) -> f64 {
+    let refreshed = libm::exp2(-f64::from(offer.precision)) / PROMISED;
+    let rounding = rounding(offer.log_n, offer.scale);
+    libm::sqrt(refreshed * refreshed + PLACING * rounding * rounding)
+}
+
+/// Roundings of placing a state.
+const PLACING: f64 = 8.0;
+
+/// Both halves of a ciphertext are rounded twice (the product or the key switch, then the result). Of a coefficient's error, a
+/// slot's real part sees √(N/2) times as much.
+fn rounding(log_n: u32, scale: u32) -> f64 {
+    let n = libm::exp2(f64::from(log_n));
+    libm::exp2(-f64::from(scale)) * libm::sqrt(2.0 * (1.0 + 2.0 * n / 3.0) / 12.0 * n / 2.0)
+}
+
 /// Predicts the errors of one update on `data`, by name of state or result. `threads` run the steps.
 ///
 /// # Errors
 /// [`NoiseError`] if `data` does not fit the plan.
 pub fn precision(plan: &Plan, data: &Data, threads: usize) -> Result<Vec<Precision>, NoiseError> {
-    let exact = update(plan, data, None, threads)?;
+    let exact = update(plan, data, Carrier::Exact, threads)?;
     let mut found: BTreeMap<String, (Precision, f64)> = BTreeMap::new();
     let draws = if plan.steps.len() * plan.geometry.slots() > MANY { 3 } else { DRAWS };
     for draw in 0..draws {
-        for (name, noisy) in update(plan, data, Some(draw), threads)? {
+        for (name, noisy) in update(plan, data, Carrier::Noisy(draw), threads)? {
             let clear = &exact[&name];
             let errors = || noisy.data.iter().zip(&clear.data).map(|(a, b)| (a - b).abs());
             let error = errors().fold(0.0, f64::max);
@@ -146,14 +164,50 @@ pub fn precision(plan: &Plan, data: &Data, threads: usize) -> Result<Vec<Precisi
     Ok(found.into_values().map(widened).collect())
 }
 
-/// One update: with the noise of draw `seed`, or without noise.
-fn update(plan: &Plan, data: &Data, seed: Option<u64>, threads: usize) -> Result<Tensors, NoiseError> {
+/// Runs one update on `data` in the clear and without noise, and shows `look` the slots of every step, by its number, which it
+/// may change before others use them. Gives the new states and the results.
+///
+/// # Errors
+/// [`NoiseError`] if `data` does not fit the plan.
+pub fn observed(plan: &Plan, data: &Data, threads: usize, look: &(dyn Fn(usize, &mut Slots) + Sync)) -> Result<Tensors, NoiseError> {
+    update(plan, data, Carrier::Observed(look), threads)
+}
+
+/// What carries the values of an update.
+#[derive(Clone, Copy)]
+enum Carrier<'a> {
+    Exact,
+    /// With the noise of that draw.
+    Noisy(u64),
+    Observed(&'a (dyn Fn(usize, &mut Slots) + Sync)),
+}
+
+/// The oracle, watched.
+struct Observed<'a> {
+    oracle: Oracle<'a>,
+    look: &'a (dyn Fn(usize, &mut Slots) + Sync),
+}
+
+impl Machine for Observed<'_> {
+    type Wire = Slots;
+    type Error = std::convert::Infallible;
+
+    fn step(&self, index: usize, step: &Step, operands: &[&Slots]) -> Result<Slots, Self::Error> {
+        let mut slots = self.oracle.step(index, step, operands)?;
+        (self.look)(index, &mut slots);
+        Ok(slots)
+    }
+}
+
+/// One update.
+fn update(plan: &Plan, data: &Data, carrier: Carrier<'_>, threads: usize) -> Result<Tensors, NoiseError> {
     let (mut known, mut decrypted) = (BTreeMap::new(), BTreeMap::new());
     let mut values: BTreeMap<Target, Tensor> = BTreeMap::new();
     let mut inputs: BTreeMap<u32, Slots> = BTreeMap::new();
     let wires = Wires::new(plan);
     let mut carried: Vec<Arc<Slots>> = plan.carried.iter().map(|carried| Arc::new(resting(plan, carried, &data.states))).collect();
-    for round in &plan.rounds {
+    // A period of several updates errs more: by what its data makes of it, which an update's promise is not about.
+    for round in &plan.rounds[plan.rounds_of(0)] {
         let contents = |id: &crate::InputId| &plan.inputs[id.0 as usize].contents;
         let wanted: Vec<ClearId> = round.inputs.iter().flat_map(|id| contents(id).iter().map(|c| c.tensor)).collect();
         plan.client.eval(&wanted, Sources { batch: &data.batch, states: &data.states, decrypted: &decrypted }, &mut known)?;
@@ -161,8 +215,14 @@ fn update(plan: &Plan, data: &Data, seed: Option<u64>, threads: usize) -> Result
             inputs.insert(id.0, oracle::pack(plan, contents(id), |tensor| &known[tensor]));
         }
         let oracle = Oracle::new(plan, &inputs, &data.public)?.with_carried(&carried, u64::from(round.update));
-        let noisy = Noisy { plan, oracle, public: &data.public, seed, update: u64::from(round.update) };
-        match drive(&noisy, plan, round.steps, &wires, threads) {
+        let ran = match carrier {
+            Carrier::Noisy(seed) => {
+                drive(&Noisy::new(plan, oracle, &data.public, u64::from(round.update), seed), plan, round.steps, &wires, threads)
+            }
+            Carrier::Exact => drive(&oracle, plan, round.steps, &wires, threads),
+            Carrier::Observed(look) => drive(&Observed { oracle, look }, plan, round.steps, &wires, threads),
+        };
+        match ran {
             Ok(()) => {}
             Err(never) => match never {},
         }
@@ -183,6 +243,9 @@ fn update(plan: &Plan, data: &Data, seed: Option<u64>, threads: usize) -> Result
         oracle::unpack(plan, &carried.contents, slots, &mut values);
     }
     let mut named = Tensors::new();
+    let settled: Vec<ClearId> = plan.settled.iter().map(|(_, node)| *node).collect();
+    plan.client.eval(&settled, Sources { batch: &data.batch, states: &data.states, decrypted: &decrypted }, &mut known)?;
+    named.extend(plan.settled.iter().map(|(name, node)| (name.clone(), known[node].clone())));
     for (target, mut value) in values {
         match target {
             Target::State(name) | Target::Result { name, .. } => drop(named.insert(name, value)),
@@ -210,13 +273,21 @@ fn resting(plan: &Plan, carried: &Carried, states: &Tensors) -> Slots {
     slots
 }
 
-/// The oracle, with noise.
-struct Noisy<'a> {
+/// The oracle, with the noise that CKKS adds to every step, drawn from a seed: the same for the same seed, whatever the threads.
+pub struct Noisy<'a> {
     plan: &'a Plan,
     oracle: Oracle<'a>,
     public: &'a Tensors,
-    seed: Option<u64>,
+    seed: u64,
     update: u64,
+}
+
+impl<'a> Noisy<'a> {
+    /// Adds noise to what `oracle` computes of `plan` with these public arrays. `update`: the number of the update, on which
+    /// plain arrays may depend; `seed`: of its noise, another one for every update.
+    pub fn new(plan: &'a Plan, oracle: Oracle<'a>, public: &'a Tensors, update: u64, seed: u64) -> Self {
+        Self { plan, oracle, public, seed, update }
+    }
 }
 
 impl Machine for Noisy<'_> {
@@ -225,10 +296,8 @@ impl Machine for Noisy<'_> {
 
     fn step(&self, index: usize, step: &Step, operands: &[&Slots]) -> Result<Slots, Self::Error> {
         let mut slots = self.oracle.step(index, step, operands)?;
-        if let Some(seed) = self.seed {
-            let mut rng = ChaCha20Rng::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ index as u64);
-            self.disturb(step, operands, &mut slots, &mut rng);
-        }
+        let mut rng = ChaCha20Rng::seed_from_u64(self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ index as u64);
+        self.disturb(step, operands, &mut slots, &mut rng);
         Ok(slots)
     }
 }
@@ -237,9 +306,7 @@ impl Noisy<'_> {
     fn disturb(&self, step: &Step, operands: &[&Slots], slots: &mut Slots, rng: &mut ChaCha20Rng) {
         let n = libm::exp2(f64::from(self.plan.ckks.log_n));
         let unit = libm::exp2(-f64::from(step.wire.scale));
-        // Both halves of a ciphertext are rounded twice (the product or the key switch, then the result). Of a
-        // coefficient's error, a slot's real part sees √(N/2) times as much.
-        let rounding = unit * libm::sqrt(2.0 * (1.0 + 2.0 * n / 3.0) / 12.0 * n / 2.0);
+        let rounding = rounding(self.plan.ckks.log_n, step.wire.scale);
         let mut white = |slots: &mut Slots, deviation: f64| slots.iter_mut().for_each(|v| *v += deviation * bell(rng));
         match &step.op {
             Op::Input(_) => white(slots, unit * FRESH * libm::sqrt(n / 2.0)),

@@ -1,6 +1,8 @@
 //! The clear-text oracle: the plan executed on plain slots, through the same loop as the encrypted executors.
 
-use crate::{Carried, Content, Geometry, Machine, Matrix, Op, Plain, PlainPart, PlainPattern, Plan, Step, Target, Tensor, Tensors};
+use std::borrow::Cow;
+
+use crate::{Carried, Content, Geometry, Machine, Matrix, Op, Plain, PlainPart, PlainPattern, Plan, Step, Target, Tensor, Tensors, Ties};
 
 /// Slots of a clear-text wire.
 pub type Slots = Vec<f64>;
@@ -12,7 +14,7 @@ pub struct Oracle<'a> {
     inputs: &'a std::collections::BTreeMap<u32, Slots>,
     carried: &'a [std::sync::Arc<Slots>],
     plains: Vec<Slots>,
-    matrices: Vec<&'a Tensor>,
+    matrices: Vec<Cow<'a, Tensor>>,
 }
 
 /// A public array is missing or has the wrong shape.
@@ -27,7 +29,7 @@ impl<'a> Oracle<'a> {
     /// [`MissingPublic`].
     pub fn new(plan: &'a Plan, inputs: &'a std::collections::BTreeMap<u32, Slots>, public: &'a Tensors) -> Result<Self, MissingPublic> {
         let plains = plan.plains.iter().map(|p| plain_slots(plan, p, public, 0)).collect::<Result<_, _>>()?;
-        let matrices = plan.matrices.iter().map(|m| public_array(plan, &m.name, public)).collect::<Result<_, _>>()?;
+        let matrices = plan.matrices.iter().map(|m| public_tied(plan, &m.name, m.ties, public)).collect::<Result<_, _>>()?;
         Ok(Self { plan, inputs, carried: &[], plains, matrices })
     }
 
@@ -76,7 +78,7 @@ impl Machine for Oracle<'_> {
             }
             Op::Linear(_, m) => {
                 let index = m.0 as usize;
-                apply(&self.plan.geometry, &self.plan.matrices[index], self.matrices[index], operands[0])
+                apply(&self.plan.geometry, &self.plan.matrices[index], &self.matrices[index], operands[0])
             }
             Op::Narrow(_) | Op::Bootstrap(_) => operands[0].clone(),
             Op::Carried(id) => self.carried.get(id.0 as usize).map_or_else(|| vec![0.0; slots], |slots| (**slots).clone()),
@@ -121,6 +123,18 @@ pub fn public_array<'a>(plan: &Plan, name: &str, public: &'a Tensors) -> Result<
     public.get(name).filter(|t| t.shape == *shape && t.data.iter().all(|v| v.is_finite())).ok_or_else(missing)
 }
 
+/// The same as the array that its ties make of it.
+///
+/// # Errors
+/// [`MissingPublic`].
+pub fn public_tied<'a>(plan: &Plan, name: &str, ties: Option<Ties>, public: &'a Tensors) -> Result<Cow<'a, Tensor>, MissingPublic> {
+    let array = public_array(plan, name, public)?;
+    match ties {
+        None => Ok(Cow::Borrowed(array)),
+        Some(ties) => ties.expand(array).map(Cow::Owned).ok_or_else(|| MissingPublic(name.to_owned())),
+    }
+}
+
 /// Slots of a plaintext vector at an update, counted from 0.
 ///
 /// # Errors
@@ -147,7 +161,9 @@ pub fn plain_slots(plan: &Plan, plain: &Plain, public: &Tensors, update: u64) ->
                 layout.pack(grid, &ones, by * value, &mut slots);
             }
         }
-        PlainPattern::Public { name, layout, factor } => layout.pack(grid, public_array(plan, name, public)?, *factor, &mut slots),
+        PlainPattern::Public { name, ties, layout, factor } => {
+            layout.pack(grid, &*public_tied(plan, name, *ties, public)?, *factor, &mut slots);
+        }
     }
     Ok(slots)
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bootstrap, ClearId, ClearProgram, Geometry, Layout, Span, Step, Training, Wire, WireId};
+use crate::{Bootstrap, ClearId, ClearProgram, Geometry, Layout, Span, Step, Ties, Training, Wire, WireId};
 
 /// Index of an [`Input`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -48,6 +48,9 @@ pub struct Plan {
     pub rounds: Vec<Round>,
     /// Values carried from update to update; the key owner keeps them between updates under `refresh = client`.
     pub states: Vec<State>,
+    /// States that the key owner computes itself, of what came back, as an update ends.
+    #[serde(default)]
+    pub settled: Vec<(String, ClearId)>,
     /// States whose new value counts only at each K-th update; at the others the key owner keeps the old one.
     pub periods: Vec<(String, u32)>,
     /// Public arrays that the server needs (weights of a public policy), with their shapes.
@@ -98,10 +101,14 @@ pub enum DecisionKind {
     Scale,
     /// A polynomial: its degree, interval and error.
     Activation,
+    /// How ciphertexts follow the scale of gradients.
+    Optimiser,
     /// Where numbers stand among the slots.
     Layout,
     /// A bootstrap: which cycle forced it.
     Bootstrap,
+    /// Ciphertexts that the client refreshes inside an update.
+    Exchange,
     /// How many relinearisations there are.
     Relinearisation,
     /// Which rotation keys are made.
@@ -115,8 +122,10 @@ impl DecisionKind {
             DecisionKind::Ring => "ring",
             DecisionKind::Scale => "scale",
             DecisionKind::Activation => "activation",
+            DecisionKind::Optimiser => "optimiser",
             DecisionKind::Layout => "layout",
             DecisionKind::Bootstrap => "bootstrap",
+            DecisionKind::Exchange => "exchanges",
             DecisionKind::Relinearisation => "relinearisations",
             DecisionKind::Keys => "keys",
         }
@@ -169,6 +178,9 @@ pub struct Input {
     /// Scale and width.
     pub wire: Wire,
 }
+
+/// Label of ciphertexts that the client decrypts in the middle of an update and encrypts anew.
+pub const REFRESHED: &str = "refreshed";
 
 /// A ciphertext that goes back to the client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -282,6 +294,9 @@ pub enum PlainPattern {
     Public {
         /// Its name.
         name: String,
+        /// How its elements stand in what is laid out, where that is another array.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ties: Option<Ties>,
         /// Where it stands.
         layout: Layout,
         /// The factor.
@@ -306,6 +321,9 @@ pub struct PlainPart {
 pub struct Matrix {
     /// Name of the public array `[out, in]`.
     pub name: String,
+    /// How its elements stand in the matrix, where that is another array: a convolution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ties: Option<Ties>,
     /// Padded number of rows.
     pub rows: usize,
     /// Padded number of columns.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::counts::half_bytes;
-use crate::{Lanes, Layout, Op, PlainPattern, Plan, Step, Target, Tiled};
+use crate::{Lanes, Layout, Op, PlainPattern, Plan, Step, Target, Ties, Tiled};
 
 /// Prints `plan`: parameters, states, exchanges and steps, the same text for the same plan.
 pub fn print(plan: &Plan) -> String {
@@ -49,12 +49,13 @@ fn write_plan(plan: &Plan, out: &mut String) -> std::fmt::Result {
                 let by = by.map_or(String::new(), |by| format!("c{} * ", by.0));
                 join(parts.iter().map(|p| format!("{by}{} {:?} {}", p.value, p.shape, layout(&p.layout))))
             }
-            PlainPattern::Public { name, layout: l, factor } => format!("{}{name} {}", times(*factor), layout(l)),
+            PlainPattern::Public { name, ties, layout: l, factor } => format!("{}{name}{} {}", times(*factor), tied(*ties), layout(l)),
         };
         writeln!(out, "plain p{index} scale={}: {pattern}", plain.scale)?;
     }
     for (index, m) in plan.matrices.iter().enumerate() {
-        writeln!(out, "matrix m{index} = {}{} {}x{} baby={} scale={}", times(m.factor), m.name, m.rows, m.cols, m.baby, m.scale)?;
+        let name = format!("{}{}", m.name, tied(m.ties));
+        writeln!(out, "matrix m{index} = {}{name} {}x{} baby={} scale={}", times(m.factor), m.rows, m.cols, m.baby, m.scale)?;
     }
     for (index, carried) in plan.carried.iter().enumerate() {
         let parts = carried.contents.iter().map(|c| format!("{} = {}{}", target(&c.tensor), times(c.factor), layout(&c.layout)));
@@ -90,13 +91,19 @@ fn write_plan(plan: &Plan, out: &mut String) -> std::fmt::Result {
     if let Some(training) = &plan.training {
         let run = &training.run;
         writeln!(out, "train {} for {} updates of batch {}: {:?}", training.env.id, run.updates, run.batch, run)?;
-        for (index, node) in training.policy.nodes.iter().enumerate() {
-            writeln!(out, "policy c{index} = {:?}", node.op)?;
+        if training.served.is_none() {
+            for (index, node) in training.policy.nodes.iter().enumerate() {
+                writeln!(out, "policy c{index} = {:?}", node.op)?;
+            }
+            writeln!(out, "acts by the largest of c{}", training.act.0)?;
         }
-        writeln!(out, "acts by the largest of c{}", training.act.0)?;
         for watched in &training.watch.arguments {
             let [low, high] = watched.range;
             writeln!(out, "watches {} on [{low}, {high}]", watched.name)?;
+        }
+        if let Some(served) = &training.served {
+            writeln!(out, "the server acts by this plan:")?;
+            out.write_str(&crate::tfhe::print(served))?;
         }
     }
     Ok(())
@@ -132,8 +139,9 @@ fn layout(layout: &Layout) -> String {
         Layout::Vector { period, lanes: l } => format!("vector/{period}{}", lanes(l)),
         Layout::Tiled(Tiled { group, start, elements: (first, count), strides: [a, b], copies: [(copies, apart), (more, further)] }) => {
             let group = group.map_or(String::new(), |group| format!("[{group}]"));
-            let copied = if copies * more > 1 { format!(" x{copies}+{apart} x{more}+{further}") } else { String::new() };
-            format!("tiled{group}@{start}+{a}+{b} {first}..{}{copied}", first + count)
+            // A plan that is printed before it is checked may say anything.
+            let copied = if copies.saturating_mul(*more) > 1 { format!(" x{copies}+{apart} x{more}+{further}") } else { String::new() };
+            format!("tiled{group}@{start}+{a}+{b} {first}..{}{copied}", first.saturating_add(*count))
         }
     }
 }
@@ -145,6 +153,10 @@ fn target(target: &Target) -> String {
         Target::Value { id, .. } => format!("v{id}"),
         Target::Result { name, .. } => format!("result {name}"),
     }
+}
+
+fn tied(ties: Option<Ties>) -> String {
+    ties.map_or(String::new(), |ties| format!(" as {ties:?}"))
 }
 
 fn times(factor: f64) -> String {

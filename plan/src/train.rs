@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClearId, ClearProgram};
+use crate::{ClearId, ClearProgram, Span, tfhe};
 
 /// The run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -11,15 +11,20 @@ pub struct Training {
     pub env: EnvSpec,
     /// Settings.
     pub run: Run,
-    /// What acts: a clear-text network over the (normalised) observations of a batch of one, and its output node.
+    /// What acts where the client does: a clear-text network over the (normalised) observations. Arrays that are no observation
+    /// are noise of a policy that draws its actions: standard normal as it explores, zero where it is evaluated.
     pub policy: ClearProgram,
-    /// The output node: action values, of which the largest acts.
+    /// The output node: action values, of which the largest of each choice acts, or a vector in [-1, 1].
     pub act: ClearId,
     /// The arguments of activations, which the client watches as it trains.
     #[serde(default)]
     pub watch: Watch,
     /// States to release: (state, its average) where an average is kept, the state itself twice where not.
     pub release: Vec<(String, String)>,
+    /// The plan by which the server acts, where it does: the largest action value of one observation, on integers under TFHE.
+    /// The client decrypts the weights and encrypts them for it, and acts by no program of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served: Option<Box<tfhe::Plan>>,
 }
 
 /// Arguments of polynomials, as the client computes them in the clear from its batch and its states.
@@ -40,6 +45,12 @@ pub struct Watched {
     pub node: ClearId,
     /// The interval on which the polynomial holds.
     pub range: [f64; 2],
+    /// What in the source asked for it.
+    #[serde(default)]
+    pub span: Span,
+    /// Whether the program can be compiled for a wider interval: that of a polynomial, not that of what an optimiser tracks.
+    #[serde(default)]
+    pub widens: bool,
 }
 
 /// The environment as the client drives it.
@@ -110,6 +121,22 @@ pub struct Run {
     pub checkpoint: usize,
     /// Exploration.
     pub explore: Explore,
+    /// What to do where a value would leave its range.
+    #[serde(default)]
+    pub out_of_range: Escape,
+}
+
+/// What to do where an array leaves its declared range, or the argument of an activation its interval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Escape {
+    /// Say so; arrays are clipped.
+    #[default]
+    Warn,
+    /// The same, but go on by a plan with wider intervals where an activation would leave its own.
+    Widen,
+    /// Stop, with a checkpoint.
+    Stop,
 }
 
 /// How transitions come.
@@ -126,6 +153,6 @@ pub enum Collect {
 pub enum Explore {
     /// ε from, to, over that many steps.
     Epsilon(f64, f64, usize),
-    /// None of the client's own.
+    /// None but the policy's own noise.
     Policy,
 }

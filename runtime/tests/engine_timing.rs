@@ -67,7 +67,7 @@ fn keys_and_matrices_at_2_14() {
     let (mut b, x, _) = base(364);
     let public = Tensors::from([("w".to_owned(), Tensor::new(vec![16, 16], (0..256).map(|i| f64::from(i).sin()).collect()))]);
     b.plan.public.push(("w".to_owned(), vec![16, 16]));
-    b.plan.matrices.push(Matrix { name: "w".to_owned(), rows: 16, cols: 16, baby: 4, factor: 1.0, scale: 40 });
+    b.plan.matrices.push(Matrix { name: "w".to_owned(), ties: None, rows: 16, cols: 16, baby: 4, factor: 1.0, scale: 40 });
     let mapped = b.step(Op::Linear(x, MatrixId(0)), 40, 60);
     b.output("y", mapped);
     let plan = b.finish();

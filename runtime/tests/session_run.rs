@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hecc_plan::{
-    ActionSpec, Ckks, ClearOp, ClearProgram, Collect, EnvSpec, Explore, Geometry, KeyManifest, ObservationSpec, Plan, Run, Span, State,
-    StateInit, Tensor, Tensors, Training, Watched,
+    ActionSpec, Ckks, ClearOp, ClearProgram, Collect, EnvSpec, Escape, Explore, Geometry, KeyManifest, ObservationSpec, Plan, Run, Span,
+    State, StateInit, Tensor, Tensors, Training, Watched,
 };
 use hecc_runtime::arrays;
 use hecc_runtime::engine::{EngineError, Update};
@@ -49,6 +49,7 @@ fn plan(collect: Collect) -> Plan {
         bootstrap: None,
         keys: KeyManifest::default(),
         periods: Vec::new(),
+        settled: Vec::new(),
         training: Some(Training {
             env: EnvSpec {
                 id: "CartPole-v1".to_owned(),
@@ -72,11 +73,13 @@ fn plan(collect: Collect) -> Plan {
                 evaluate: 2,
                 checkpoint: 10,
                 explore: Explore::Epsilon(0.5, 0.1, 40),
+                out_of_range: Escape::Warn,
             },
             policy,
             watch: Default::default(),
             act,
             release: vec![("q.0.weight".to_owned(), "q.0.weight.average".to_owned())],
+            served: None,
         }),
         notes: Vec::new(),
         decisions: Vec::new(),
@@ -125,6 +128,7 @@ impl Updater for Fake {
         average.data.iter_mut().zip(weight).for_each(|(a, w)| *a += 0.1 * (w - *a));
         Ok(Update {
             results: BTreeMap::from([("loss".to_owned(), Tensor::scalar(self.calls as f64))]),
+            outgrown: Vec::new(),
             bytes_to_server: 10,
             bytes_to_client: 1,
             seconds: 0.5,
@@ -286,7 +290,7 @@ fn arguments_that_leave_their_interval_are_reported_or_stop_the_run() {
     let weight = watch.program.push(ClearOp::State("q.0.weight".to_owned()));
     let node = watch.program.push(ClearOp::Dense { x, weight, bias: None });
     for (name, half) in [("silu after q.0", 1e-3), ("tanh after q.0", 1e6)] {
-        watch.arguments.push(Watched { name: name.to_owned(), node, range: [-half, half] });
+        watch.arguments.push(Watched { name: name.to_owned(), node, range: [-half, half], span: Span::default(), widens: true });
     }
     let mut seen = Vec::new();
     let session = Session::start(&plan, settings(None)).expect("starts");

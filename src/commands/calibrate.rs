@@ -27,8 +27,11 @@ pub struct Args {
     #[arg(long)]
     quick: bool,
     /// Leave the bootstraps out, or measure only them and keep the rest of the table
-    #[arg(long, value_enum, default_value_t = Bootstraps::With, requires = "machine")]
-    bootstraps: Bootstraps,
+    #[arg(long, value_enum, default_value_t = Part::With, requires = "machine")]
+    bootstraps: Part,
+    /// Leave lookups of integers out, or measure only them and keep the rest of the table
+    #[arg(long, value_enum, default_value_t = Part::With, requires = "machine")]
+    lookups: Part,
     /// Where the table goes [default: the user's data folder, where later commands find it]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -40,14 +43,14 @@ pub struct Args {
     threads: usize,
 }
 
-/// What `--machine` does about bootstraps.
+/// What `--machine` does about a part of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Bootstraps {
-    /// Measure them too: half a minute each, the keys included
+enum Part {
+    /// Measure it too: bootstraps take half a minute each, the keys included, lookups a second
     With,
-    /// Leave them out
+    /// Leave it out
     Without,
-    /// Measure nothing else, and add them to the table
+    /// Measure nothing else, and add it to the table
     Only,
 }
 
@@ -73,12 +76,17 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| Failure::file("make the folder of", &path, error))?;
     }
-    let bootstraps = args.bootstraps == Bootstraps::With;
-    let options = Options { log_n: (from, to), quick: args.quick, threads: args.threads, bootstraps };
+    let (bootstraps, lookups) = (args.bootstraps == Part::With, args.lookups == Part::With);
+    let options = Options { log_n: (from, to), quick: args.quick, threads: args.threads, bootstraps, lookups };
     let mut progress = |what: &str| output::complain(what);
-    let table = if args.bootstraps == Bootstraps::Only {
+    let table = if args.bootstraps == Part::Only || args.lookups == Part::Only {
         let mut table = costs::table(args.out.as_deref().filter(|path| path.exists()))?.into_owned();
-        table.bootstraps.extend(calibrate::bootstraps(&options, &mut progress)?);
+        if args.bootstraps == Part::Only {
+            table.bootstraps.extend(calibrate::bootstraps(&options, &mut progress)?);
+        }
+        if args.lookups == Part::Only {
+            table.lookups = Some(calibrate::lookups(&options, &mut progress)?);
+        }
         table
     } else {
         calibrate::machine(&options, &mut progress)?

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use hecc_compiler::passes::{Level, PassName};
 use hecc_compiler::schemes::tfhe::{self, Given};
-use hecc_plan::cost::{self, Prediction};
+use hecc_plan::cost::{self, CostTable, Prediction};
 use hecc_plan::counts::{Counts, counts};
 use hecc_plan::{Op, Plan};
 use serde::Serialize;
 
 use crate::compile::{AnyCompiled, MemoryLimit, Options};
 use crate::failure::Failure;
+use crate::integers::Drawing;
 use crate::output::{bytes, mean, table};
 use crate::report::{Report, dot, html, text};
 use crate::{compile, costs, files, integers, output};
@@ -95,10 +96,12 @@ struct Summary {
     key_bytes: u64,
     bytes_to_server_per_update: u64,
     bytes_to_client_per_update: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acting: Option<integers::acting::Summary>,
 }
 
 impl Summary {
-    fn new(counts: Counts, prediction: &Prediction, precision_bits: Option<f64>) -> Self {
+    fn new(counts: Counts, prediction: &Prediction, precision_bits: Option<f64>, acting: Option<integers::acting::Summary>) -> Self {
         let Counts {
             log_n,
             security_bits,
@@ -131,6 +134,7 @@ impl Summary {
             key_bytes,
             bytes_to_server_per_update,
             bytes_to_client_per_update,
+            acting,
         }
     }
 }
@@ -161,7 +165,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let options = Options { costs: own, given, level: Level::new(args.level), without: args.without.clone(), memory, ..Options::default() };
     let compiled = match compile::compile_with(&args.file, &source, &options)? {
         AnyCompiled::Ckks(compiled) => compiled,
-        AnyCompiled::Tfhe(compiled) => return integer_plan(args, &compiled, early),
+        AnyCompiled::Tfhe(compiled) => return integer_plan(args, &compiled, &source, &table, early),
     };
     if let Some(limit) = limit {
         cost::predict(&compiled.plan, &table, args.threads).memory.within(limit)?;
@@ -188,29 +192,30 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// Writes a plan of integers where asked, and prints a stage or the summary.
-fn integer_plan(args: &Args, compiled: &tfhe::Compiled, early: Option<String>) -> Result<(), Failure> {
-    let plan = &compiled.plan;
+fn integer_plan(args: &Args, compiled: &tfhe::Compiled, source: &str, table: &CostTable, early: Option<String>) -> Result<(), Failure> {
+    let (plan, prices) = (&compiled.plan, table.prices());
     if let Some(path) = &args.output {
         files::write_text(path, &hecc_plan::write_tfhe(plan))?;
     }
-    let other = |stage: &str, instead: &str| {
-        Err(Failure::wrong_use(format!("a plan of TFHE has no stage `{stage}`; `--emit {instead}` shows what it has")))
-    };
+    let drawing = Drawing { plan, source: Some(source), prices, machine: &table.machine.cpu, threads: args.threads };
     match args.emit {
         Some(Stage::Ast | Stage::Hir) => output::say(&early.unwrap_or_default()),
         Some(Stage::Tensor) => output::say(&compiled.graph.print()),
         Some(Stage::TensorDot) => output::say(&compiled.graph.dot()),
         Some(Stage::Plan) => output::say(&hecc_plan::tfhe::print(plan)),
-        Some(Stage::Ckks) => other("ckks", "plan"),
-        Some(Stage::Dot) => other("dot", "tensor-dot"),
-        Some(Stage::Html) => other("html", "plan"),
-        None if args.json => output::say(&serde_json::to_string(&integers::Summary::new(plan, args.threads)).map_err(Failure::machine)?),
-        None => output::say(&integers::summary(plan, args.threads)),
+        Some(Stage::Ckks) => Err(Failure::wrong_use("a plan of TFHE has no stage `ckks`; `--emit plan` shows what it has")),
+        Some(Stage::Dot) => output::say(&drawing.dot()),
+        Some(Stage::Html) => output::say(&drawing.html()),
+        None if args.json => {
+            output::say(&serde_json::to_string(&integers::Summary::new(plan, prices, args.threads)).map_err(Failure::machine)?)
+        }
+        None => output::say(&integers::summary(plan, prices, args.threads)),
     }
 }
 
 fn json(report: &Report<'_>) -> Result<String, Failure> {
-    let summary = Summary::new(counts(report.plan), &report.prediction, report.precision_bits());
+    let acting = integers::acting::Summary::new(report.plan.training.as_ref(), &report.prices, report.threads);
+    let summary = Summary::new(counts(report.plan), &report.prediction, report.precision_bits(), acting);
     serde_json::to_string(&summary).map_err(Failure::machine)
 }
 
@@ -230,12 +235,14 @@ fn summary(report: &Report<'_>) -> String {
         ("to the server", format!("{} per update", bytes(c.bytes_to_server_per_update))),
         ("to the client", format!("{} per update", bytes(c.bytes_to_client_per_update))),
     ];
+    rows.extend(plan.decisions.iter().find(|d| d.subject == "what crosses").map(|d| ("crosses", d.choice.clone())));
     let named = |name| match name {
         "per update" => "predicted time",
         "keys" => "making keys",
         other => other,
     };
     rows.extend(text::predicted(report).into_iter().map(|(name, value)| (named(name), value)));
+    rows.extend(integers::acting::rows(plan.training.as_ref(), text::TRAINS, &report.prices, report.threads));
     let mut text = table(&rows);
     for note in &plan.notes {
         text.push_str(&format!("note: {note}\n"));
@@ -258,7 +265,7 @@ mod tests {
 
     #[test]
     fn the_summarys_keys_are_stable() {
-        let text = serde_json::to_value(Summary::new(Counts::default(), &Prediction::default(), None)).expect("serialises");
+        let text = serde_json::to_value(Summary::new(Counts::default(), &Prediction::default(), None, None)).expect("serialises");
         let keys: Vec<&str> = text.as_object().expect("an object").keys().map(String::as_str).collect();
         let mut wanted = [
             "predicted_seconds_per_update",

@@ -44,7 +44,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let plan = match plan {
         AnyPlan::Ckks(plan) => plan,
         AnyPlan::Tfhe(plan) if args.leakage => return output::say(&integers::leakage(&plan)),
-        AnyPlan::Tfhe(plan) => return output::say(&integers::explain(&plan, source.as_deref(), args.threads)),
+        AnyPlan::Tfhe(plan) => {
+            let table = costs::table(args.costs.as_deref())?;
+            return output::say(&integers::explain(&plan, source.as_deref(), table.prices(), args.threads));
+        }
     };
     let report = Report::new(&plan, source.as_deref(), &*costs::table(args.costs.as_deref())?, args.threads)?;
     output::say(&if args.leakage { text::leakage(&report) } else { text::explain(&report) })

@@ -11,7 +11,7 @@ use crate::cli::Backend;
 use crate::failure::Failure;
 use crate::predicted::Expected;
 use crate::progress::Keys;
-use crate::{files, integers, output};
+use crate::{costs, files, integers, output};
 
 /// What `hecc run` takes.
 #[derive(Debug, clap::Args)]
@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         AnyPlan::Ckks(plan) => *plan,
         AnyPlan::Tfhe(plan) => {
             let backend = args.backend.unwrap_or(Backend::Tfhe).integers()?;
-            return integers::run(*plan, backend, &args.inputs, &args.out, args.threads);
+            return integers::run(*plan, backend, &args.inputs, &args.out, costs::table(None)?.prices(), args.threads);
         }
     };
     let backend = args.backend.unwrap_or(Backend::Ckks);
@@ -58,6 +58,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let mut engine = Engine::new(Arc::new(plan), carrier, given.public, args.threads, &mut |done, total| keys.made(done, total))?;
     keys.finish();
     let update = engine.update(&given.batch, &mut given.states)?;
+    for outgrown in &update.outgrown {
+        output::complain(&format!("warning: {outgrown}; clipped"));
+    }
     let mut arrays = given.states;
     arrays.extend(update.results);
     if backend == Backend::Ckks {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hecc_plan::tfhe::Plan;
+use hecc_plan::tfhe::prices::Prices;
 use hecc_runtime::integers::{Backend, Engine};
 use hecc_runtime::session::{intake, ranges};
 
@@ -27,7 +28,7 @@ pub fn engine(plan: &Arc<Plan>, backend: Backend, threads: usize) -> Result<Engi
 ///
 /// # Errors
 /// If the plan or the arrays are refused, or the run fails; the output file is then as it was.
-pub fn run(plan: Plan, backend: Backend, inputs: &Path, out: &Path, threads: usize) -> Result<(), Failure> {
+pub fn run(plan: Plan, backend: Backend, inputs: &Path, out: &Path, prices: &Prices, threads: usize) -> Result<(), Failure> {
     let mut given = intake::sort(&plan, files::arrays(inputs)?)?;
     if !given.unused.is_empty() {
         output::complain(&format!("note: the plan has no use for {}", given.unused.join(", ")));
@@ -38,6 +39,7 @@ pub fn run(plan: Plan, backend: Backend, inputs: &Path, out: &Path, threads: usi
     let plan = Arc::new(plan);
     let mut engine = engine(&plan, backend, threads)?;
     let update = engine.update(&given.batch, &mut given.states)?;
+    engine.fetch(&mut given.states)?;
     let mut arrays = given.states;
     arrays.extend(update.results);
     files::write_arrays(out, &arrays)?;
@@ -53,7 +55,7 @@ pub fn run(plan: Plan, backend: Backend, inputs: &Path, out: &Path, threads: usi
         output::bytes(update.bytes_to_client),
     ));
     if backend == Backend::Tfhe {
-        let expected = predicted(&plan, threads).seconds;
+        let expected = predicted(&plan, prices, threads).seconds;
         let off = 100.0 * (expected / update.server_seconds - 1.0);
         let row = format!("{} predicted, {} measured ({off:+.0} %)", output::seconds(expected), output::seconds(update.server_seconds));
         output::complain(&output::table(&[("server", row)]));

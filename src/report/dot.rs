@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::Report;
-use super::graph;
+use super::graph::{self, Graph};
 
 /// Fill of an operation's nodes, the same in the page.
 pub fn colour(op: &str) -> &'static str {
@@ -15,14 +15,21 @@ pub fn colour(op: &str) -> &'static str {
         "rotate" => "#9b8cd9",
         "linear" => "#d98cb3",
         "bootstrap" => "#d62828",
-        "mul_const" | "mul_plain" | "halve" => "#e9c46a",
+        "table" => "#e76f51",
+        "sign" => "#d98cb3",
+        "floor" => "#9b8cd9",
+        "mul_const" | "mul_plain" | "halve" | "switch" => "#e9c46a",
         _ => "#b7c9b0",
     }
 }
 
 /// Draws the plan: like steps of a line are one node.
 pub fn draw(report: &Report<'_>) -> String {
-    let graph = graph::of(report);
+    of(&graph::of(report))
+}
+
+/// A graph as text.
+pub fn of(graph: &Graph) -> String {
     let mut out = String::from(
         "digraph plan {\n  rankdir=LR;\n  node [shape=box, style=\"filled,rounded\", fontname=\"sans-serif\", fontsize=10];\n",
     );
@@ -33,9 +40,9 @@ pub fn draw(report: &Report<'_>) -> String {
         let tooltip = escape(&format!("{}; {}", node.op, node.secrecy));
         let _ = writeln!(
             out,
-            "  n{index} [label=\"{}{times}{line}\\n{} bits left{cost}\", fillcolor=\"{}\", tooltip=\"{tooltip}\"];",
+            "  n{index} [label=\"{}{times}{line}\\n{}{cost}\", fillcolor=\"{}\", tooltip=\"{tooltip}\"];",
             escape(&node.label),
-            node.budget,
+            escape(&node.note),
             colour(node.op)
         );
     }

@@ -26,7 +26,7 @@ pub struct Node {
     pub first: usize,
     /// Seconds, one thread.
     pub seconds: f64,
-    /// Least bits left for products.
+    /// Least bits left for products; of integers, the widest in bits.
     pub budget: u32,
     /// Widest ciphertext, in bits.
     pub k: u32,
@@ -36,6 +36,18 @@ pub struct Node {
     pub round: usize,
     /// Who can read what it makes.
     pub secrecy: &'static str,
+    /// What the bits are, below the label.
+    pub note: String,
+    /// Bits and time, for who points at it.
+    pub detail: String,
+}
+
+impl Node {
+    /// The bits that ciphertexts of slots have left.
+    fn told(&mut self) {
+        self.note = if self.op == "output" { "to the client".to_owned() } else { format!("{} bits left", self.budget) };
+        self.detail = format!("{} bits left of {}, {} spent\n{:.2} ms", self.budget, self.k, self.depth, 1e3 * self.seconds);
+    }
 }
 
 /// The graph.
@@ -80,6 +92,8 @@ pub fn of(report: &Report<'_>) -> Graph {
                 depth: report.depth[index],
                 round: places[index].0,
                 secrecy: secrecy(&step.op),
+                note: String::new(),
+                detail: String::new(),
             });
             nodes.len() - 1
         });
@@ -109,6 +123,12 @@ pub fn of(report: &Report<'_>) -> Graph {
         });
         edges.insert((from, index), 1);
     }
+    nodes.iter_mut().for_each(Node::told);
+    laid_out(nodes, edges)
+}
+
+/// Gives every node its place in its column, in order.
+pub fn laid_out(mut nodes: Vec<Node>, edges: BTreeMap<(usize, usize), usize>) -> Graph {
     let mut levels: Vec<Vec<usize>> = vec![Vec::new(); nodes.iter().map(|n| n.level + 1).max().unwrap_or(0)];
     for (index, node) in nodes.iter_mut().enumerate() {
         node.place = levels[node.level].len();

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use hecc_plan::{Decision, Span};
+
 use super::graph::{self, Graph, Node};
 use super::{Report, dot, leakage, text};
 use crate::output::{bytes, counted, mean};
@@ -27,30 +29,55 @@ pub fn draw(report: &Report<'_>) -> String {
         Some(training) => format!("{} on {}", plan.name, training.env.id),
         None => plan.name.clone(),
     };
-    let title = escape(&title);
-    let mut out = format!(
+    let mut out = head(&title);
+    figures(&numbers(report), &mut out);
+    let graph = graph::of(report);
+    picture(&graph, &budget(report, &graph), |line| report.text(line), &mut out);
+    out.push_str("<main>\n");
+    if let Some(source) = report.source {
+        let shares = report.by_line();
+        let most = shares.first().map_or(1e-12, |(_, share)| share.seconds.max(1e-12));
+        program(source, &mut out, |line| {
+            let share = shares.iter().find(|(at, _)| *at == Some(line)).map(|(_, share)| *share).unwrap_or_default();
+            let note = match share.count {
+                0 => String::new(),
+                _ => format!("{}, {:.1} ms, {} bits of the deepest path", counted(share.count, "step"), 1e3 * share.seconds, share.bits),
+            };
+            (share.seconds / most, note)
+        });
+    }
+    tables(report, &mut out);
+    decisions(&plan.decisions, |span| report.line(span), &mut out);
+    leakage::of(plan).iter().for_each(|section| points(section.title, &section.points, &mut out));
+    foot(&report.machine, &mut out);
+    out
+}
+
+/// The page up to its title.
+pub fn head(title: &str) -> String {
+    let title = escape(title);
+    format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n\
          <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<header><h1>{title}</h1>\
          <input id=\"search\" type=\"search\" placeholder=\"search operations, names, lines\" aria-label=\"search\">\
          <span id=\"found\"></span></header>\n"
-    );
-    figures(report, &mut out);
-    picture(report, &graph::of(report), &mut out);
-    out.push_str("<main>\n");
-    source(report, &mut out);
-    tables(report, &mut out);
-    decisions(report, &mut out);
-    for section in leakage::of(plan) {
-        let points: String = section.points.iter().map(|point| format!("<li>{}</li>", escape(point))).collect();
-        let _ = writeln!(out, "<section class=\"text\"><h2>{}</h2><ul>{points}</ul></section>", escape(section.title));
-    }
-    let _ = write!(out, "</main>\n<footer>Predicted with the table of costs of {}.</footer>\n", escape(&report.machine));
+    )
+}
+
+/// The end of the page, whose predictions are those of a machine.
+pub fn foot(machine: &str, out: &mut String) {
+    let _ = write!(out, "</main>\n<footer>Predicted with the table of costs of {}.</footer>\n", escape(machine));
     let _ = writeln!(out, "<script>\n{SCRIPT}</script>\n</body>\n</html>");
-    out
+}
+
+/// A section of points.
+pub fn points(title: &str, points: &[String], out: &mut String) {
+    let points: String = points.iter().map(|point| format!("<li>{}</li>", escape(point))).collect();
+    let _ = writeln!(out, "<section class=\"text\"><h2>{}</h2><ul>{points}</ul></section>", escape(title));
 }
 
 /// The few numbers that people ask for first.
-fn figures(report: &Report<'_>, out: &mut String) {
+fn numbers(report: &Report<'_>) -> Vec<(&'static str, String)> {
     let counts = hecc_plan::counts::counts(report.plan);
     let mut rows = vec![
         ("ring", format!("2^{}", counts.log_n)),
@@ -65,14 +92,28 @@ fn figures(report: &Report<'_>, out: &mut String) {
     rows.extend(text::predicted(report));
     rows.push(("to the server", bytes(counts.bytes_to_server_per_update)));
     rows.push(("to the client", bytes(counts.bytes_to_client_per_update)));
+    rows
+}
+
+/// Names and values, side by side.
+pub fn figures(rows: &[(&'static str, String)], out: &mut String) {
     out.push_str("<dl class=\"figures\">");
     for (name, value) in rows {
-        let _ = write!(out, "<div><dt>{}</dt><dd>{}</dd></div>", escape(name), escape(&value));
+        let _ = write!(out, "<div><dt>{}</dt><dd>{}</dd></div>", escape(name), escape(value));
     }
     out.push_str("</dl>\n");
 }
 
-fn picture(report: &Report<'_>, graph: &Graph, out: &mut String) {
+/// A value for every column of the graph, as bars over it.
+pub struct Bars {
+    /// What they are.
+    pub title: String,
+    /// Height of each, as a part of the highest there can be, and what it says.
+    pub columns: Vec<(f64, String)>,
+}
+
+/// The graph; `text` gives lines of the source.
+pub fn picture<'a>(graph: &Graph, bars: &Bars, text: impl Fn(usize) -> &'a str, out: &mut String) {
     let tallest = graph.levels.iter().map(Vec::len).max().unwrap_or(1);
     let (width, height) = (graph.levels.len() * COLUMN + 20, tallest * ROW + BAR + 30);
     let x = |node: &Node| 20 + node.level * COLUMN;
@@ -82,7 +123,7 @@ fn picture(report: &Report<'_>, graph: &Graph, out: &mut String) {
         out,
         "<div id=\"view\"><svg id=\"plan\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"the plan by depth\">"
     );
-    budget(report, graph, width, out);
+    over(bars, width, out);
     out.push_str("<g id=\"edges\">\n");
     for (&(from, to), wires) in &graph.edges {
         let (a, b) = (&graph.nodes[from], &graph.nodes[to]);
@@ -104,18 +145,15 @@ fn picture(report: &Report<'_>, graph: &Graph, out: &mut String) {
     out.push_str("</g>\n");
     for (index, node) in graph.nodes.iter().enumerate() {
         let line = node.line.map_or(String::new(), |line| line.to_string());
-        let words = node.line.map_or("", |line| report.text(line)).trim();
+        let words = node.line.map_or("", &text).trim();
         let times = if node.count > 1 { format!(" ×{}", node.count) } else { String::new() };
         let hover = format!(
-            "{}{times} (first: step {}, exchange {})\n{}\n{} bits left of {}, {} spent\n{:.2} ms{}",
+            "{}{times} (first: step {}, exchange {})\n{}\n{}{}",
             node.op,
             node.first,
             node.round,
             node.secrecy,
-            node.budget,
-            node.k,
-            node.depth,
-            1e3 * node.seconds,
+            node.detail,
             if words.is_empty() { String::new() } else { format!("\nline {line}: {words}") }
         );
         let shown: String = node.label.chars().take(17).collect();
@@ -130,7 +168,7 @@ fn picture(report: &Report<'_>, graph: &Graph, out: &mut String) {
             escape(&hover),
             dot::colour(node.op),
             escape(&shown),
-            if node.op == "output" { "to the client".to_owned() } else { format!("{} bits left", node.budget) },
+            escape(&node.note),
             HIGH - 3,
             WIDE as f64 * node.seconds / slowest
         );
@@ -145,6 +183,9 @@ fn picture(report: &Report<'_>, graph: &Graph, out: &mut String) {
         ("mul_const", "by a constant"),
         ("add", "sum, narrowing"),
         ("bootstrap", "bootstrap"),
+        ("table", "table"),
+        ("sign", "comparison"),
+        ("floor", "bits dropped"),
         ("output", "to the client"),
     ];
     for (op, name) in kinds.into_iter().filter(|(op, _)| graph.nodes.iter().any(|node| dot::colour(node.op) == dot::colour(op))) {
@@ -153,41 +194,42 @@ fn picture(report: &Report<'_>, graph: &Graph, out: &mut String) {
     out.push_str("<span>dark foot of a box: its share of the time</span></p>\n");
 }
 
-/// The budget that is left, level by level, as a bar over the graph.
-fn budget(report: &Report<'_>, graph: &Graph, width: usize, out: &mut String) {
+/// The budget that is left, level by level.
+fn budget(report: &Report<'_>, graph: &Graph) -> Bars {
     let full = report.plan.ckks.max_k.max(1);
+    let least = |nodes: &Vec<usize>| nodes.iter().map(|&index| graph.nodes[index].budget).min().unwrap_or(0);
+    let column = |nodes| (f64::from(least(nodes)) / f64::from(full), format!("{} bits", least(nodes)));
+    Bars { title: format!("least budget left at each depth, of {full} bits"), columns: graph.levels.iter().map(column).collect() }
+}
+
+/// The bars over the graph.
+fn over(bars: &Bars, width: usize, out: &mut String) {
     let high = (BAR - 34) as f64;
-    let _ = writeln!(out, "<text class=\"small\" x=\"20\" y=\"14\">least budget left at each depth, of {full} bits</text>");
+    let _ = writeln!(out, "<text class=\"small\" x=\"20\" y=\"14\">{}</text>", escape(&bars.title));
     let _ = writeln!(out, "<line class=\"axis\" x1=\"20\" x2=\"{width}\" y1=\"{0}\" y2=\"{0}\"/>", BAR - 10);
-    for (level, nodes) in graph.levels.iter().enumerate() {
-        let least = nodes.iter().map(|&index| graph.nodes[index].budget).min().unwrap_or(0);
-        let tall = high * f64::from(least) / f64::from(full);
+    for (level, (part, says)) in bars.columns.iter().enumerate() {
+        let tall = high * part;
         let _ = writeln!(
             out,
-            "<g class=\"budget\"><title>{least} bits</title><rect x=\"{}\" y=\"{:.1}\" width=\"{WIDE}\" height=\"{tall:.1}\"/></g>",
+            "<g class=\"budget\"><title>{}</title><rect x=\"{}\" y=\"{:.1}\" width=\"{WIDE}\" height=\"{tall:.1}\"/></g>",
+            escape(says),
             20 + level * COLUMN,
             (BAR - 10) as f64 - tall
         );
     }
 }
 
-fn source(report: &Report<'_>, out: &mut String) {
-    let Some(source) = report.source else { return };
-    let shares = report.by_line();
-    let most = shares.first().map_or(1e-12, |(_, share)| share.seconds.max(1e-12));
+/// The program; `share` gives a line's part of the time beside the line with the largest, and what to say of it.
+pub fn program(source: &str, out: &mut String, share: impl Fn(usize) -> (f64, String)) {
     out.push_str("<section class=\"wide\"><h2>The program</h2><p class=\"other\">Shaded: a line's share of the time, beside the line with the largest. Choose a line, or a box above, to see what belongs to it.</p><ol id=\"source\">");
     for (index, line) in source.lines().enumerate() {
-        let share = shares.iter().find(|(at, _)| *at == Some(index + 1)).map(|(_, share)| *share).unwrap_or_default();
-        let note = match share.count {
-            0 => String::new(),
-            _ => format!("{}, {:.1} ms, {} bits of the deepest path", counted(share.count, "step"), 1e3 * share.seconds, share.bits),
-        };
+        let (part, note) = share(index + 1);
         let _ = write!(
             out,
             "<li data-line=\"{}\" title=\"{}\" style=\"--heat:{:.0}%\"><code>{}</code></li>",
             index + 1,
             escape(&note),
-            100.0 * share.seconds / most,
+            100.0 * part,
             escape(line)
         );
     }
@@ -212,9 +254,10 @@ fn tables(report: &Report<'_>, out: &mut String) {
     out.push_str("</table><p>Largest error of one update, relative to the range of the array.</p></section>\n");
 }
 
-fn decisions(report: &Report<'_>, out: &mut String) {
-    for decision in &report.plan.decisions {
-        let line = decision.span.and_then(|span| report.line(span));
+/// What was decided, each in a section.
+pub fn decisions(decisions: &[Decision], line: impl Fn(Span) -> Option<usize>, out: &mut String) {
+    for decision in decisions {
+        let line = decision.span.and_then(&line);
         let place = line.map_or(String::new(), |line| format!(", line {line}"));
         let _ = write!(
             out,
@@ -233,7 +276,7 @@ fn decisions(report: &Report<'_>, out: &mut String) {
 }
 
 /// Text as HTML shows it, in elements and in quoted attributes.
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -2,7 +2,13 @@
 
 use hecc_plan::{ClearOp, Collect, Plan, Target};
 
-use crate::output::{self, bytes};
+use crate::integers;
+use crate::output::{bytes, counted};
+
+/// Where what is said here is measured.
+pub const MEASURED: &str = "
+This is read off the plan. `hecc audit PROGRAM` measures it: published attacks, on gradients in the clear and on what the server has.
+";
 
 /// Who learns what: a heading and its points.
 pub struct Section {
@@ -14,24 +20,28 @@ pub struct Section {
 
 /// All there is to say.
 pub fn of(plan: &Plan) -> Vec<Section> {
-    vec![
+    let mut sections = vec![
         Section { title: "The server learns", points: server(plan) },
         Section { title: "The client learns", points: client(plan) },
         Section { title: "Nobody but the client learns", points: secret(plan) },
-    ]
+    ];
+    for (section, more) in sections.iter_mut().zip(integers::acting::leakage(plan.training.as_ref())) {
+        section.points.extend(more);
+    }
+    sections
 }
 
 fn server(plan: &Plan) -> Vec<String> {
     let counts = hecc_plan::counts::counts(plan);
     let mut points = vec![format!(
         "the plan itself: {} in {}, every constant and range in it, and how the numbers lie in the slots",
-        output::counted(plan.steps.len(), "step"),
-        output::counted(plan.rounds.len(), "exchange")
+        counted(plan.steps.len(), "step"),
+        counted(plan.rounds.len(), "exchange")
     )];
     points.push(format!("the size of a batch: {} samples", plan.geometry.batch));
     if !plan.states.is_empty() {
         let shapes = plan.states.iter().map(|s| format!("{} {:?}", s.name, s.shape)).collect::<Vec<_>>();
-        points.push(format!("names and shapes of {}: {}", output::counted(shapes.len(), "carried array"), shapes.join(", ")));
+        points.push(format!("names and shapes of {}: {}", counted(shapes.len(), "carried array"), shapes.join(", ")));
     }
     if let Some(training) = &plan.training {
         let run = &training.run;
@@ -42,7 +52,7 @@ fn server(plan: &Plan) -> Vec<String> {
         points.push(format!(
             "the environment's name ({}), its declared ranges, and the run's settings: {}, discount {}, transitions {collected}, seed {}",
             training.env.id,
-            output::counted(run.updates, "update"),
+            counted(run.updates, "update"),
             run.discount,
             run.seed
         ));
@@ -76,6 +86,20 @@ fn client(plan: &Plan) -> Vec<String> {
     if !states.is_empty() {
         points.push(format!("after each update, the new values of {}: it owns the key and refreshes them", states.join(", ")));
     }
+    if !plan.settled.is_empty() {
+        let names: Vec<&str> = plan.settled.iter().map(|(name, _)| name.as_str()).collect();
+        points.push(format!(
+            "the new values of {}, which it computes itself of what comes back: the gradients of the batch among it",
+            names.join(", ")
+        ));
+    }
+    let refreshed = plan.outputs.iter().filter(|output| output.label == hecc_plan::REFRESHED).count();
+    if refreshed > 0 {
+        points.push(format!(
+            "{} in the middle of an update, slot by slot, which it decrypts and encrypts anew",
+            counted(refreshed, "ciphertext")
+        ));
+    }
     let mut results: Vec<String> = targets()
         .filter_map(|target| match target {
             Target::Result { name, dim: 0 } => Some(format!("`{name}`, one number per update")),
@@ -89,6 +113,7 @@ fn client(plan: &Plan) -> Vec<String> {
     let mut values: Vec<String> = plan
         .outputs
         .iter()
+        .filter(|output| output.label != hecc_plan::REFRESHED)
         .flat_map(|output| output.contents.iter().map(move |content| (&output.label, &content.tensor)))
         .filter_map(|(label, target)| match target {
             Target::Value { id, shape } => {

@@ -11,9 +11,11 @@ use std::collections::BTreeMap;
 
 use hecc_plan::cost::{self, CostTable, Prediction};
 use hecc_plan::noise::{self, Data, Precision};
+use hecc_plan::tfhe::prices::Prices;
 use hecc_plan::{Op, Plan, Span};
 
 use crate::failure::Failure;
+use crate::output;
 
 /// The facts.
 pub struct Report<'a> {
@@ -31,6 +33,10 @@ pub struct Report<'a> {
     pub depth: Vec<u32>,
     /// Name of the machine that the table describes.
     pub machine: String,
+    /// What operations on integers take, for who acts beside the training.
+    pub prices: Prices,
+    /// Threads that predictions are for; 0 for all of that machine.
+    pub threads: usize,
 }
 
 /// Number of steps and their seconds.
@@ -63,6 +69,8 @@ impl<'a> Report<'a> {
             precision,
             depth,
             machine: table.machine.cpu.clone(),
+            prices: table.prices().clone(),
+            threads,
             plan,
             source,
         })
@@ -73,10 +81,21 @@ impl<'a> Report<'a> {
         noise::worst(&self.precision).map(Precision::bits)
     }
 
+    /// The least precise state or result, in words; where that is a state of an optimiser's, also what a program's `precision` is about:
+    /// the least precise of the others.
+    pub fn precision_in_words(&self) -> Option<String> {
+        let worst = noise::worst(&self.precision)?;
+        let of_optimizer = |precision: &&Precision| precision.name.splitn(4, '.').nth(3).is_some();
+        let others: Vec<Precision> = self.precision.iter().filter(|precision| !of_optimizer(precision)).cloned().collect();
+        Some(match noise::worst(&others).filter(|_| of_optimizer(&worst)) {
+            Some(other) => format!("{:.1} bits or more; {:.1} of what optimisers keep ({})", other.bits(), worst.bits(), worst.name),
+            None => format!("{:.1} bits or more", worst.bits()),
+        })
+    }
+
     /// Line of a span, from 1, where the source is known.
     pub fn line(&self, span: Span) -> Option<usize> {
-        let before = self.source?.as_bytes().get(..span.start as usize)?;
-        (span != Span::default()).then(|| 1 + before.iter().filter(|&&b| b == b'\n').count())
+        output::line(self.source?, span)
     }
 
     /// A line of the source.

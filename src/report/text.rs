@@ -5,18 +5,23 @@ use std::fmt::Write;
 use hecc_plan::DecisionKind;
 
 use super::{Report, Share, leakage};
+use crate::integers::acting;
 use crate::output::{bytes, counted, seconds, table};
 
 /// Kinds of decisions, in the order in which they are told.
-const KINDS: [DecisionKind; 7] = [
+const KINDS: [DecisionKind; 9] = [
     DecisionKind::Ring,
     DecisionKind::Scale,
     DecisionKind::Layout,
     DecisionKind::Activation,
+    DecisionKind::Optimiser,
     DecisionKind::Bootstrap,
+    DecisionKind::Exchange,
     DecisionKind::Relinearisation,
     DecisionKind::Keys,
 ];
+/// What a training in slots is, beside one who acts by it.
+pub const TRAINS: &str = "ckks, slots";
 /// Lines of the source that are listed.
 const LINES: usize = 20;
 
@@ -26,9 +31,12 @@ pub fn explain(report: &Report<'_>) -> String {
     heading(&mut out, "Predicted");
     out.push_str(&table(&predicted(report)));
     let _ = writeln!(out, "(by the table of costs of {})", report.machine);
-    if report.plan.decisions.is_empty() && !report.plan.notes.is_empty() {
+    // Decisions say what other notes do.
+    let told = |note: &&String| report.plan.decisions.is_empty() || note.starts_with("scheme:");
+    let notes: Vec<&String> = report.plan.notes.iter().filter(told).collect();
+    if !notes.is_empty() {
         heading(&mut out, "Notes");
-        report.plan.notes.iter().for_each(|note| out.push_str(&format!("{note}\n")));
+        notes.iter().for_each(|note| out.push_str(&format!("{note}\n")));
     }
     for kind in KINDS {
         for decision in report.plan.decisions.iter().filter(|d| d.kind == kind) {
@@ -53,6 +61,7 @@ pub fn explain(report: &Report<'_>) -> String {
     if rows.len() > LINES {
         let _ = writeln!(out, "... and {} more", counted(rows.len() - LINES, "line"));
     }
+    out.push_str(&acting::explain(report.plan.training.as_ref(), TRAINS, report.source, &report.prices, report.threads));
     out
 }
 
@@ -63,13 +72,16 @@ pub fn leakage(report: &Report<'_>) -> String {
         heading(&mut out, section.title);
         section.points.iter().for_each(|point| out.push_str(&format!("- {point}\n")));
     }
+    if report.plan.training.is_some() {
+        out.push_str(leakage::MEASURED);
+    }
     out
 }
 
 /// The predictions, named.
 pub fn predicted(report: &Report<'_>) -> Vec<(&'static str, String)> {
     let p = &report.prediction;
-    let precision = report.precision_bits().map_or_else(|| "-".to_owned(), |bits| format!("{bits:.1} bits or more"));
+    let precision = report.precision_in_words().unwrap_or_else(|| "-".to_owned());
     vec![
         (
             "per update",

@@ -4,7 +4,7 @@
 //! since another seed or noise goes elsewhere than the run did; what is positive (negative) stays so. If its middle is within
 //! a quarter of its half width of 0 it is made symmetric, which halves the terms of many polynomials. Ends are rounded outward.
 
-use hecc_plan::calibration::Calibration;
+use hecc_plan::calibration::{Calibration, Wider};
 use hecc_plan::{Function, Span};
 
 use crate::check::hir::{self, Expr, ExprKind, Layer, LayerKind, Pins, Program, Range, Reduce, StateExpr, Stmt, Task};
@@ -15,8 +15,28 @@ const MARGIN: f64 = 1.25;
 
 /// The program with a range for every function that has none and that was measured.
 pub fn run(program: &Program, calibration: &Calibration) -> Program {
+    let range = |function: Function, span: Span| {
+        let here = calibration.arguments.iter().filter(|a| a.function == function && a.span == span).map(|a| a.spread);
+        let hull = here.fold(None, |hull: Option<(f64, f64)>, s| {
+            let (low, high) = hull.unwrap_or((s.low, s.high));
+            Some((low.min(s.low), high.max(s.high)))
+        });
+        hull.map(|(low, high)| widened(low, high))
+    };
+    pinned(program, &Measured { range: &range, replaces: false })
+}
+
+/// The program with these intervals, whatever it pins itself; of several for one function, all.
+pub fn wider(program: &Program, intervals: &[Wider]) -> Program {
+    let range = |function: Function, span: Span| {
+        let here = intervals.iter().filter(|w| w.function == function.name() && w.span == span).map(|w| w.range);
+        here.reduce(|a, b| [a[0].min(b[0]), a[1].max(b[1])]).map(|[low, high]| Range { low, high })
+    };
+    pinned(program, &Measured { range: &range, replaces: true })
+}
+
+fn pinned(program: &Program, measured: &Measured<'_>) -> Program {
     let mut program = program.clone();
-    let measured = Measured(calibration);
     for net in &mut program.nets {
         net.layers.iter_mut().for_each(|layer| measured.layer(layer));
         net.outputs.iter_mut().flat_map(|head| &mut head.layers).for_each(|layer| measured.layer(layer));
@@ -31,21 +51,17 @@ pub fn run(program: &Program, calibration: &Calibration) -> Program {
     program
 }
 
-struct Measured<'a>(&'a Calibration);
+/// Intervals of functions by place.
+struct Measured<'a> {
+    range: &'a dyn Fn(Function, Span) -> Option<Range>,
+    /// Also of those that have one.
+    replaces: bool,
+}
 
 impl Measured<'_> {
-    fn range(&self, function: Function, span: Span) -> Option<Range> {
-        let here = self.0.arguments.iter().filter(|a| a.function == function && a.span == span).map(|a| a.spread);
-        let hull = here.fold(None, |hull: Option<(f64, f64)>, s| {
-            let (low, high) = hull.unwrap_or((s.low, s.high));
-            Some((low.min(s.low), high.max(s.high)))
-        });
-        hull.map(|(low, high)| widened(low, high))
-    }
-
     fn pin(&self, pins: &mut Pins, function: Option<Function>, span: Span) {
-        if let (None, Some(function)) = (pins.range, function) {
-            pins.range = self.range(function, span);
+        if let Some(function) = function.filter(|_| self.replaces || pins.range.is_none()) {
+            pins.range = (self.range)(function, span).or(pins.range);
         }
     }
 

@@ -38,7 +38,17 @@ impl Path {
             // What the client knows is fresh, whatever it came from.
             let operands = if known[id.index()] { Vec::new() } else { graph.operands(id).iter().map(|o| o.index()).collect() };
             let own = match &graph.node(id).op {
-                Op::Mul | Op::Dense | Op::DenseTranspose | Op::DenseGradient | Op::Max(_) | Op::Extremum { .. } => PRODUCT,
+                Op::Mul
+                | Op::Dense
+                | Op::DenseTranspose
+                | Op::DenseGradient
+                | Op::Conv(_)
+                | Op::ConvTranspose(_)
+                | Op::ConvGradient(_)
+                | Op::Places(_)
+                | Op::PlacesGradient(_)
+                | Op::Max(_)
+                | Op::Extremum { .. } => PRODUCT,
                 Op::Slice { .. } | Op::Place { .. } => MASK_BITS,
                 Op::Data(_)
                 | Op::State(_)
@@ -48,13 +58,20 @@ impl Path {
                 | Op::Scale(_)
                 | Op::Rate(_)
                 | Op::Offset(_)
+                | Op::AdamStep(_)
                 | Op::Spread
+                | Op::Patches(_)
+                | Op::Expand(_)
+                | Op::Collect(_)
+                | Op::Repeat
+                | Op::SumRuns
                 | Op::SumBatch
                 | Op::SumElements
                 | Op::Broadcast
                 | Op::Map(_)
                 | Op::ArgMax
                 | Op::Stop
+                | Op::Return
                 | Op::Refresh => 0,
             };
             (operands, if known[id.index()] { 0 } else { own }, map)

@@ -12,11 +12,11 @@ pub mod composite;
 mod knapsack;
 pub mod minimax;
 mod options;
-mod shadow;
+pub(crate) mod shadow;
 
 use std::collections::BTreeMap;
 
-use hecc_plan::{Function, Span};
+use hecc_plan::{Function, Span, State};
 
 use crate::check::hir::{Pins, Program, Range, Task};
 use crate::passes::hoist::client_knows;
@@ -117,22 +117,22 @@ impl Approximation {
 /// that the shadow run has not seen.
 const PART: f64 = 0.5;
 
-/// Chooses for the graph that is lowered. Ranges are those of the graph.
-pub fn run(program: &Program, graph: &Graph) -> Approximation {
+/// Chooses for the graph that is lowered, whose states start as `states` says. Ranges are those of the graph.
+pub fn run(program: &Program, graph: &Graph, states: &[State]) -> Approximation {
     let (graph, batch) = &shadow::resized(program, graph);
     let groups = groups(program, graph);
     let budget = PART * program.secure.precision;
     if groups.is_empty() {
         return Approximation { budget, ..Approximation::default() };
     }
-    let shadow = Shadow::new(program, graph, *batch, 0);
+    let shadow = Shadow::new(program, (graph, states), *batch, 0);
     let candidates: Vec<Vec<Candidate>> = groups.iter().map(|group| options::run(program, graph, group, &shadow)).collect();
     let path = knapsack::Path::new(program, graph, &groups);
     // What no degree can meet (a kink) is met as well as can be.
     let least: f64 = candidates.iter().map(|c| c.iter().map(|c| c.contribution).fold(f64::INFINITY, f64::min)).sum();
     let allowed = budget.max(1.25 * least);
     let mut chosen = knapsack::run(&candidates, &path, allowed);
-    let check = Shadow::new(program, graph, *batch, 1);
+    let check = Shadow::new(program, (graph, states), *batch, 1);
     let measured = loop {
         let degrees: Vec<Option<usize>> = chosen.iter().zip(&candidates).map(|(&j, c)| c[j].degree).collect();
         let measured = check.moved(&groups, &degrees);
@@ -242,7 +242,9 @@ fn layer(graph: &Graph, x: Id) -> Option<String> {
         Op::State(name) => Some(name.rsplit_once('.').map_or(name.as_str(), |(layer, _)| layer).to_owned()),
         Op::Dense => layer(graph, operands[1]),
         Op::Add | Op::Sub => operands.iter().find_map(|&o| layer(graph, o)),
-        Op::Scale(_) | Op::Rate(_) | Op::Offset(_) | Op::Spread | Op::Broadcast | Op::Stop | Op::Refresh => layer(graph, operands[0]),
+        Op::Scale(_) | Op::Rate(_) | Op::Offset(_) | Op::Spread | Op::Broadcast | Op::Stop | Op::Return | Op::Refresh => {
+            layer(graph, operands[0])
+        }
         _ => None,
     }
 }

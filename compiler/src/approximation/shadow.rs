@@ -36,7 +36,11 @@ pub(super) fn resized(program: &Program, graph: &Graph) -> (Graph, usize) {
         Task::Train(train) => train.settings.batch,
         Task::Serve(serve) => serve.batch,
     };
-    let size = |id: Id| if let Shape::Matrix(o, i) = graph.shape(id) { o * i } else { 0 };
+    let size = |id: Id| match (&graph.node(id).op, graph.shape(id)) {
+        (Op::Conv(window), _) => window.outputs * window.patch() * window.places(),
+        (_, Shape::Matrix(o, i)) => o * i,
+        _ => 0,
+    };
     let products: usize = graph.ids().map(size).sum();
     let batch = (WORK / products.max(1)).clamp(8, 128).min(whole);
     let ratio = whole as f64 / batch as f64;
@@ -46,7 +50,7 @@ pub(super) fn resized(program: &Program, graph: &Graph) -> (Graph, usize) {
         let node = graph.node(id);
         let operands: Vec<Id> = graph.operands(id).iter().map(|o| ids[o.index()]).collect();
         let made = new.push(node.op.clone(), &operands, node.shape, node.span);
-        let sums = matches!(node.op, Op::SumBatch | Op::DenseGradient);
+        let sums = matches!(node.op, Op::SumBatch | Op::DenseGradient | Op::ConvGradient(_));
         ids.push(if sums { new.push(Op::Scale(ratio), &[made], node.shape, node.span) } else { made });
     }
     new.outputs = graph.outputs.iter().map(|(output, id)| (output.clone(), ids[id.index()])).collect();
@@ -54,8 +58,8 @@ pub(super) fn resized(program: &Program, graph: &Graph) -> (Graph, usize) {
 }
 
 impl<'a> Shadow<'a> {
-    /// Draws data and weights for a [`resized`] graph; another `draw`, other ones.
-    pub fn new(program: &Program, graph: &'a Graph, batch: usize, draw: u64) -> Self {
+    /// Draws data and weights for a [`resized`] graph, whose states start as `started` says; another `draw`, other ones.
+    pub fn new(program: &Program, (graph, started): (&'a Graph, &[State]), batch: usize, draw: u64) -> Self {
         let seed = match &program.task {
             Task::Train(train) => train.settings.seed,
             Task::Serve(_) => 0,
@@ -81,7 +85,7 @@ impl<'a> Shadow<'a> {
         let pinned = pinned.collect();
         let tolerance = crate::schemes::ckks::tolerance(program);
         let mut shadow =
-            Self { graph, batch, tolerance, data, states: weights(graph, seed), pinned, outputs: Vec::new(), values: Vec::new() };
+            Self { graph, batch, tolerance, data, states: weights(graph, started, seed), pinned, outputs: Vec::new(), values: Vec::new() };
         shadow.values = shadow.run(&shadow.pinned);
         shadow.outputs = outputs(program, graph, &shadow.states, &shadow.values);
         shadow
@@ -154,8 +158,8 @@ impl Functions for Mixed<'_> {
 }
 
 /// Weights as training may leave them: orthogonal of gain one, whatever smaller ones they start as. Other states are as
-/// they start or, if nothing is known of them, zero.
-fn weights(graph: &Graph, seed: u64) -> BTreeMap<String, Vec<f64>> {
+/// they start, or zero where that is not one number: of a scale of 0, an optimiser would make no step at all.
+pub(crate) fn weights(graph: &Graph, started: &[State], seed: u64) -> BTreeMap<String, Vec<f64>> {
     let mut states: Vec<State> = Vec::new();
     for id in graph.ids() {
         let Op::State(name) = &graph.node(id).op else { continue };
@@ -163,10 +167,14 @@ fn weights(graph: &Graph, seed: u64) -> BTreeMap<String, Vec<f64>> {
             continue;
         }
         let stream = u64::MAX / 2 + states.len() as u64;
+        let start = match started.iter().find(|state| state.name == *name).map(|state| &state.init) {
+            Some(StateInit::Constant(start)) => *start,
+            _ => 0.0,
+        };
         let (shape, init) = match graph.shape(id) {
             Shape::Matrix(o, i) if name.ends_with(WEIGHT) => (vec![o, i], StateInit::Orthogonal { gain: 1.0, stream }),
-            Shape::Matrix(o, i) => (vec![o, i], StateInit::Constant(0.0)),
-            Shape::Vector(d) | Shape::Sample(d) => (vec![d], StateInit::Constant(0.0)),
+            Shape::Matrix(o, i) => (vec![o, i], StateInit::Constant(start)),
+            Shape::Vector(d) | Shape::Sample(d) => (vec![d], StateInit::Constant(start)),
         };
         states.push(State { name: name.clone(), shape, init, span: Span::default() });
     }

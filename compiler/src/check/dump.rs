@@ -122,6 +122,7 @@ impl<'a> Dump<'a> {
             evaluate,
             checkpoint,
             explore,
+            out_of_range,
         } = &train.settings;
         self.line(
             0,
@@ -134,6 +135,9 @@ impl<'a> Dump<'a> {
         self.line(1, &format!("evaluate {evaluate} checkpoint {checkpoint} explore {explore:?}"));
         if *range_penalty > 0.0 {
             self.line(1, &format!("range_penalty {range_penalty}"));
+        }
+        if *out_of_range != hecc_plan::Escape::Warn {
+            self.line(1, &format!("out_of_range {out_of_range:?}"));
         }
         self.body = Some(&train.body);
         for state in &train.body.states {
@@ -161,7 +165,9 @@ impl<'a> Dump<'a> {
                 }
                 Stmt::Minimize { loss, over, optimizer, span: _ } => {
                     let over: Vec<String> = over.iter().map(|one| self.trained(*one)).collect();
-                    format!("minimize {} over {} with {:?} lr {:?}", self.expr(loss), over.join(", "), optimizer.kind, optimizer.lr)
+                    let Optimizer { kind, lr, tracking, span: _ } = optimizer;
+                    let pinned = if *tracking == Tracking::default() { String::new() } else { format!(" {tracking:?}") };
+                    format!("minimize {} over {} with {kind:?} lr {lr:?}{pinned}", self.expr(loss), over.join(", "))
                 }
                 Stmt::Assign { state, value, span: _ } => {
                     let value = match value {

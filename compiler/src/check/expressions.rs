@@ -60,6 +60,8 @@ pub(super) struct Exprs<'a> {
     /// Where the secret of each `let` enters.
     pub let_sources: Vec<Option<(String, Span)>>,
     pub feature_ranges: Vec<Option<Range>>,
+    /// In a body: what a reward of 1 at each step sums to at most, over the steps of a return.
+    pub terms: f64,
     /// In an algorithm of the standard library: the span of the `train` item, which all errors name.
     pub standard: Option<Span>,
     pub errors: Vec<CheckError>,
@@ -88,6 +90,7 @@ impl<'a> Exprs<'a> {
             let_ranges: Vec::new(),
             let_sources: Vec::new(),
             feature_ranges: Vec::new(),
+            terms: 1.0,
             standard: None,
             errors: Vec::new(),
         }
@@ -117,7 +120,7 @@ impl<'a> Exprs<'a> {
 
     pub fn range_of(&self, e: &Expr) -> Option<Range> {
         let units = self.place.is_client();
-        Ranges { env: self.env, units, lets: &self.let_ranges, features: &self.feature_ranges }.of(e)
+        Ranges { env: self.env, units, lets: &self.let_ranges, features: &self.feature_ranges, terms: self.terms }.of(e)
     }
 
     /// A constant, unless it is not finite.

@@ -11,6 +11,8 @@ pub(super) struct Ranges<'a> {
     pub lets: &'a [Option<Range>],
     /// Of each feature.
     pub features: &'a [Option<Range>],
+    /// In a body: what a reward of 1 at each step sums to at most, over the steps of a return.
+    pub terms: f64,
 }
 
 impl Ranges<'_> {
@@ -115,8 +117,13 @@ impl Ranges<'_> {
                 },
                 ActionKind::Continuous { .. } => Some(Range { low: -1.0, high: 1.0 }),
             },
-            // In a body the reward is a sum over n steps.
-            Value::Reward => self.units.then_some(self.env.declared_reward_range),
+            Value::Reward if self.units => Some(self.env.declared_reward_range),
+            Value::Reward => {
+                let recoded = |e: &Expr| Ranges { units: true, lets: &[], ..*self }.of(e);
+                let step = self.env.recode.as_ref().map_or(Some(self.env.declared_reward_range), recoded)?;
+                // An episode may end after any of the steps.
+                hull(&[step.low, step.high, step.low * self.terms, step.high * self.terms])
+            }
             Value::Done => Some(Range { low: 0.0, high: 1.0 }),
             Value::Let(id) => self.lets.get(id.0).copied().flatten(),
             Value::Noise(_) | Value::State(_) => None,

@@ -1,5 +1,7 @@
 //! Settings of `train`, `serve` and `secure`.
 
+use hecc_plan::Escape;
+
 use super::error::CheckError;
 use super::expressions::{Exprs, action_length};
 use super::hir::*;
@@ -8,7 +10,7 @@ use super::secrecy::Secrecy;
 use crate::syntax::ast::{self, ExprKind as Written, SettingValue};
 
 /// Settings of every run.
-pub(super) const TRAIN: [&str; 14] = [
+pub(super) const TRAIN: [&str; 15] = [
     "batch",
     "updates",
     "warmup",
@@ -23,6 +25,7 @@ pub(super) const TRAIN: [&str; 14] = [
     "evaluate",
     "checkpoint",
     "explore",
+    "out_of_range",
 ];
 const SECURE: [&str; 8] = ["bits", "secret", "public", "refresh", "client", "precision", "quantize", "policy"];
 const MOST: f64 = 9_007_199_254_740_992.0;
@@ -49,6 +52,7 @@ pub(super) fn defaults(action: &ActionKind) -> Settings {
         evaluate: 10,
         checkpoint: 50,
         explore,
+        out_of_range: Escape::Warn,
     }
 }
 
@@ -139,6 +143,12 @@ pub(super) fn set(exprs: &mut Exprs<'_>, settings: &mut Settings, setting: &ast:
                 _ => number(exprs, setting, "a number, 0 or above, or `off`", |x| x >= 0.0 && x.is_finite()).unwrap_or(0.0),
             }
         }
+        "out_of_range" => match name_of(value) {
+            Some("warn") => settings.out_of_range = Escape::Warn,
+            Some("widen") => settings.out_of_range = Escape::Widen,
+            Some("stop") => settings.out_of_range = Escape::Stop,
+            _ => bad(exprs, setting, "`warn`, `widen` or `stop`").unwrap_or(()),
+        },
         "collect" => {
             let expected = "`online`, or `random(N)` with a whole number N above 0";
             settings.collect = match (name_of(value), call_of(value)) {
@@ -283,6 +293,10 @@ pub(super) fn secure(exprs: &mut Exprs<'_>, item: Option<&ast::Secure>, names: &
             _ => unknown(exprs, setting, "secure", &SECURE),
         }
     }
+    // Whoever takes the steps has the weights.
+    if made.client.contains(&ClientOp::Optimizer) && !item.settings.iter().any(|setting| setting.name.text == "refresh") {
+        made.refresh = Refresh::Client;
+    }
     for (name, span) in &secret {
         if let Some(public) = secrecy.public.get(name) {
             exprs.report(CheckError::SecretAndPublic { name: name.clone(), span: *public, secret: *span });
@@ -329,7 +343,7 @@ fn names_in(exprs: &mut Exprs<'_>, setting: &ast::Setting, known: &[String]) -> 
     found
 }
 
-const CLIENT_OPS: [(&str, ClientOp); 19] = [
+const CLIENT_OPS: [(&str, ClientOp); 21] = [
     ("max", ClientOp::Max),
     ("min", ClientOp::Min),
     ("argmax", ClientOp::ArgMax),
@@ -349,6 +363,8 @@ const CLIENT_OPS: [(&str, ClientOp); 19] = [
     ("mish", ClientOp::Mish),
     ("softmax", ClientOp::Softmax),
     ("sample", ClientOp::Sample),
+    ("target", ClientOp::Target),
+    ("optimizer", ClientOp::Optimizer),
 ];
 
 fn client_op(name: &str) -> Option<ClientOp> {

@@ -88,6 +88,8 @@ fn run_body(
     }
     let bound = bind_parameters(exprs, written, found, parameters, given, run);
     scope.extend(bound);
+    let discount = run.discount.unwrap_or(1.0);
+    exprs.terms = if discount < 1.0 { (1.0 - libm::pow(discount, run.n_step as f64)) / (1.0 - discount) } else { run.n_step as f64 };
     let settled_errors = std::mem::take(&mut exprs.errors);
     loop {
         exprs.scope.clone_from(&scope);
@@ -253,6 +255,9 @@ fn parameter(exprs: &mut Exprs<'_>, name: &str, e: &ast::Expr) -> Binding {
     exprs.constant(e, "a parameter").map_or(Binding::Broken, Binding::Number)
 }
 
+/// What is on or off.
+const SWITCH: [(&str, bool); 2] = [("on", true), ("off", false)];
+
 impl Exprs<'_> {
     /// An optimiser: a parameter that is one, or `adam(3e-4)`.
     pub(super) fn optimizer(&mut self, e: &ast::Expr) -> Option<Optimizer> {
@@ -284,8 +289,8 @@ impl Exprs<'_> {
         let signature = match name.as_str() {
             "sgd" => Signature { names: &["lr"], required: 1, pins: false },
             "momentum" | "nesterov" => Signature { names: &["lr", "beta"], required: 1, pins: false },
-            "adam" => Signature { names: &["lr", "beta1", "beta2", "eps"], required: 1, pins: false },
-            "rmsprop" => Signature { names: &["lr", "rho"], required: 1, pins: false },
+            "adam" => Signature { names: &["lr", "beta1", "beta2", "eps", "by", "lagged", "normalised"], required: 1, pins: false },
+            "rmsprop" => Signature { names: &["lr", "rho", "eps", "by", "lagged"], required: 1, pins: false },
             other => {
                 self.unknown_optimizer(other, callee.span);
                 return None;
@@ -306,9 +311,35 @@ impl Exprs<'_> {
                 let eps = bound[3].map_or(Some(1e-8), |e| self.between(e, "`eps`", |x| x > 0.0, "above 0"));
                 beta1.zip(beta2).zip(eps).map(|((beta1, beta2), eps)| OptimizerKind::Adam { beta1, beta2, eps })
             }
-            _ => share(1, "`rho`", 0.99).map(|rho| OptimizerKind::RmsProp { rho }),
+            _ => {
+                let rho = share(1, "`rho`", 0.99);
+                let eps = bound[2].map_or(Some(1e-8), |e| self.between(e, "`eps`", |x| x > 0.0, "above 0"));
+                rho.zip(eps).map(|(rho, eps)| OptimizerKind::RmsProp { rho, eps })
+            }
         };
-        Some(Optimizer { kind: kind?, lr: lr?, span })
+        let argument = |name: &str| signature.names.iter().position(|known| *known == name).and_then(|at| bound[at]);
+        let tracking = Tracking {
+            by: self.word(argument("by"), "by", &By::ALL.map(|by| (by.name(), by)))?,
+            lagged: self.word(argument("lagged"), "lagged", &SWITCH)?,
+            normalised: self.word(argument("normalised"), "normalised", &SWITCH)?,
+            largest: None,
+        };
+        Some(Optimizer { kind: kind?, lr: lr?, tracking, span })
+    }
+
+    /// What a word stands for, where one is given; `None` after an error.
+    fn word<T: Copy>(&mut self, given: Option<&ast::Expr>, name: &str, words: &[(&str, T)]) -> Option<Option<T>> {
+        let Some(e) = given else { return Some(None) };
+        let found = match &e.kind {
+            Written::Name(word) => words.iter().find(|(known, _)| known == word),
+            _ => None,
+        };
+        if found.is_none() {
+            let known: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+            let span = self.place(e.span);
+            self.report(CheckError::BadSetting { name: name.to_owned(), expected: known.join(" or "), span });
+        }
+        found.map(|(_, value)| Some(*value))
     }
 
     fn unknown_optimizer(&mut self, name: &str, span: Span) {

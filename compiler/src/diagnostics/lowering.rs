@@ -7,24 +7,23 @@ use crate::schemes::ckks::CkksError;
 use crate::schemes::tfhe::TfheError;
 use crate::tensor::TensorError;
 
-fn not_supported(what: &str, span: Span) -> Diagnostic {
-    Diagnostic::error("HE0301", format!("not supported yet: {what}"), span).here("this version cannot lower it")
+fn not_supported(what: &str, help: Option<&str>, span: Span) -> Diagnostic {
+    let diagnostic = Diagnostic::error("HE0301", format!("not supported yet: {what}"), span).here("this version cannot lower it");
+    match help {
+        Some(help) => diagnostic.help(help),
+        None => diagnostic,
+    }
 }
 
 impl From<&TensorError> for Diagnostic {
     fn from(error: &TensorError) -> Self {
         match error {
-            TensorError::NotSupported { what, help, span } => {
-                let diagnostic = not_supported(what, *span);
-                match help {
-                    Some(help) => diagnostic.help(help),
-                    None => diagnostic,
-                }
-            }
+            TensorError::NotSupported { what, help, span } => not_supported(what, help.as_deref(), *span),
             TensorError::NoGradient { net, span } => {
                 Diagnostic::error(error.code(), format!("the loss does not depend on `{net}`, so there is nothing to train"), *span)
                     .help("a value in stop(...) passes no gradient; `old(...)` and copies are other networks")
             }
+            TensorError::Scale { what, span } => Diagnostic::error(error.code(), what, *span),
         }
     }
 }
@@ -32,7 +31,7 @@ impl From<&TensorError> for Diagnostic {
 impl From<&CkksError> for Diagnostic {
     fn from(error: &CkksError) -> Self {
         match error {
-            CkksError::NotSupported { what, span } => not_supported(what, *span),
+            CkksError::NotSupported { what, help, span } => not_supported(what, *help, *span),
             CkksError::NeedsClient { what, span } => {
                 Diagnostic::error(error.code(), format!("`{what}` of a secret value has no circuit in CKKS"), *span)
                     .help(format!("let the key owner compute it: `client = [{what}]` in `secure ckks {{ ... }}`"))
@@ -44,9 +43,18 @@ impl From<&CkksError> for Diagnostic {
             )
             .here("this is the deepest step")
             .help("pin lower degrees (`silu(degree: 7)`), use fewer layers, or hand an operation to the client (`client = [max]`)"),
-            CkksError::TooWide { width, limit, span } => {
-                Diagnostic::error(error.code(), format!("a vector of length {width} does not fit a ciphertext (at most {limit})"), *span)
+            CkksError::TooLarge { size: (output, input), diagonals, limit, span } => {
+                let what = format!(
+                    "a convolution from {input} to {output} numbers is a matrix of {diagonals} diagonals, a ciphertext each (at most {limit})"
+                );
+                Diagnostic::error(error.code(), what, *span).help("use a smaller picture, fewer channels or a larger stride")
             }
+            CkksError::TooWide { width, limit, span } => Diagnostic::error(
+                error.code(),
+                format!("a vector of length {width} does not fit a ciphertext (at most {limit})"),
+                *span,
+            )
+            .help("use narrower layers; an image has channels × height × width numbers, fewer with a larger stride or a smaller picture"),
         }
     }
 }
@@ -54,7 +62,7 @@ impl From<&CkksError> for Diagnostic {
 impl From<&TfheError> for Diagnostic {
     fn from(error: &TfheError) -> Self {
         match error {
-            TfheError::NotSupported { what, span } => not_supported(what, *span),
+            TfheError::NotSupported { what, span } => not_supported(what, None, *span),
             TfheError::TooWide { bits, most, span } => {
                 Diagnostic::error(error.code(), format!("a table of integers of {bits} bits is too large (at most {most})"), *span)
                     .help("ask for fewer bits: `quantize = w4 a4` in `secure tfhe { ... }`")

@@ -51,6 +51,13 @@ impl Diagnostic {
         Diagnostic { code, severity: Severity::Error, message: message.into(), labels, help: None }
     }
 
+    /// The same as a warning.
+    #[must_use]
+    pub fn warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+
     /// Says something about the place itself.
     #[must_use]
     pub fn here(mut self, text: impl Into<String>) -> Self {

@@ -34,7 +34,7 @@ pub fn run(graph: &Graph, facts: &Facts) -> Graph {
 /// operation on the client's list is too, by an exchange.
 pub fn client_knows(op: &Op, operands: &[bool], client: &[ClientOp]) -> bool {
     match op {
-        Op::Data(_) | Op::Constant(_) => true,
+        Op::Data(_) | Op::Constant(_) | Op::Return => true,
         Op::State(_) => false,
         _ => client_computes(op, client) || operands.iter().all(|&k| k),
     }
@@ -43,23 +43,30 @@ pub fn client_knows(op: &Op, operands: &[bool], client: &[ClientOp]) -> bool {
 /// Whether the program hands this operation to the key owner.
 pub fn client_computes(op: &Op, client: &[ClientOp]) -> bool {
     use hecc_plan::Function as F;
+    if matches!(op, Op::Return) {
+        return true;
+    }
     let wanted: &[ClientOp] = match op {
         Op::Max(_) | Op::Extremum { larger: true, .. } => &[ClientOp::Max],
         Op::Extremum { larger: false, .. } => &[ClientOp::Min],
         Op::ArgMax => &[ClientOp::ArgMax, ClientOp::Max],
+        // The sign of a difference, by which the gradient of a minimum or maximum goes.
+        Op::Map(Map { function: Elementwise::Named(F::Abs), order: 1, .. }) => &[ClientOp::Abs, ClientOp::Min, ClientOp::Max],
         Op::Map(Map { function: Elementwise::Named(function), .. }) => match function {
             F::Relu => &[ClientOp::Relu],
             F::Silu => &[ClientOp::Silu],
             F::Gelu => &[ClientOp::Gelu],
-            F::Tanh => &[ClientOp::Tanh],
-            F::Sigmoid => &[ClientOp::Sigmoid],
-            F::Softplus => &[ClientOp::Softplus],
+            F::Tanh => &[ClientOp::Tanh, ClientOp::Sample],
+            F::Sigmoid => &[ClientOp::Sigmoid, ClientOp::Softmax],
+            F::Softplus => &[ClientOp::Softplus, ClientOp::Softmax],
             F::Mish => &[ClientOp::Mish],
-            F::Exp => &[ClientOp::Exp],
-            F::Log => &[ClientOp::Log],
+            F::Exp => &[ClientOp::Exp, ClientOp::Sample, ClientOp::Softmax],
+            F::Log => &[ClientOp::Log, ClientOp::Softmax],
             F::Sqrt => &[ClientOp::Sqrt],
             F::Abs => &[ClientOp::Abs],
-            F::Reciprocal => &[ClientOp::Div],
+            F::Reciprocal => &[ClientOp::Div, ClientOp::Softmax],
+            F::HardTanh => &[ClientOp::Clip],
+            F::LogSech2 => &[ClientOp::Log, ClientOp::Sample],
             F::Square | F::Sin | F::Cos => &[],
         },
         _ => &[],

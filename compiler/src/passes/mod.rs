@@ -4,6 +4,7 @@
 pub mod fold;
 pub mod hoist;
 mod name;
+pub mod places;
 pub mod prune;
 mod rebuild;
 pub mod saturate;

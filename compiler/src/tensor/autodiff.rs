@@ -69,6 +69,12 @@ fn partial(graph: &mut Graph, id: Id, operands: &[Id], slot: usize, adjoint: Id)
         Op::Dense => push(Op::DenseGradient, &[adjoint, operands[0]], shape),
         Op::DenseTranspose if slot == 0 => push(Op::Dense, &[adjoint, operands[1]], shape),
         Op::DenseTranspose => push(Op::DenseGradient, &[operands[0], adjoint], shape),
+        Op::Conv(w) if slot == 0 => push(Op::ConvTranspose(*w), &[adjoint, operands[1]], shape),
+        Op::Conv(w) => push(Op::ConvGradient(*w), &[adjoint, operands[0]], shape),
+        Op::ConvTranspose(w) if slot == 0 => push(Op::Conv(*w), &[adjoint, operands[1]], shape),
+        Op::ConvTranspose(w) => push(Op::ConvGradient(*w), &[operands[0], adjoint], shape),
+        Op::Repeat => push(Op::SumRuns, &[adjoint], shape),
+        Op::SumRuns => push(Op::Repeat, &[adjoint], shape),
         Op::Spread => push(Op::SumBatch, &[adjoint], shape),
         Op::SumBatch => push(Op::Spread, &[adjoint], shape),
         Op::SumElements => push(Op::Broadcast, &[adjoint], shape),
@@ -88,7 +94,13 @@ fn partial(graph: &mut Graph, id: Id, operands: &[Id], slot: usize, adjoint: Id)
             let weight = push(Op::Offset(0.5), &[half], shape);
             push(Op::Mul, &[weight, adjoint], shape)
         }
-        Op::DenseGradient | Op::Map(_) => return Err(TensorError::unsupported("a gradient of a gradient", span)),
+        // Gradients are there before any pass lays patches out.
+        Op::Patches(_) | Op::Places(_) | Op::PlacesGradient(_) | Op::Expand(_) | Op::Collect(_) => {
+            return Err(TensorError::unsupported("a gradient of what a pass laid out", span));
+        }
+        Op::DenseGradient | Op::ConvGradient(_) | Op::Map(_) | Op::AdamStep(_) => {
+            return Err(TensorError::unsupported("a gradient of a gradient", span));
+        }
         Op::Max(_) => {
             return Err(TensorError::NotSupported {
                 what: "a gradient through `max` over a vector".to_owned(),
@@ -96,7 +108,7 @@ fn partial(graph: &mut Graph, id: Id, operands: &[Id], slot: usize, adjoint: Id)
                 span,
             });
         }
-        Op::Refresh => adjoint,
+        Op::Return | Op::Refresh => adjoint,
         // Piecewise constant.
         Op::ArgMax | Op::Stop => return Ok(None),
     }))

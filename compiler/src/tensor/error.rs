@@ -21,6 +21,13 @@ pub enum TensorError {
         /// Where.
         span: Span,
     },
+    /// HE0303: a recurrence of an optimiser's that noise or a large gradient throws off.
+    Scale {
+        /// Which, and why.
+        what: String,
+        /// The optimiser.
+        span: Span,
+    },
 }
 
 impl TensorError {
@@ -29,6 +36,7 @@ impl TensorError {
         match self {
             TensorError::NotSupported { .. } => "HE0301",
             TensorError::NoGradient { .. } => "HE0302",
+            TensorError::Scale { .. } => "HE0303",
         }
     }
 

@@ -1,9 +1,12 @@
 //! A reference evaluator of tensor graphs in doubles: what every pass and the lowering are tested against.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use hecc_plan::Tensor;
 use hecc_plan::clear::arg_max;
 
+use super::convolution::dot;
 use super::graph::{Data, Elementwise, Graph, Map, Op, Shape};
 
 /// How functions are computed.
@@ -53,11 +56,31 @@ pub fn eval(
     data: &dyn Fn(&Data) -> Vec<f64>,
     states: &BTreeMap<String, Vec<f64>>,
 ) -> Vec<Vec<f64>> {
-    let mut values: Vec<Vec<f64>> = Vec::with_capacity(graph.len());
+    borrowed(graph, batch, functions, &|which| Cow::Owned(data(which)), states).into_iter().map(Cow::into_owned).collect()
+}
+
+/// As [`eval`], without copies of data and states.
+pub fn borrowed<'a>(
+    graph: &Graph,
+    batch: usize,
+    functions: &dyn Functions,
+    data: &dyn Fn(&Data) -> Cow<'a, [f64]>,
+    states: &'a BTreeMap<String, Vec<f64>>,
+) -> Vec<Cow<'a, [f64]>> {
+    let mut values: Vec<Cow<'a, [f64]>> = Vec::with_capacity(graph.len());
     for id in graph.ids() {
         let node = graph.node(id);
         let operands = graph.operands(id);
-        let x = |slot: usize| &values[operands[slot].index()];
+        let known = match &node.op {
+            Op::Data(which) if *which != Data::Ones => Some(data(which)),
+            Op::State(name) => states.get(name).map(|state| Cow::Borrowed(state.as_slice())),
+            _ => None,
+        };
+        if let Some(known) = known {
+            values.push(known);
+            continue;
+        }
+        let x = |slot: usize| &*values[operands[slot].index()];
         let shape = |slot: usize| graph.shape(operands[slot]);
         let len = match node.shape {
             Shape::Sample(d) => batch * d,
@@ -67,9 +90,8 @@ pub fn eval(
         let zip = |f: &dyn Fn(f64, f64) -> f64| x(0).iter().zip(x(1)).map(|(&a, &b)| f(a, b)).collect::<Vec<f64>>();
         let one = |f: &dyn Fn(f64) -> f64| x(0).iter().map(|&a| f(a)).collect::<Vec<f64>>();
         let value = match &node.op {
-            Op::Data(Data::Ones) => vec![1.0; len],
-            Op::Data(which) => data(which),
-            Op::State(name) => states.get(name).cloned().unwrap_or_else(|| vec![0.0; len]),
+            Op::Data(_) => vec![1.0; len],
+            Op::State(_) => vec![0.0; len],
             Op::Constant(c) => vec![*c; len],
             Op::Add => zip(&|a, b| a + b),
             Op::Sub => zip(&|a, b| a - b),
@@ -77,7 +99,11 @@ pub fn eval(
             Op::Scale(c) => one(&|a| c * a),
             Op::Rate(rate) => one(&|a| rate.at(functions.update()) * a),
             Op::Offset(c) => one(&|a| a + c),
-            Op::Stop | Op::Refresh => x(0).clone(),
+            Op::AdamStep(step) => {
+                let update = functions.update();
+                x(0).iter().zip(x(1)).zip(x(2)).map(|((&w, &m), &v)| step.apply(w, m, v, update)).collect()
+            }
+            Op::Stop | Op::Return | Op::Refresh => x(0).to_vec(),
             Op::Map(map) => one(&|a| functions.map(map, a)),
             Op::Extremum { larger, pins } => {
                 let sign = if *larger { 0.5 } else { -0.5 };
@@ -87,11 +113,20 @@ pub fn eval(
                 let Shape::Matrix(out, inputs) = shape(1) else { unreachable!("verified shapes") };
                 let (from, to, forward) = if matches!(node.op, Op::Dense) { (inputs, out, true) } else { (out, inputs, false) };
                 let mut y = vec![0.0; batch * to];
-                for b in 0..batch {
-                    for t in 0..to {
-                        for f in 0..from {
-                            let w = x(1)[if forward { t * inputs + f } else { f * inputs + t }];
-                            y[b * to + t] += w * x(0)[b * from + f];
+                for (y, x0) in y.chunks_mut(to).zip(x(0).chunks(from)) {
+                    if forward {
+                        for (y, row) in y.iter_mut().zip(x(1).chunks(inputs)) {
+                            if inputs >= LONG {
+                                *y = dot(row, x0);
+                            } else {
+                                row.iter().zip(x0).for_each(|(w, x)| *y += w * x);
+                            }
+                        }
+                    } else {
+                        for (part, y) in y.chunks_mut(LONG).enumerate() {
+                            for (x, row) in x0.iter().zip(x(1).chunks(inputs)) {
+                                y.iter_mut().zip(&row[part * LONG..]).for_each(|(y, w)| *y += w * x);
+                            }
                         }
                     }
                 }
@@ -100,15 +135,29 @@ pub fn eval(
             Op::DenseGradient => {
                 let (Shape::Sample(out), Shape::Sample(inputs)) = (shape(0), shape(1)) else { unreachable!("verified shapes") };
                 let mut g = vec![0.0; out * inputs];
-                for b in 0..batch {
-                    for o in 0..out {
-                        for i in 0..inputs {
-                            g[o * inputs + i] += x(0)[b * out + o] * x(1)[b * inputs + i];
-                        }
+                for (delta, x1) in x(0).chunks(out).zip(x(1).chunks(inputs)) {
+                    for (d, row) in delta.iter().zip(g.chunks_mut(inputs)) {
+                        row.iter_mut().zip(x1).for_each(|(g, x)| *g += d * x);
                     }
                 }
                 g
             }
+            Op::Conv(window) => window.forward(batch, x(0), x(1)),
+            Op::ConvTranspose(window) => window.transpose(batch, x(0), x(1)),
+            Op::ConvGradient(window) => window.gradient(batch, x(0), x(1)),
+            Op::Patches(window) => window.patches(batch, x(0)),
+            Op::Places(window) => window.at_places(x(0), x(1)),
+            Op::PlacesGradient(window) => window.gradient_at_places(x(0), x(1)),
+            Op::Expand(ties) | Op::Collect(ties) => {
+                let matrix = Tensor::new(shape(0).extents(), x(0).to_vec());
+                let found = if matches!(node.op, Op::Expand(_)) { ties.expand(&matrix) } else { ties.collect(&matrix) };
+                found.expect("verified shapes").data
+            }
+            Op::Repeat => {
+                let run = len / x(0).len();
+                (0..len).map(|i| x(0)[i / run]).collect()
+            }
+            Op::SumRuns => x(0).chunks(x(0).len() / len).map(|run| run.iter().sum()).collect(),
             Op::Spread => (0..len).map(|i| x(0)[i % x(0).len()]).collect(),
             Op::SumBatch => (0..len).map(|j| (0..batch).map(|b| x(0)[b * len + j]).sum()).collect(),
             Op::SumElements => x(0).chunks(x(0).len() / batch).map(|row| row.iter().sum()).collect(),
@@ -131,10 +180,13 @@ pub fn eval(
                 x(0).chunks(d).flat_map(|row| (0..d).map(|i| f64::from(u8::from(i == arg_max(row))))).collect()
             }
         };
-        values.push(value);
+        values.push(Cow::Owned(value));
     }
     values
 }
+
+/// Elements of a row that are worked on at once; rows as long are added up in several sums.
+const LONG: usize = 2048;
 
 /// The largest of a row, by halves: (a + b + |a - b|) / 2 of element i and i + half, in the order the lowering takes.
 fn tournament(row: &[f64], abs: &dyn Fn(f64) -> f64) -> f64 {

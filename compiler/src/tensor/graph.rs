@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
-use hecc_plan::{Function, Span};
+use hecc_plan::{Function, Span, Ties};
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
 
+use super::convolution::Window;
 use crate::check::hir::Pins;
 
 /// A node of a [`Graph`].
@@ -28,6 +29,16 @@ pub enum Shape {
     Vector(usize),
     /// One matrix `[out, in]`.
     Matrix(usize, usize),
+}
+
+impl Shape {
+    /// Its extents, those of one sample.
+    pub fn extents(self) -> Vec<usize> {
+        match self {
+            Shape::Matrix(out, inputs) => vec![out, inputs],
+            Shape::Vector(d) | Shape::Sample(d) => vec![d],
+        }
+    }
 }
 
 /// A value that comes from outside.
@@ -86,6 +97,26 @@ pub enum Op {
     DenseTranspose,
     /// δ `[B, out]`, x `[B, in]`: Σ over the batch of δ xᵀ.
     DenseGradient,
+    /// x `[B, image]`, W `[out, patch]`: the convolution of each sample.
+    Conv(Window),
+    /// δ `[B, out image]`, W `[out, patch]`: the adjoint of a convolution in its image.
+    ConvTranspose(Window),
+    /// δ `[B, out image]`, x `[B, image]`: the adjoint in its weights, summed over the batch.
+    ConvGradient(Window),
+    /// x `[B, image]`: all patches that kernels meet, as the client lays them out `[B, patch · pitch]`.
+    Patches(Window),
+    /// Patches, W `[out, patch]`: the convolution of each sample, `[B, out · pitch]`.
+    Places(Window),
+    /// δ `[B, out · pitch]`, patches: the adjoint in its weights, summed over the batch.
+    PlacesGradient(Window),
+    /// A parameter as the larger one that a layer takes.
+    Expand(Ties),
+    /// Its adjoint.
+    Collect(Ties),
+    /// Each element of a vector several times in a row: a bias of each channel at every place.
+    Repeat,
+    /// The adjoint of a repeat: sums of as many elements in a row.
+    SumRuns,
     /// A vector for every sample.
     Spread,
     /// Σ over the batch.
@@ -117,10 +148,36 @@ pub enum Op {
         /// Pins of the polynomial in the difference.
         pins: Pins,
     },
+    /// A parameter w, the mean m and the mean square v of its gradients: w after a step of Adam.
+    AdamStep(AdamStep),
     /// The identity, through which no gradient flows.
     Stop,
+    /// The identity: the key owner is given this value, and computes on with it.
+    Return,
     /// The identity: a server that trains alone bootstraps here, so that what was spent on the way counts no more.
     Refresh,
+}
+
+/// A step of Adam (Kingma and Ba, 2015, algorithm 1): w − lr m̂ / (√v̂ + ε), where m̂ = m / (1 − β1ᵗ), v̂ = v / (1 − β2ᵗ). A
+/// factor of 0 corrects nothing, as RMSprop has it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamStep {
+    /// The learning rate.
+    pub rate: Rate,
+    /// β1.
+    pub beta1: f64,
+    /// β2.
+    pub beta2: f64,
+    /// ε.
+    pub eps: f64,
+}
+
+impl AdamStep {
+    /// A parameter after update number `update`, counted from 0.
+    pub fn apply(&self, w: f64, m: f64, v: f64, update: f64) -> f64 {
+        let corrected = |moment: f64, beta: f64| moment / (1.0 - libm::pow(beta, update + 1.0));
+        w - self.rate.at(update) * corrected(m, self.beta1) / (libm::sqrt(corrected(v, self.beta2)) + self.eps)
+    }
 }
 
 /// A learning rate over the updates of a run.
@@ -217,6 +274,11 @@ impl Graph {
             self.nodes.add_edge(operand.0, id, slot);
         }
         Id(id)
+    }
+
+    /// Gives a node another operation of the same operands and shape.
+    pub fn replace(&mut self, id: Id, op: Op) {
+        self.nodes[id.0].op = op;
     }
 
     /// The node.
@@ -351,6 +413,16 @@ pub fn name(op: &Op) -> String {
         Op::Dense => "dense".to_owned(),
         Op::DenseTranspose => "dense_transpose".to_owned(),
         Op::DenseGradient => "dense_gradient".to_owned(),
+        Op::Conv(window) => format!("conv {}", window_text(window)),
+        Op::ConvTranspose(window) => format!("conv_transpose {}", window_text(window)),
+        Op::ConvGradient(window) => format!("conv_gradient {}", window_text(window)),
+        Op::Patches(window) => format!("patches {}", window_text(window)),
+        Op::Places(window) => format!("places {}", window_text(window)),
+        Op::PlacesGradient(window) => format!("places_gradient {}", window_text(window)),
+        Op::Expand(ties) => format!("expand {}", ties_text(ties)),
+        Op::Collect(ties) => format!("collect {}", ties_text(ties)),
+        Op::Repeat => "repeat".to_owned(),
+        Op::SumRuns => "sum_runs".to_owned(),
         Op::Spread => "spread".to_owned(),
         Op::SumBatch => "sum_batch".to_owned(),
         Op::SumElements => "sum_elements".to_owned(),
@@ -368,8 +440,26 @@ pub fn name(op: &Op) -> String {
         Op::Max(pins) => format!("max{}", pins_text(pins)),
         Op::ArgMax => "argmax".to_owned(),
         Op::Extremum { larger, pins } => format!("{}2{}", if *larger { "max" } else { "min" }, pins_text(pins)),
+        Op::AdamStep(step) => {
+            let AdamStep { rate, beta1, beta2, eps } = step;
+            format!("adam {} beta {beta1} {beta2} eps {eps}", name(&Op::Rate(*rate)))
+        }
         Op::Stop => "stop".to_owned(),
+        Op::Return => "return".to_owned(),
         Op::Refresh => "refresh".to_owned(),
+    }
+}
+
+fn window_text(w: &Window) -> String {
+    format!("{}x{}x{} kernel {} stride {}", w.channels, w.height, w.width, w.kernel, w.stride)
+}
+
+fn ties_text(ties: &Ties) -> String {
+    match ties {
+        Ties::Kernel(window) => window_text(window),
+        Ties::Places(window) => format!("places {}", window_text(window)),
+        Ties::Pitch { run, pitch } => format!("runs of {run} at {pitch}"),
+        Ties::Runs(times) => format!("{times} times"),
     }
 }
 
@@ -386,10 +476,29 @@ fn fits(op: &Op, operands: &[Shape], shape: Shape) -> bool {
         (Op::Data(_), []) => matches!(shape, Sample(_)),
         (Op::State(_) | Op::Constant(_), []) => true,
         (Op::Add | Op::Sub | Op::Mul | Op::Extremum { .. }, [a, b]) => *a == shape && *b == shape,
-        (Op::Scale(_) | Op::Rate(_) | Op::Offset(_) | Op::Map(_) | Op::Stop | Op::Refresh, [a]) => *a == shape,
+        (Op::AdamStep(_), [w, m, v]) => [w, m, v].iter().all(|operand| **operand == shape),
+        (Op::Scale(_) | Op::Rate(_) | Op::Offset(_) | Op::Map(_) | Op::Stop | Op::Return | Op::Refresh, [a]) => *a == shape,
         (Op::Dense, [Sample(i), Matrix(o, j)]) => i == j && shape == Sample(*o),
         (Op::DenseTranspose, [Sample(o), Matrix(p, i)]) => o == p && shape == Sample(*i),
         (Op::DenseGradient, [Sample(o), Sample(i)]) => shape == Matrix(*o, *i),
+        (Op::Conv(w), [Sample(i), Matrix(o, p)]) => convolves(w, *i, (*o, *p)) && shape == Sample(w.output()),
+        (Op::ConvTranspose(w), [Sample(d), Matrix(o, p)]) => {
+            w.is_sound() && *d == w.output() && convolves(w, w.input(), (*o, *p)) && shape == Sample(w.input())
+        }
+        (Op::ConvGradient(w), [Sample(d), Sample(i)]) => {
+            convolves(w, *i, (w.outputs, w.patch())) && *d == w.output() && shape == Matrix(w.outputs, w.patch())
+        }
+        (Op::Patches(w), [Sample(i)]) => w.is_sound() && *i == w.input() && shape == Sample(w.patch() * w.pitch()),
+        (Op::Places(w), [Sample(p), Matrix(o, q)]) => {
+            convolves(w, w.input(), (*o, *q)) && *p == w.patch() * w.pitch() && shape == Sample(w.outputs * w.pitch())
+        }
+        (Op::PlacesGradient(w), [Sample(d), Sample(p)]) => {
+            w.is_sound() && (*d, *p) == (w.outputs * w.pitch(), w.patch() * w.pitch()) && shape == Matrix(w.outputs, w.patch())
+        }
+        (Op::Expand(ties), [Matrix(o, i)]) => matches!(ties.expanded((*o, *i), usize::MAX), Some((o, i)) if shape == Matrix(o, i)),
+        (Op::Collect(ties), [Matrix(o, i)]) => matches!(ties.collected((*o, *i), usize::MAX), Some((o, i)) if shape == Matrix(o, i)),
+        (Op::Repeat, [Vector(d)]) => matches!(shape, Vector(n) if *d > 0 && n.is_multiple_of(*d)),
+        (Op::SumRuns, [Vector(d)]) => matches!(shape, Vector(n) if n > 0 && d.is_multiple_of(n)),
         (Op::Spread, [Vector(d)]) | (Op::ArgMax, [Sample(d)]) => shape == Sample(*d),
         (Op::SumBatch, [Sample(d)]) => shape == Vector(*d),
         (Op::SumElements | Op::Max(_), [Sample(_)]) => shape == Sample(1),
@@ -398,4 +507,8 @@ fn fits(op: &Op, operands: &[Shape], shape: Shape) -> bool {
         (Op::Place { start }, [Sample(n)]) => matches!(shape, Sample(d) if start + n <= d),
         _ => false,
     }
+}
+
+fn convolves(w: &Window, image: usize, weights: (usize, usize)) -> bool {
+    w.is_sound() && image == w.input() && weights == (w.outputs, w.patch())
 }

@@ -10,3 +10,4 @@ pub(crate) mod ranges;
 
 pub use error::TensorError;
 pub use graph::{Data, Graph, Id, Node, Op, Output, Shape};
+pub use hecc_plan::convolution;

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use hecc_plan::{State, StateInit, Tensor, init};
 
-use super::eval::{self, Exact};
+use super::convolution::Window;
+use super::eval::{self, Exact, Functions};
 use super::graph::{Data, Graph, Op, Shape};
-use crate::check::hir::{ActionKind, Function, Layer, LayerKind, Net, Program, Range};
+use crate::check::hir::{ActionKind, Function, Init, Layer, LayerKind, Net, Program, Range, Task};
 
 /// Samples of the shadow run.
 const SAMPLES: usize = 512;
@@ -28,9 +29,10 @@ pub fn activation_ranges(net: &Net, seed: u64, stream: u64, margin: f64) -> Vec<
     let spread = libm::sqrt(width as f64 / 2.0);
     let x: Vec<f64> = drawn.data.iter().map(|v| (1.5 * v * spread).clamp(-1.0, 1.0)).collect();
     let mut shadow = Shadow { seed, stream, next: 0, margin, ranges: Vec::new() };
-    let trunk = shadow.layers(&net.layers, Tensor::new(vec![SAMPLES, width], x));
+    let trunk = shadow.layers(&net.layers, Tensor::new(vec![SAMPLES, width], x), &net.input_shape);
+    let shape = net.layers.last().map_or(&net.input_shape, |layer| &layer.shape);
     for head in &net.outputs {
-        shadow.layers(&head.layers, trunk.clone());
+        shadow.layers(&head.layers, trunk.clone(), shape);
     }
     shadow.ranges
 }
@@ -44,21 +46,27 @@ struct Shadow {
 }
 
 impl Shadow {
-    fn layers(&mut self, layers: &[Layer], mut x: Tensor) -> Tensor {
+    fn layers(&mut self, layers: &[Layer], mut x: Tensor, shape: &[usize]) -> Tensor {
+        let mut shape = shape;
         for layer in layers {
-            x = self.layer(layer, x);
+            x = self.layer(layer, x, shape);
+            shape = &layer.shape;
         }
         x
     }
 
-    fn layer(&mut self, layer: &Layer, x: Tensor) -> Tensor {
+    fn weights(&mut self, shape: Vec<usize>, init: Init, span: hecc_plan::Span) -> Tensor {
+        let init = super::build::weight_init(init, self.stream + self.next);
+        self.next += 1;
+        init::initial_states(&[State { name: "w".to_owned(), shape, init, span }], self.seed).remove("w").unwrap_or_default()
+    }
+
+    /// A layer of values of that shape.
+    fn layer(&mut self, layer: &Layer, x: Tensor, shape: &[usize]) -> Tensor {
         let rows = x.shape[0];
         match &layer.kind {
             LayerKind::Dense { inputs, outputs, init, .. } => {
-                let weights = super::build::weight_init(*init, self.stream + self.next);
-                self.next += 1;
-                let state = [State { name: "w".to_owned(), shape: vec![*outputs, *inputs], init: weights, span: layer.span }];
-                let w = init::initial_states(&state, self.seed).remove("w").unwrap_or_default();
+                let w = self.weights(vec![*outputs, *inputs], *init, layer.span);
                 let mut y = Vec::with_capacity(rows * outputs);
                 for row in x.data.chunks(*inputs) {
                     for o in 0..*outputs {
@@ -67,15 +75,16 @@ impl Shadow {
                 }
                 Tensor::new(vec![rows, *outputs], y)
             }
-            // A convolution is not lowered yet; its activations keep the default range.
-            LayerKind::Conv { .. } => {
-                self.next += 1;
-                Tensor::zeros(&[rows, layer.shape.iter().product()])
+            LayerKind::Conv { inputs, outputs, kernel, stride, init, .. } => {
+                let w = self.weights(vec![*outputs, *inputs, *kernel, *kernel], *init, layer.span);
+                let [channels, height, width] = *shape else { return x };
+                let window = Window { channels, height, width, outputs: *outputs, kernel: *kernel, stride: *stride };
+                Tensor::new(vec![rows, window.output()], window.forward(rows, &x.data, &w.data))
             }
             LayerKind::Flatten => x,
             LayerKind::Scale(c) => Tensor::new(x.shape.clone(), x.data.iter().map(|v| c * v).collect()),
             LayerKind::Residual(inner) => {
-                let y = self.layers(inner, x.clone());
+                let y = self.layers(inner, x.clone(), shape);
                 Tensor::new(x.shape.clone(), x.data.iter().zip(&y.data).map(|(a, b)| a + b).collect())
             }
             LayerKind::Activation(activation) => {
@@ -98,14 +107,11 @@ fn exact(function: &Function, x: f64) -> f64 {
     }
 }
 
-/// Gives a range to every function of `graph` that has none: what its argument takes in one update of random data from the
-/// declared ranges, widened by `margin`.
-pub fn fill(program: &Program, graph: &Graph, states: &[State], seed: u64, margin: f64) -> Graph {
-    const BATCH: usize = 128;
-    let open = |op: &Op| matches!(op, Op::Map(map) if map.pins.range.is_none());
-    if !graph.ids().any(|id| open(&graph.node(id).op)) {
-        return graph.clone();
-    }
+/// Samples of the shadow of a whole update.
+const BATCH: usize = 128;
+
+/// The values of one update of random data from the declared ranges, from the seeded start.
+fn shadow(program: &Program, graph: &Graph, states: &[State], seed: u64, batch: usize, functions: &dyn Functions) -> Vec<Vec<f64>> {
     let weights = init::initial_states(states, seed).into_iter().map(|(name, t)| (name, t.data)).collect::<BTreeMap<_, _>>();
     let dims: BTreeMap<Data, usize> = graph
         .ids()
@@ -115,8 +121,42 @@ pub fn fill(program: &Program, graph: &Graph, states: &[State], seed: u64, margi
         })
         .collect();
     let drawn: BTreeMap<Data, Vec<f64>> =
-        dims.iter().enumerate().map(|(i, (data, &dim))| (data.clone(), sample(program, data, BATCH, dim, seed, i as u64))).collect();
-    let values = eval::eval(graph, BATCH, &Exact, &|data| drawn.get(data).cloned().unwrap_or_default(), &weights);
+        dims.iter().enumerate().map(|(i, (data, &dim))| (data.clone(), sample(program, data, batch, dim, seed, i as u64))).collect();
+    eval::eval(graph, batch, functions, &|data| drawn.get(data).cloned().unwrap_or_default(), &weights)
+}
+
+/// The root of the mean square of each node's elements in such an update.
+pub fn root_mean_squares(program: &Program, graph: &Graph, states: &[State], seed: u64, nodes: &[super::Id]) -> Vec<f64> {
+    let values = shadow(program, graph, states, seed, batch(program), &Exact);
+    let size = |id: &super::Id| {
+        let finite: Vec<f64> = values[id.index()].iter().copied().filter(|v| v.is_finite()).collect();
+        libm::sqrt(finite.iter().map(|v| v * v).sum::<f64>() / finite.len().max(1) as f64)
+    };
+    nodes.iter().map(size).collect()
+}
+
+/// The largest magnitude of each node's elements in such an update, by these functions.
+pub fn largest(program: &Program, graph: &Graph, states: &[State], seed: u64, nodes: &[super::Id], functions: &dyn Functions) -> Vec<f64> {
+    let values = shadow(program, graph, states, seed, batch(program), functions);
+    let size = |id: &super::Id| values[id.index()].iter().filter(|v| v.is_finite()).fold(0.0f64, |m, v| m.max(v.abs()));
+    nodes.iter().map(size).collect()
+}
+
+fn batch(program: &Program) -> usize {
+    match &program.task {
+        Task::Train(train) => train.settings.batch,
+        Task::Serve(serve) => serve.batch,
+    }
+}
+
+/// Gives a range to every function of `graph` that has none: what its argument takes in one update of random data from the
+/// declared ranges, widened by `margin`.
+pub fn fill(program: &Program, graph: &Graph, states: &[State], seed: u64, margin: f64) -> Graph {
+    let open = |op: &Op| matches!(op, Op::Map(map) if map.pins.range.is_none());
+    if !graph.ids().any(|id| open(&graph.node(id).op)) {
+        return graph.clone();
+    }
+    let values = shadow(program, graph, states, seed, BATCH, &Exact);
     let mut new = Graph::default();
     let mut ids = Vec::new();
     for id in graph.ids() {

@@ -15,7 +15,7 @@ use hecc_compiler::tensor::build::{self, Built};
 use hecc_compiler::tensor::eval::{self, Exact, Functions};
 use hecc_compiler::tensor::graph::{Elementwise, Map};
 use hecc_compiler::tensor::{Data, Graph, Id, Op, Output};
-use hecc_compiler::{Compiled, Options, check, compile, diagnostics};
+use hecc_compiler::{Compiled, Options, check, compile, diagnostics, tracking};
 use hecc_plan::clear::Sources;
 use hecc_plan::oracle::{Oracle, Slots, pack, unpack};
 use hecc_plan::{Machine, Plan, Step, Target, Tensor, Tensors, Wires, drive};
@@ -86,8 +86,21 @@ fn arrays(program: &Program, rows: usize, mut states: Tensors, public: &[(String
     batch.insert(program.env.reward.clone(), Tensor::new(vec![rows], (0..rows).map(|_| numbers.next()).collect()));
     batch.insert("update".into(), Tensor::new(vec![rows], vec![UPDATE; rows]));
     batch.insert("done".into(), Tensor::new(vec![rows], (0..rows).map(|_| numbers.below(2) as f64).collect()));
-    for state in states.values_mut() {
-        state.data.iter_mut().for_each(|v| *v += 0.1 * numbers.next());
+    if let Task::Train(train) = &program.task {
+        for noise in &train.body.noises {
+            let data = (0..rows * noise.dim).map(|_| numbers.next()).collect();
+            batch.insert(noise.name.clone(), Tensor::new(vec![rows, noise.dim], data));
+        }
+    }
+    for (name, state) in &mut states {
+        state.data.iter_mut().for_each(|v| {
+            *v = match name.rsplit('.').next() {
+                // What an optimiser keeps of squares is none below 0, and a scale is near what it starts as.
+                Some("square") if *v == 0.0 => 0.1 * numbers.next().abs(),
+                Some("scale" | "square") => *v * (1.0 + 0.3 * numbers.next()),
+                _ => *v + 0.1 * numbers.next(),
+            }
+        });
     }
     for (name, shape) in public {
         let fan = shape.get(1).copied().unwrap_or(1) as f64;
@@ -145,6 +158,8 @@ pub fn run_plan(plan: &Plan, batch: &Tensors, states: &Tensors, tame: bool) -> B
             }
         }
     }
+    let settled: Vec<_> = plan.settled.iter().map(|(_, node)| *node).collect();
+    plan.client.eval(&settled, Sources { batch, states, decrypted: &decrypted }, &mut known).expect("everything came back");
     let rated = |(target, mut value): (Target, Tensor)| match target {
         Target::Rated { name, by } => {
             value.data.iter_mut().for_each(|v| *v *= known[&by].data[0]);
@@ -152,7 +167,8 @@ pub fn run_plan(plan: &Plan, batch: &Tensors, states: &Tensors, tame: bool) -> B
         }
         target => (target, value),
     };
-    values.into_iter().map(rated).collect()
+    let settled = plan.settled.iter().map(|(name, node)| (Target::State(name.clone()), known[node].clone()));
+    values.into_iter().map(rated).chain(settled).collect()
 }
 
 /// The plan's polynomials.
@@ -284,10 +300,17 @@ pub fn agrees(source: &str, log_n: u32) {
     compiled_agrees(source, &compiled);
 }
 
+/// The program with the optimisers that its plan has.
+fn resolved(source: &str, plan: &Plan) -> Program {
+    let program = check(source).expect("it compiled");
+    let insecure = (plan.ckks.security_bits == 0).then_some(plan.ckks.log_n);
+    tracking::resolve(&program, None, insecure).expect("it compiled").program
+}
+
 /// [`agrees`], of a program that was compiled before.
 pub fn compiled_agrees(source: &str, compiled: &Compiled) {
-    let program = check(source).expect("it compiled");
     let plan = &compiled.plan;
+    let program = resolved(source, plan);
     let (batch, states) = data(&program, plan, 7);
     let functions = Approximated::new(&program);
     let built = compiled.approximation.apply(&build::build(&program, false).expect("it compiled").graph);
@@ -331,9 +354,10 @@ pub fn agrees_without(source: &str, log_n: u32, without: &[PassName]) -> Compile
 
 /// [`agrees_alone`], of a program that was compiled before.
 pub fn compiled_agrees_alone(source: &str, compiled: &Compiled) {
-    let program = check(source).expect("it compiled");
     let plan = &compiled.plan;
+    let program = resolved(source, plan);
     let built = build::build(&program, false).expect("it compiled");
+    let graph = compiled.approximation.apply(&built.graph);
     let functions = Approximated::new(&program);
     let (_, start) = data(&program, plan, 7);
     let empty = Tensors::new();
@@ -374,7 +398,7 @@ pub fn compiled_agrees_alone(source: &str, compiled: &Compiled) {
                 saved[id.0 as usize] = wires.get(wire.index()).expect("a saved wire is held");
             }
         }
-        for (output, values) in run_graph(&program, &built.graph, &batch, &expected.clone(), &functions) {
+        for (output, values) in run_graph(&program, &graph, &batch, &expected.clone(), &functions) {
             if let Output::State(name) = output
                 && plan.is_due(&name, u64::from(number))
             {

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::parameters::{LookupId, RingId, SwitchId};
+use super::sending::Sending;
 use super::{Machine, Op, Plan, Row, Step, drive};
+use crate::CarriedId;
 
 /// Where noise comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +16,8 @@ pub enum Source {
     Lookup(LookupId),
     /// A key switch of its own.
     Switch(SwitchId),
+    /// Being packed and rounded on the way back to the client.
+    Sent(Sending),
 }
 
 /// What decides: a bootstrap, or the client's decryption.
@@ -80,18 +84,25 @@ const MOST_NOISES: usize = 1 << 25;
 /// Most demands that others are held against.
 const MOST_COMPARED: usize = 256;
 
+/// Noise that a vector of the plan's carried ones may bring from the last update: of each source, the largest Σ of squared
+/// coefficients of its integers.
+type Brought = Vec<BTreeMap<Source, f64>>;
+
 /// Analyses a plan whose steps are well formed.
+///
+/// # What the server carries
+///
+/// A carried integer is the client's at first, and after that what the last update, or an earlier one, made of it. It counts with
+/// the noise of both together, which is more than either. That holds for every update to come if what an update keeps has none of
+/// the noise that it found: each kept integer is made by bootstraps of this update, or stays as it is. Noises of a vector's integers
+/// are independent if no two of them have one in common; if vectors have some in common, all may be the same, and their variances
+/// count as often as there are such vectors (Cauchy and Schwarz).
 pub fn run(plan: &Plan) -> Analysis {
-    let mut machine = Analyser { plan, sources: Vec::new(), demands: BTreeSet::new(), found: Analysis::default(), noises: 0 };
-    let Ok(outputs) = drive(&mut machine, plan);
-    for (output, integers) in plan.outputs.iter().zip(&outputs) {
-        let bits = plan.steps[output.wire.index()].wire.bits;
-        let index = output.wire.index();
-        machine.fits(index, integers, bits + 1, "the client reads");
-        integers.iter().for_each(|integer| machine.demand(index, Decision::Decrypt, -(bits as i32) - 2, &integer.noise, 1.0));
-    }
+    let machine = analysed(plan);
     let mut kept: Vec<Demand> = Vec::new();
-    for demand in machine.demands {
+    let mut demands: Vec<Demand> = machine.demands.into_iter().map(|(demand, _)| demand).collect();
+    demands.dedup();
+    for demand in demands {
         if kept.len() >= MOST_COMPARED {
             kept.push(demand);
         } else if !kept.iter().any(|other| demand.follows_from(other)) {
@@ -102,18 +113,113 @@ pub fn run(plan: &Plan) -> Analysis {
     Analysis { demands: kept, ..machine.found }
 }
 
+/// Every different decision of each step of a checked plan; that of a decryption is of the step that is decrypted.
+pub fn by_step(plan: &Plan) -> Vec<Vec<Demand>> {
+    let mut steps = vec![Vec::new(); plan.steps.len()];
+    analysed(plan).demands.into_iter().for_each(|(demand, step)| steps[step].push(demand));
+    steps
+}
+
+fn analysed(plan: &Plan) -> Analyser<'_> {
+    let new = |brought| Analyser { plan, sources: Vec::new(), brought, demands: BTreeSet::new(), found: Analysis::default(), noises: 0 };
+    let mut machine = new(Brought::new());
+    let Ok(mut made) = drive(&mut machine, plan);
+    if !plan.carried.is_empty() {
+        // What an update keeps does not depend on what it found, if it may be kept.
+        let brought = machine.keeps(&made.carried);
+        if !machine.found.faults.is_empty() {
+            return machine;
+        }
+        machine = new(brought);
+        let Ok(again) = drive(&mut machine, plan);
+        made = again;
+    }
+    for ((output, integers), sending) in plan.outputs.iter().zip(&made.outputs).zip(plan.sendings()) {
+        let bits = plan.steps[output.wire.index()].wire.bits;
+        let index = output.wire.index();
+        machine.fits(index, integers, bits + 1, "the client reads");
+        let sent = sending.map(|sending| (machine.source(Source::Sent(sending)), 1.0));
+        for integer in integers {
+            if machine.afford(index, integer.noise.len()).is_some() {
+                let noise: Vec<(u32, f64)> = integer.noise.iter().copied().chain(sent).collect();
+                machine.demand(index, Decision::Decrypt, -(bits as i32) - 2, &noise, 1.0);
+            }
+        }
+    }
+    // The client can fetch what is kept.
+    for (carried, integers) in plan.carried.iter().zip(&made.carried) {
+        let (index, bits) = (carried.wire.index(), plan.steps[carried.wire.index()].wire.bits);
+        machine.fits(index, integers, bits + 1, "the client reads");
+        integers.iter().for_each(|integer| machine.demand(index, Decision::Decrypt, -(bits as i32) - 2, &integer.noise, 1.0));
+    }
+    machine
+}
+
+/// One noise.
+#[derive(Clone, Copy)]
+enum Origin {
+    /// From this update.
+    New(Source),
+    /// Of an integer of that carried vector.
+    Kept(CarriedId, RingId),
+}
+
 struct Analyser<'a> {
     plan: &'a Plan,
-    sources: Vec<Source>,
-    demands: BTreeSet<Demand>,
+    sources: Vec<Origin>,
+    brought: Brought,
+    /// With the step that decides.
+    demands: BTreeSet<(Demand, usize)>,
     found: Analysis,
     noises: usize,
 }
 
 impl Analyser<'_> {
     fn source(&mut self, source: Source) -> u32 {
-        self.sources.push(source);
+        self.origin(Origin::New(source))
+    }
+
+    fn origin(&mut self, origin: Origin) -> u32 {
+        self.sources.push(origin);
         self.sources.len() as u32 - 1
+    }
+
+    /// The noise in what is kept, and faults where it would pile up.
+    fn keeps(&mut self, kept: &[Vec<Integer>]) -> Brought {
+        let mut owners: BTreeMap<u32, usize> = BTreeMap::new();
+        let mut common: BTreeSet<usize> = BTreeSet::new();
+        let mut brought = Brought::new();
+        for (number, (carried, integers)) in self.plan.carried.iter().zip(kept).enumerate() {
+            let step = carried.wire.index();
+            // What is never made anew has no noise but the client's.
+            let same = matches!(self.plan.steps[step].op, Op::Carried(id) if id.0 as usize == number);
+            let mut most: BTreeMap<Source, f64> = BTreeMap::new();
+            for integer in integers.iter().filter(|_| !same) {
+                if self.afford(step, integer.noise.len()).is_none() {
+                    return brought;
+                }
+                let mut sums: BTreeMap<Source, f64> = BTreeMap::new();
+                for &(source, c) in &integer.noise {
+                    match self.sources[source as usize] {
+                        Origin::New(source) => *sums.entry(source).or_default() += c * c,
+                        Origin::Kept(..) => self.fault(step, "what is kept has the noise of what was: it would pile up".to_owned()),
+                    }
+                    match owners.insert(source, number) {
+                        Some(other) if other == number => self.fault(step, "integers that are kept share a noise".to_owned()),
+                        Some(other) => common.extend([other, number]),
+                        None => {}
+                    }
+                }
+                for (source, sum) in sums {
+                    let most = most.entry(source).or_default();
+                    *most = most.max(sum);
+                }
+            }
+            brought.push(most);
+        }
+        let times = common.len() as f64;
+        common.iter().for_each(|&number| brought[number].values_mut().for_each(|sum| *sum *= times));
+        brought
     }
 
     fn demand(&mut self, step: usize, decision: Decision, half_box: i32, noise: &[(u32, f64)], factor: f64) {
@@ -122,9 +228,18 @@ impl Analyser<'_> {
         }
         let mut sums: BTreeMap<Source, f64> = BTreeMap::new();
         for (source, c) in noise {
-            *sums.entry(self.sources[*source as usize]).or_default() += (c * factor) * (c * factor);
+            let square = (c * factor) * (c * factor);
+            match self.sources[*source as usize] {
+                Origin::New(source) => *sums.entry(source).or_default() += square,
+                Origin::Kept(id, ring) => {
+                    *sums.entry(Source::Fresh(ring)).or_default() += square;
+                    let brought = self.brought.get(id.0 as usize);
+                    brought.into_iter().flatten().for_each(|(source, sum)| *sums.entry(*source).or_default() += square * sum);
+                }
+            }
         }
-        self.demands.insert(Demand { decision, half_box, noise: sums.into_iter().map(|(source, sum)| (source, sum.to_bits())).collect() });
+        let noise = sums.into_iter().map(|(source, sum)| (source, sum.to_bits())).collect();
+        self.demands.insert((Demand { decision, half_box, noise }, step));
     }
 
     fn fault(&mut self, step: usize, why: String) {
@@ -143,8 +258,8 @@ impl Analyser<'_> {
         Some(())
     }
 
-    /// Range and noise of a row; operands stand on steps finer by `shifts` bits.
-    fn affine(&mut self, step: usize, row: &Row, operands: &[&Vec<Integer>], shifts: &[u32]) -> Integer {
+    /// Range and noise of a row; operands stand on steps finer by `shifts` bits, or coarser where those are negative.
+    fn affine(&mut self, step: usize, row: &Row, operands: &[&Vec<Integer>], shifts: &[i32]) -> Integer {
         // As many terms as there can be do not overflow these; saturated, they would hide what is too large.
         let (mut low, mut high) = (i128::from(row.constant), i128::from(row.constant));
         let mut noise: BTreeMap<u32, f64> = BTreeMap::new();
@@ -185,8 +300,9 @@ impl Machine for Analyser<'_> {
         let fresh = |low: i64, high: i64, noise: u32| Integer { low, high, noise: vec![(noise, 1.0)] };
         let made: Vec<Integer> = match &step.op {
             Op::Input(_) => (0..wire.len).map(|_| fresh(wire.low, wire.high, self.source(Source::Fresh(wire.ring)))).collect(),
+            Op::Carried(id) => (0..wire.len).map(|_| fresh(wire.low, wire.high, self.origin(Origin::Kept(*id, wire.ring)))).collect(),
             Op::Affine { operands: names, rows } => {
-                let shifts: Vec<u32> = names.iter().map(|w| self.plan.steps[w.index()].wire.bits - wire.bits).collect();
+                let shifts: Vec<i32> = names.iter().map(|w| self.plan.steps[w.index()].wire.bits as i32 - wire.bits as i32).collect();
                 rows.iter().map(|row| self.affine(index, row, operands, &shifts)).collect()
             }
             Op::Table { a: _, tables, lookup } => {

@@ -1,12 +1,14 @@
 //! The checker: a plan that passes runs, its integers fit where they stand, and noise turns a decision with at most the
 //! probability that the plan states.
 
+use std::collections::BTreeSet;
+
 use super::analysis::{self, Decision, Demand, Source};
 use super::parameters::{self, LookupId, RingId};
-use super::{Op, Plan, Step, Table, noise};
+use super::{Op, Plan, Step, Table, noise, sending, served};
 use crate::check::PlanError;
 use crate::infer::{Known, extent_of, infer};
-use crate::{ClearProgram, StateInit, Target};
+use crate::{ClearOp, ClearProgram, StateInit, Target};
 
 /// Most that a bootstrap of a plan may fail with, log2.
 pub const LOG2_FAILURE: f64 = -64.0;
@@ -14,6 +16,8 @@ pub const LOG2_FAILURE: f64 = -64.0;
 const LARGEST: usize = 1 << 24;
 /// Most integers of all steps together: a small plan can name many, and each takes some hundred bytes to check.
 const MOST_INTEGERS: usize = 1 << 22;
+/// Most vectors that a server carries.
+const MOST_CARRIED: usize = 1 << 12;
 /// Widest integers, in bits.
 const WIDEST: u32 = 30;
 /// Widest tables, in bits.
@@ -27,7 +31,7 @@ pub fn check(plan: &Plan) -> Result<(), Vec<PlanError>> {
     if plan.parameters.security_bits < 128 {
         return Err(vec![PlanError::Parameters(format!("{} bits of security", plan.parameters.security_bits))]);
     }
-    check_insecure(plan)
+    run(plan, false)
 }
 
 /// Checks everything but that a plan declares a security level: for tests with small keys.
@@ -35,6 +39,10 @@ pub fn check(plan: &Plan) -> Result<(), Vec<PlanError>> {
 /// # Errors
 /// All violations of the first failing part.
 pub fn check_insecure(plan: &Plan) -> Result<(), Vec<PlanError>> {
+    run(plan, true)
+}
+
+fn run(plan: &Plan, insecure: bool) -> Result<(), Vec<PlanError>> {
     for part in [limits, structure, programs] {
         let errors = part(plan);
         if !errors.is_empty() {
@@ -58,7 +66,7 @@ pub fn check_insecure(plan: &Plan) -> Result<(), Vec<PlanError>> {
             errors.push(PlanError::Parameters(format!("{what} fails with 2^{failure:.1}, more than 2^{:.1}", plan.log2_failure)));
         }
     }
-    if errors.is_empty() { Ok(()) } else { Err(errors) }
+    if errors.is_empty() { served::verify(plan.training.as_ref(), &plan.states, insecure) } else { Err(errors) }
 }
 
 /// log2 of the probability that noise turns a decision.
@@ -72,12 +80,19 @@ pub fn log2_failure(plan: &Plan, demand: &Demand) -> f64 {
     }
 }
 
+/// log2 of the most that a decision of each step fails with; `None` where nothing is decided.
+pub fn failures(plan: &Plan) -> Vec<Option<f64>> {
+    let worst = |demands: &Vec<Demand>| demands.iter().map(|demand| log2_failure(plan, demand)).max_by(f64::total_cmp);
+    analysis::by_step(plan).iter().map(worst).collect()
+}
+
 /// The variance of what comes from a source.
 pub fn source_variance(parameters: &parameters::Parameters, source: Source) -> f64 {
     match source {
         Source::Fresh(ring) => parameters.fresh(ring),
         Source::Lookup(id) => parameters.refreshed(&parameters.lookups[id.0 as usize]),
         Source::Switch(id) => parameters.switched(&parameters.switches[id.0 as usize]),
+        Source::Sent(sending) => parameters.sent(sending),
     }
 }
 
@@ -97,8 +112,11 @@ fn limits(plan: &Plan) -> Vec<PlanError> {
     let terms = plan.steps.iter().map(|step| match &step.op {
         Op::Affine { rows, operands } => rows.iter().map(|row| row.terms.len()).sum::<usize>() + rows.len() + operands.len(),
         Op::Table { tables, .. } => tables.len(),
-        Op::Input(_) | Op::Floor { .. } | Op::Rest { .. } | Op::Sign { .. } | Op::Switch { .. } => 1,
+        Op::Input(_) | Op::Carried(_) | Op::Floor { .. } | Op::Rest { .. } | Op::Sign { .. } | Op::Switch { .. } => 1,
     });
+    if plan.carried.len() > MOST_CARRIED {
+        refuse("too many vectors are carried");
+    }
     if terms.sum::<usize>() > LARGEST || plan.steps.iter().map(|step| step.wire.len as usize).sum::<usize>() > MOST_INTEGERS {
         refuse("too many integers");
     }
@@ -129,29 +147,37 @@ fn structure(plan: &Plan) -> Vec<PlanError> {
             Some(_) => {}
         }
     }
-    errors
+    for (index, carried) in plan.carried.iter().enumerate() {
+        if carried.wire.index() >= plan.steps.len() {
+            errors.push(PlanError::Dangling { what: "carried vector", index, target: format!("wire {}", carried.wire.0) });
+        }
+    }
+    if errors.is_empty() { sending::verify(plan) } else { errors }
 }
 
 /// What steps ask for, counted once.
 struct Counted {
     /// How many steps read each input.
     reads: Vec<usize>,
+    /// How many steps read each carried vector.
+    carried: Vec<usize>,
     /// (smallest, largest) value of each table.
     values: Vec<(i64, i64)>,
 }
 
 impl Counted {
     fn of(plan: &Plan) -> Self {
-        let mut reads = vec![0; plan.inputs.len()];
+        let (mut reads, mut carried) = (vec![0; plan.inputs.len()], vec![0; plan.carried.len()]);
         for step in &plan.steps {
-            if let Op::Input(id) = step.op
-                && let Some(count) = reads.get_mut(id.0 as usize)
-            {
-                *count += 1;
-            }
+            let count = match step.op {
+                Op::Input(id) => reads.get_mut(id.0 as usize),
+                Op::Carried(id) => carried.get_mut(id.0 as usize),
+                _ => None,
+            };
+            count.into_iter().for_each(|count| *count += 1);
         }
         let ends = |table: &Table| table.values.iter().fold((i64::MAX, i64::MIN), |(low, high), v| (low.min(*v), high.max(*v)));
-        Self { reads, values: plan.tables.iter().map(ends).collect() }
+        Self { reads, carried, values: plan.tables.iter().map(ends).collect() }
     }
 }
 
@@ -172,14 +198,25 @@ fn formed(plan: &Plan, known: &Counted, step: &Step) -> Result<(), String> {
             let reads = known.reads.get(id.0 as usize).ok_or("no such input")?;
             is(*reads == 1, "an input is read by one step")
         }
+        Op::Carried(id) => {
+            let reads = known.carried.get(id.0 as usize).ok_or("no such carried vector")?;
+            is(*reads == 1, "a carried vector is read by one step")?;
+            let kept = plan.steps.get(plan.carried[id.0 as usize].wire.index()).ok_or("no step makes the carried vector anew")?.wire;
+            let same = (kept.ring, kept.bits, kept.len) == (wire.ring, wire.bits, wire.len);
+            is(same && wire.low <= kept.low && kept.high <= wire.high, "what is kept is not what is carried")
+        }
         Op::Affine { operands, rows } => {
             is(rows.len() == wire.len as usize, "not as many rows as integers")?;
             for slot in 0..operands.len() {
-                let finer = operand(slot).ring == wire.ring && operand(slot).bits >= wire.bits;
-                is(finer, "an operand is under another key, or on a coarser step")?;
+                is(operand(slot).ring == wire.ring, "an operand is under another key")?;
             }
+            // On a coarser step stand only multiples of what is between the steps.
+            let coarser: Vec<u32> = operands.iter().map(|w| wire.bits.saturating_sub(plan.steps[w.index()].wire.bits)).collect();
             let inside = |&(o, e, c): &(u32, u32, i64)| {
-                (o as usize) < operands.len() && e < operand(o as usize).len && c.unsigned_abs() <= 1 << WIDEST
+                (o as usize) < operands.len()
+                    && e < operand(o as usize).len
+                    && c.unsigned_abs() <= 1 << WIDEST
+                    && c.trailing_zeros() >= coarser[o as usize]
             };
             is(rows.iter().all(|row| row.constant.unsigned_abs() <= 1 << 40 && row.terms.iter().all(inside)), "a term is out of range")
         }
@@ -278,12 +315,51 @@ fn programs(plan: &Plan) -> Vec<PlanError> {
             refuse(&output.label, "no state of that name and shape, or its scale is wrong");
         }
     }
+    carried(plan, &mut refuse);
     for public in &plan.public {
         if extent_of(&public.shape).is_none_or(|(rows, cols)| rows * cols != public.values.len()) {
             refuse(&public.name, "its shape is wrong");
         }
     }
     errors
+}
+
+/// Whether the server carries all states or none, and can be given them.
+fn carried(plan: &Plan, refuse: &mut impl FnMut(&str, &str)) {
+    if plan.carried.is_empty() {
+        return;
+    }
+    let names: BTreeSet<&str> = plan.states.iter().map(|state| state.name.as_str()).collect();
+    if let Some(odd) = plan.carried.iter().find(|carried| !names.contains(carried.state.as_str()) || !positive(carried.scale)) {
+        refuse(&odd.state, "there is no state that the carried vector is a part of, or its scale is wrong");
+        return;
+    }
+    let all = plan.parts();
+    if all.values().map(Vec::len).sum::<usize>() != plan.carried.len() {
+        refuse("carried", "no step reads one of the carried vectors");
+    }
+    for state in &plan.states {
+        let parts = all.get(state.name.as_str()).map(Vec::as_slice).unwrap_or_default();
+        let size = extent_of(&state.shape).map(|(rows, cols)| rows * cols);
+        if parts.is_empty() || parts.iter().any(|part| Some(part.wire.len as usize) != size) {
+            refuse(&state.name, "the server carries some states, and not this one in whole");
+        }
+        for pair in parts.windows(2) {
+            let [coarse, fine] = pair else { continue };
+            // A power of two, so that digits are the same on every machine.
+            let (base, wire) = (coarse.scale / fine.scale, fine.wire);
+            let whole = (2.0..=libm::exp2(f64::from(WIDEST))).contains(&base) && libm::exp2(libm::round(libm::log2(base))) == base;
+            if !whole || wire.high - wire.low + 1 != base as i64 {
+                refuse(&state.name, "a finer part takes what a step of the coarser one has room for, a power of two");
+            }
+        }
+    }
+    if plan.client.nodes.iter().any(|node| matches!(node.op, ClearOp::State(_))) {
+        refuse("client", "the client has no states of its own where the server carries them");
+    }
+    if plan.outputs.iter().any(|output| matches!(output.target, Target::State(_))) {
+        refuse("outputs", "states do not go to the client where the server carries them");
+    }
 }
 
 fn positive(scale: f64) -> bool {

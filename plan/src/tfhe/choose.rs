@@ -107,6 +107,12 @@ impl Grid {
     }
 }
 
+/// Every ring and number of levels that a rotation may be chosen with.
+pub(super) fn rotations() -> Vec<(Ring, u32)> {
+    let Grid { rings, rotation_levels, .. } = Grid::standard(128);
+    rings.into_iter().flat_map(|ring| (1..=rotation_levels).map(move |levels| (ring, levels))).collect()
+}
+
 /// The cheapest parameters that meet a demand, or `None` if none does. Takes every combination of rings: a demand has one or
 /// two of them, three at most.
 pub fn choose(demand: &Demand, prices: &Prices) -> Option<Choice> {
@@ -316,6 +322,7 @@ impl Search<'_> {
             rings,
             lookups: demand.classes.iter().zip(classes).map(lookup).collect(),
             switches: demand.switches.iter().zip(switches).map(between).collect(),
+            packings: Vec::new(),
         };
         let incoming = |usage: &Use| -> f64 { usage.sources.iter().map(|(source, by)| by * source.variance(&parameters)).sum() };
         let half_box = |usage: &Use| libm::exp2(usage.half_box_log2);
@@ -514,10 +521,10 @@ mod tests {
             assert!(*failure <= demand.log2_failure, "{choice:?}");
         }
         let lookups = choice.parameters.lookups.iter().zip(&demand.classes).map(|(lookup, class)| {
-            Prices::BUILT_IN.lookup(&choice.parameters, lookup) * class.uses.iter().map(|usage| usage.count).sum::<f64>()
+            Prices::built_in().lookup(&choice.parameters, lookup) * class.uses.iter().map(|usage| usage.count).sum::<f64>()
         });
         let switches = choice.parameters.switches.iter().zip(&demand.switches);
-        let between = switches.map(|(switch, between)| Prices::BUILT_IN.between(&choice.parameters, switch) * between.count);
+        let between = switches.map(|(switch, between)| Prices::built_in().between(&choice.parameters, switch) * between.count);
         let seconds: f64 = lookups.chain(between).sum();
         assert!((seconds / choice.seconds - 1.0).abs() < 1e-9);
     }
@@ -527,14 +534,14 @@ mod tests {
         let mut before = 0.0;
         for p in 1..=8 {
             let demand = table(f64::from(p));
-            let choice = choose(&demand, &Prices::BUILT_IN).expect("parameters");
+            let choice = choose(&demand, Prices::built_in()).expect("parameters");
             holds(&demand, &choice);
             assert!(choice.seconds >= before, "{p} bits");
             before = choice.seconds;
-            let surer = choose(&Demand { log2_failure: -96.0, ..demand }, &Prices::BUILT_IN).expect("parameters");
+            let surer = choose(&Demand { log2_failure: -96.0, ..demand }, Prices::built_in()).expect("parameters");
             assert!(surer.seconds >= choice.seconds);
         }
-        assert_eq!(choose(&table(14.0), &Prices::BUILT_IN), None);
+        assert_eq!(choose(&table(14.0), Prices::built_in()), None);
     }
 
     #[test]
@@ -542,7 +549,7 @@ mod tests {
         let mut before = 0.0;
         for drop in 1..=5 {
             let demand = network(drop);
-            let choice = choose(&demand, &Prices::BUILT_IN).expect("parameters");
+            let choice = choose(&demand, Prices::built_in()).expect("parameters");
             holds(&demand, &choice);
             assert!(choice.seconds > before, "{drop} bits");
             before = choice.seconds;
@@ -558,7 +565,7 @@ mod tests {
         let sources = [(Source::Lookup(0), 4.0), (Source::Switch(0), 1.0)];
         demand.classes.push(Class { from: ONE, to: ONE, uses: vec![usage(-2.0 - 4.0, &sources, 10.0)] });
         demand.switches.push(Between { from: other, to: ONE, count: 10.0 });
-        let choice = choose(&demand, &Prices::BUILT_IN).expect("parameters");
+        let choice = choose(&demand, Prices::built_in()).expect("parameters");
         holds(&demand, &choice);
         assert_eq!(choice.parameters.switches.len(), 1);
     }
@@ -566,14 +573,14 @@ mod tests {
     #[test]
     fn tests_get_short_secrets() {
         let demand = Demand { security_bits: 0, ..network(2) };
-        let choice = choose(&demand, &Prices::BUILT_IN).expect("parameters");
+        let choice = choose(&demand, Prices::built_in()).expect("parameters");
         holds(&demand, &choice);
         assert!(choice.parameters.lookups.iter().all(|lookup| lookup.small < 200), "{choice:?}");
     }
 
     /// Every combination of every candidate.
     fn by_force(demand: &Demand, grid: &Grid) -> Option<f64> {
-        let search = Search::new(demand, &Prices::BUILT_IN, grid);
+        let search = Search::new(demand, Prices::built_in(), grid);
         let mut best: Option<f64> = None;
         for first in 0..grid.rings.len() {
             for second in 0..grid.rings.len() {
@@ -621,7 +628,7 @@ mod tests {
         for drop in 1..=6 {
             for log2_failure in [-20.0, -64.0] {
                 let demand = Demand { log2_failure, ..network(drop) };
-                let seconds = choose_in(&demand, &Prices::BUILT_IN, &grid).map(|choice| choice.seconds);
+                let seconds = choose_in(&demand, Prices::built_in(), &grid).map(|choice| choice.seconds);
                 let force = by_force(&demand, &grid);
                 found += usize::from(force.is_some());
                 match (seconds, force) {

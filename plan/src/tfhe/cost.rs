@@ -1,11 +1,9 @@
 //! What a TFHE plan takes, as predicted.
 
+use super::parameters::Parameters;
 use super::prices::Prices;
-use super::{Op, Plan, Step};
-
-/// What lookups of one step after another take of what one takes by itself: keys that were just used are still at hand. Measured
-/// on three plans, of 57 to 2284 lookups: 0.73 to 0.79.
-const IN_A_ROW: f64 = 0.76;
+use super::sending::Parcel;
+use super::{Op, Plan, Step, Wire};
 
 /// Predictions for one run of the steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -22,40 +20,60 @@ pub struct Prediction {
     pub bytes_to_server: u64,
     /// Bytes to the client per run.
     pub bytes_to_client: u64,
+    /// Bytes to the server of what it then carries, once.
+    pub bytes_to_carry: u64,
+    /// Bytes to the client whenever it fetches what the server carries.
+    pub bytes_fetched: u64,
 }
 
 /// Seconds of a step. The integers of a step are shared out among the threads; one takes one thread.
 pub fn step_seconds(plan: &Plan, step: &Step, prices: &Prices, threads: usize) -> f64 {
     let turns = (step.wire.len as usize).div_ceil(threads.max(1)) as f64;
     match &step.op {
-        Op::Input(_) | Op::Rest { .. } => 0.0,
+        Op::Input(_) | Op::Carried(_) | Op::Rest { .. } => 0.0,
         Op::Affine { operands: _, rows } => {
             let words: usize = rows.iter().map(|row| row.terms.len()).sum::<usize>() * plan.parameters.ring(step.wire.ring).bits() as usize;
-            words as f64 * prices.digit / threads.max(1) as f64
+            words as f64 * prices.term / threads.max(1) as f64
         }
         Op::Table { lookup, .. } | Op::Sign { lookup, .. } => {
-            turns * IN_A_ROW * prices.lookup(&plan.parameters, &plan.parameters.lookups[lookup.0 as usize])
+            turns * prices.lookup(&plan.parameters, &plan.parameters.lookups[lookup.0 as usize])
         }
         Op::Floor { lookup, drop, .. } => {
-            turns * IN_A_ROW * f64::from(*drop) * prices.lookup(&plan.parameters, &plan.parameters.lookups[lookup.0 as usize])
+            turns * f64::from(*drop) * prices.lookup(&plan.parameters, &plan.parameters.lookups[lookup.0 as usize])
         }
         Op::Switch { switch, .. } => turns * prices.between(&plan.parameters, &plan.parameters.switches[switch.0 as usize]),
     }
 }
 
-/// Predicts a run of a checked plan on `threads` threads (0 for two, those of the machine that the prices are from).
+/// Seconds of packing what goes back.
+fn sending_seconds(plan: &Plan, prices: &Prices, threads: usize) -> f64 {
+    let packed = |parcel: &Parcel| {
+        let packing = plan.parameters.packings.get(parcel.packing?.0 as usize)?;
+        let from = plan.parameters.ring(packing.from).bits();
+        let each = prices.moving(from, packing.to.bits() + packing.to.degree(), packing.decomposition.levels);
+        let count: f64 = plan.parcel_wires(parcel).iter().map(|wire| f64::from(wire.len)).sum();
+        Some(count * each / threads.max(1) as f64)
+    };
+    plan.parcels.iter().filter_map(packed).sum()
+}
+
+/// Predicts a run of a checked plan on `threads` threads (0 for those of the machine that the prices are from).
 pub fn predict(plan: &Plan, prices: &Prices, threads: usize) -> Prediction {
-    let threads = if threads == 0 { 2 } else { threads };
+    let threads = if threads == 0 { prices.threads } else { threads };
     let keys = plan.parameters.key_bytes();
-    let sent = plan.steps.iter().filter(|step| matches!(step.op, Op::Input(_))).map(|step| u64::from(step.wire.len)).sum();
-    let wires = plan.outputs.iter().map(|output| plan.steps[output.wire.index()].wire);
-    let wire_bytes = |step: &Step| u64::from(step.wire.len) * plan.parameters.full_bytes(step.wire.ring);
+    let sent =
+        plan.steps.iter().filter(|step| matches!(step.op, Op::Input(_))).map(|step| Parameters::fresh_bytes(u64::from(step.wire.len)));
+    let steps = plan.steps.iter().map(|step| step_seconds(plan, step, prices, threads));
+    let kept = || plan.carried.iter().map(|carried| plan.steps[carried.wire.index()].wire);
+    let full = |wire: Wire| u64::from(wire.len) * plan.parameters.full_bytes(wire.ring);
     Prediction {
-        seconds: plan.steps.iter().map(|step| step_seconds(plan, step, prices, threads)).sum(),
+        seconds: steps.sum::<f64>() + sending_seconds(plan, prices, threads),
         bootstraps: plan.bootstraps(),
         key_bytes: keys.seeded,
-        peak_bytes: keys.seeded + keys.expanded + plan.steps.iter().map(wire_bytes).sum::<u64>(),
-        bytes_to_server: crate::tfhe::parameters::Parameters::fresh_bytes(sent),
-        bytes_to_client: wires.map(|wire| u64::from(wire.len) * plan.parameters.full_bytes(wire.ring)).sum(),
+        peak_bytes: keys.seeded + keys.expanded + plan.steps.iter().map(|step| full(step.wire)).sum::<u64>(),
+        bytes_to_server: sent.sum(),
+        bytes_to_client: plan.parcels.iter().map(|parcel| plan.parcel_bytes(parcel)).sum(),
+        bytes_to_carry: kept().map(|wire| Parameters::fresh_bytes(u64::from(wire.len))).sum(),
+        bytes_fetched: kept().map(full).sum(),
     }
 }

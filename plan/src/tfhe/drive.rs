@@ -1,6 +1,6 @@
 //! The one loop over the steps of a TFHE plan.
 
-use super::{Plan, Step};
+use super::{Plan, Step, WireId};
 
 /// A meaning of the steps: the checker, the oracle, the encrypted executor.
 pub trait Machine {
@@ -16,7 +16,16 @@ pub trait Machine {
     fn step(&mut self, index: usize, step: &Step, operands: &[&Self::Wire]) -> Result<Self::Wire, Self::Error>;
 }
 
-/// Runs all steps in turn and gives the wires of the outputs, in their order. A wire is dropped after its last use. What runs
+/// What a run makes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Made<W> {
+    /// What goes to the client, in the order of the plan's outputs.
+    pub outputs: Vec<W>,
+    /// What the server keeps, in the order of the plan's carried vectors.
+    pub carried: Vec<W>,
+}
+
+/// Runs all steps in turn and gives the wires that leave or stay. A wire is dropped after its last use. What runs
 /// in parallel are the integers of a step: it has many, and their bootstraps are all alike.
 ///
 /// # Errors
@@ -24,7 +33,7 @@ pub trait Machine {
 ///
 /// # Panics
 /// If a step uses one that does not come before it, which a checked plan never does.
-pub fn drive<M: Machine>(machine: &mut M, plan: &Plan) -> Result<Vec<M::Wire>, M::Error>
+pub fn drive<M: Machine>(machine: &mut M, plan: &Plan) -> Result<Made<M::Wire>, M::Error>
 where
     M::Wire: Clone,
 {
@@ -32,7 +41,8 @@ where
     for (index, step) in plan.steps.iter().enumerate() {
         step.op.operands().iter().for_each(|w| last[w.index()] = index);
     }
-    plan.outputs.iter().for_each(|output| last[output.wire.index()] = usize::MAX);
+    let kept = || plan.outputs.iter().map(|output| output.wire).chain(plan.carried.iter().map(|carried| carried.wire));
+    kept().for_each(|wire| last[wire.index()] = usize::MAX);
     let mut wires: Vec<Option<M::Wire>> = Vec::with_capacity(plan.steps.len());
     for (index, step) in plan.steps.iter().enumerate() {
         let operands: Vec<&M::Wire> =
@@ -45,5 +55,9 @@ where
             }
         }
     }
-    Ok(plan.outputs.iter().map(|output| wires[output.wire.index()].clone().expect("outputs are kept")).collect())
+    let wire = |wire: WireId| wires[wire.index()].clone().expect("what leaves or stays is kept");
+    Ok(Made {
+        outputs: plan.outputs.iter().map(|output| wire(output.wire)).collect(),
+        carried: plan.carried.iter().map(|carried| wire(carried.wire)).collect(),
+    })
 }

@@ -40,6 +40,21 @@ pub fn keyswitch(input: f64, key: f64, decomposition: Decomposition, to: Modulus
     levels * input * key * digit(decomposition) + input * (from / 48.0 + rounding / 24.0) + (to - from) / 12.0
 }
 
+/// What packing `together` ciphertexts under a secret of `input` bits adds to each, by a packing key of variance `key`.
+pub fn packing(input: f64, key: f64, decomposition: Decomposition, together: f64) -> f64 {
+    let (levels, rounding) = parts(decomposition);
+    levels * input * together * key * digit(decomposition) + input * (Modulus::Big.unit() / 12.0 + rounding / 24.0)
+}
+
+/// What rounding a ciphertext under a secret of `input` bits to a modulus of `2^log_modulus` adds.
+pub fn rounding(input: f64, log_modulus: u32) -> f64 {
+    if log_modulus >= Modulus::Big as u32 {
+        return 0.0;
+    }
+    let (from, to) = (Modulus::Big.unit(), libm::exp2(-2.0 * f64::from(log_modulus)));
+    input * (from / 48.0 + to / 24.0) + (to - from) / 12.0
+}
+
 /// The variance after a blind rotation, whatever it was before: by a bootstrapping key of variance `key` for a small secret
 /// of `small` bits, in a ring of degree `2^log_n` and rank `rank`.
 pub fn bootstrap(small: f64, rank: u32, log_n: u32, key: f64, decomposition: Decomposition) -> f64 {

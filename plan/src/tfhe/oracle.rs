@@ -3,18 +3,24 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use super::{Machine, Op, Plan, Row, Step, drive};
+use super::{Machine, Made, Op, Plan, Row, Step, drive};
 
 /// Executes steps on plain integers.
 struct Oracle<'a> {
     plan: &'a Plan,
     inputs: &'a BTreeMap<u32, Vec<i64>>,
+    carried: &'a [Vec<i64>],
 }
 
 /// The integers of the outputs, for those of the inputs by their number; an input that is missing is 0.
 pub fn run(plan: &Plan, inputs: &BTreeMap<u32, Vec<i64>>) -> Vec<Vec<i64>> {
-    match drive(&mut Oracle { plan, inputs }, plan) {
-        Ok(outputs) => outputs,
+    update(plan, inputs, &[]).outputs
+}
+
+/// The same, for the integers that the server keeps too: 0 where they are missing.
+pub fn update(plan: &Plan, inputs: &BTreeMap<u32, Vec<i64>>, carried: &[Vec<i64>]) -> Made<Vec<i64>> {
+    match drive(&mut Oracle { plan, inputs, carried }, plan) {
+        Ok(made) => made,
         Err(never) => match never {},
     }
 }
@@ -26,6 +32,7 @@ impl Machine for Oracle<'_> {
     fn step(&mut self, _index: usize, step: &Step, operands: &[&Vec<i64>]) -> Result<Vec<i64>, Infallible> {
         Ok(match &step.op {
             Op::Input(id) => self.inputs.get(&id.0).cloned().unwrap_or_else(|| vec![0; step.wire.len as usize]),
+            Op::Carried(id) => self.carried.get(id.0 as usize).cloned().unwrap_or_else(|| vec![0; step.wire.len as usize]),
             Op::Affine { operands: _, rows } => rows.iter().map(|row| affine(row, operands)).collect(),
             Op::Table { a: _, tables, lookup: _ } => {
                 let table = |i: usize| &self.plan.tables[tables[i % tables.len()].0 as usize];

@@ -21,7 +21,9 @@ pub const LARGEST_GADGET: u32 = 53;
 pub const LARGEST_SMALL_GADGET: u32 = 31;
 /// How much longer than it is a secret without security counts, so that its noise is that of real ones.
 const INSECURE_STRETCH: u32 = 8;
-/// Most rings, lookups or switches.
+/// log2 of the degree of a ring that values are packed in: no transform needs it to be large.
+pub const PACKED_LOG_N: std::ops::RangeInclusive<u32> = 6..=11;
+/// Most rings, lookups, switches or packing keys.
 const MOST: usize = 16;
 
 /// A ring and its secret, of `dimension` polynomials of degree `2^log_n`; their coefficients are the secret of the
@@ -89,6 +91,21 @@ pub struct Switch {
     pub decomposition: Decomposition,
 }
 
+/// A key that packs ciphertexts of single values into ciphertexts of as many as a ring has coefficients, under a secret of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Packing {
+    /// Where the operands are.
+    pub from: RingId,
+    /// The ring of the result, which is none of the plan's rings.
+    pub to: Ring,
+    /// Digits of the operands.
+    pub decomposition: Decomposition,
+}
+
+/// A packing key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PackingId(pub u32);
+
 /// A key between rings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SwitchId(pub u32);
@@ -105,6 +122,9 @@ pub struct Parameters {
     pub lookups: Vec<Lookup>,
     /// Switches between rings.
     pub switches: Vec<Switch>,
+    /// Keys that pack what goes back to the client.
+    #[serde(default)]
+    pub packings: Vec<Packing>,
 }
 
 /// Bytes of a key: as the client sends it, and as the server uses it.
@@ -158,6 +178,12 @@ impl Parameters {
         noise::keyswitch(f64::from(self.ring(switch.from).bits()), self.fresh(switch.to), switch.decomposition, Modulus::Big)
     }
 
+    /// What packing so many values together adds to each.
+    pub fn packed(&self, packing: &Packing, together: u32) -> f64 {
+        let key = variance(self.security_bits, packing.to.bits(), Modulus::Big);
+        noise::packing(f64::from(self.ring(packing.from).bits()), key, packing.decomposition, f64::from(together))
+    }
+
     /// log2 of the probability that a lookup decides wrongly on an operand of that variance, where decisions lie `half_box`
     /// off.
     pub fn log2_failure(&self, lookup: &Lookup, variance: f64, half_box: f64) -> f64 {
@@ -179,10 +205,18 @@ impl Parameters {
         switch_key_bytes(self.ring(switch.from).bits(), self.ring(switch.to).bits(), switch.decomposition, Modulus::Big)
     }
 
+    /// Bytes of a packing key.
+    pub fn packing_bytes(&self, packing: &Packing) -> KeyBytes {
+        let rows = u64::from(self.ring(packing.from).bits()) * u64::from(packing.decomposition.levels);
+        let words = rows << packing.to.log_n;
+        KeyBytes { seeded: 16 + 8 * words, expanded: 8 * words * u64::from(packing.to.dimension + 1) }
+    }
+
     /// Bytes of all keys.
     pub fn key_bytes(&self) -> KeyBytes {
         let lookups = self.lookups.iter().flat_map(|lookup| <[KeyBytes; 2]>::from(self.lookup_bytes(lookup)));
-        let all = lookups.chain(self.switches.iter().map(|switch| self.switch_bytes(switch)));
+        let packings = self.packings.iter().map(|packing| self.packing_bytes(packing));
+        let all = lookups.chain(self.switches.iter().map(|switch| self.switch_bytes(switch))).chain(packings);
         all.fold(KeyBytes::default(), |sum, key| KeyBytes {
             seeded: sum.seeded.saturating_add(key.seeded),
             expanded: sum.expanded.saturating_add(key.expanded),
@@ -213,9 +247,9 @@ pub fn verify(parameters: &Parameters) -> Vec<PlanError> {
             return errors;
         }
     };
-    let Parameters { rings, lookups, switches, .. } = parameters;
-    if rings.is_empty() || rings.len() > MOST || lookups.len() > MOST || switches.len() > MOST {
-        refuse(format!("there must be a ring, and at most {MOST} rings, lookups and switches"));
+    let Parameters { rings, lookups, switches, packings, security_bits: _ } = parameters;
+    if rings.is_empty() || [rings.len(), lookups.len(), switches.len(), packings.len()].iter().any(|&count| count > MOST) {
+        refuse(format!("there must be a ring, and at most {MOST} rings, lookups, switches and packing keys"));
         return errors;
     }
     let shortest = |range: &std::ops::RangeInclusive<u32>| if secure { *range.start() } else { range.start() / INSECURE_STRETCH };
@@ -225,6 +259,18 @@ pub fn verify(parameters: &Parameters) -> Vec<PlanError> {
             refuse(format!("ring {index} must have 1 to {LARGEST_RANK} polynomials of degree 2^{} to 2^{}", LOG_N.start(), LOG_N.end()));
         } else if !(shortest(&BIG)..=*BIG.end()).contains(&ring.bits()) {
             refuse(format!("the secret of ring {index} must have {} to {} bits, not {}", shortest(&BIG), BIG.end(), ring.bits()));
+        }
+    }
+    for (index, packing) in packings.iter().enumerate() {
+        let (rank, log_n) = (packing.to.dimension, packing.to.log_n);
+        let (low, high) = (PACKED_LOG_N.start(), PACKED_LOG_N.end());
+        let bits = u64::from(rank) << log_n.min(32);
+        if !PACKED_LOG_N.contains(&log_n) || !(u64::from(shortest(&BIG))..=u64::from(*BIG.end())).contains(&bits) {
+            refuse(format!(
+                "packing key {index} must lead to a secret of {} to {} bits and a degree of 2^{low} to 2^{high}",
+                shortest(&BIG),
+                BIG.end()
+            ));
         }
     }
     let mut digits = |what: &str, index: usize, d: Decomposition, most: u32| {
@@ -238,6 +284,9 @@ pub fn verify(parameters: &Parameters) -> Vec<PlanError> {
     }
     for (index, switch) in switches.iter().enumerate() {
         digits("switch", index, switch.decomposition, LARGEST_GADGET);
+    }
+    for (index, packing) in packings.iter().enumerate() {
+        digits("packing key", index, packing.decomposition, LARGEST_GADGET);
     }
     let missing = |id: RingId| id.0 as usize >= rings.len();
     for (index, lookup) in lookups.iter().enumerate() {
@@ -258,6 +307,11 @@ pub fn verify(parameters: &Parameters) -> Vec<PlanError> {
             errors.push(PlanError::Dangling { what: "switch", index, target: "a ring".to_owned() });
         } else if switch.from == switch.to {
             errors.push(PlanError::Parameters(format!("switch {index} stays in its ring")));
+        }
+    }
+    for (index, packing) in packings.iter().enumerate() {
+        if missing(packing.from) {
+            errors.push(PlanError::Dangling { what: "packing key", index, target: "a ring".to_owned() });
         }
     }
     if errors.is_empty() && parameters.key_bytes().expanded > LARGEST_KEYS {
@@ -283,13 +337,18 @@ mod tests {
             rings: vec![Ring { dimension: 4, log_n: 9 }, Ring { dimension: 1, log_n: 11 }],
             lookups: vec![lookup],
             switches: vec![Switch { from: RingId(1), to: RingId(0), decomposition: Decomposition { base_log: 12, levels: 2 } }],
+            packings: vec![Packing {
+                from: RingId(1),
+                to: Ring { dimension: 18, log_n: 6 },
+                decomposition: Decomposition { base_log: 4, levels: 5 },
+            }],
         }
     }
 
     #[test]
     fn good_parameters_pass_and_each_silly_one_is_refused() {
         assert_eq!(verify(&sample()), []);
-        let silly: [fn(&mut Parameters); 21] = [
+        let silly: [fn(&mut Parameters); 28] = [
             |p| p.security_bits = 192,
             |p| p.rings.clear(),
             |p| p.rings = vec![p.rings[0]; 17],
@@ -310,6 +369,13 @@ mod tests {
             |p| p.lookups[0].rotation.levels = 3,
             |p| p.lookups[0].switch.levels = 11,
             |p| p.switches[0].to = RingId(1),
+            |p| p.packings = vec![p.packings[0]; 17],
+            |p| p.packings[0].from = RingId(2),
+            |p| p.packings[0].to.dimension = 15,
+            |p| p.packings[0].to.dimension = u32::MAX,
+            |p| p.packings[0].to.log_n = u32::MAX,
+            |p| p.packings[0].to = Ring { dimension: 1024, log_n: 1 },
+            |p| p.packings[0].decomposition.levels = u32::MAX,
             |p| {
                 // Each key is small enough, all together are not.
                 p.rings[1] = Ring { dimension: 16, log_n: 11 };
@@ -342,7 +408,9 @@ mod tests {
         assert_eq!(switch, KeyBytes { seeded: 16 + 4 * 2048 * 5, expanded: 4 * 2048 * 5 * 809 });
         assert_eq!(rotation, KeyBytes { seeded: 16 + 8 * 808 * 2 * 2048, expanded: 8 * 808 * 4 * 2048 });
         assert_eq!(parameters.switch_bytes(&parameters.switches[0]).expanded, 8 * 2048 * 2 * 2049);
+        let packing = parameters.packing_bytes(&parameters.packings[0]);
+        assert_eq!(packing, KeyBytes { seeded: 16 + 8 * 2048 * 5 * 64, expanded: 8 * 2048 * 5 * 19 * 64 });
         let all = parameters.key_bytes();
-        assert_eq!(all.expanded, switch.expanded + rotation.expanded + 8 * 2048 * 2 * 2049);
+        assert_eq!(all.expanded, switch.expanded + rotation.expanded + 8 * 2048 * 2 * 2049 + packing.expanded);
     }
 }

@@ -56,8 +56,31 @@ fn write_plan(plan: &Plan, out: &mut String) -> std::fmt::Result {
         let wire = step.wire;
         writeln!(out, "%{index} [{}] {}..{} bits={} ring={} = {}", wire.len, wire.low, wire.high, wire.bits, wire.ring.0, op(step))?;
     }
+    for (index, packing) in plan.parameters.packings.iter().enumerate() {
+        let decomposition = packing.decomposition;
+        writeln!(
+            out,
+            "packing {index}: ring {} -> {} polynomials of degree {} ({} x {} bits)",
+            packing.from.0,
+            packing.to.dimension,
+            packing.to.degree(),
+            decomposition.levels,
+            decomposition.base_log
+        )?;
+    }
+    for (index, carried) in plan.carried.iter().enumerate() {
+        writeln!(out, "carried k{index} {} = %{} * {}", carried.state, carried.wire.0, carried.scale)?;
+    }
     for output in &plan.outputs {
         writeln!(out, "output {:?} {:?} = %{} * {}", output.target, output.shape, output.wire.0, output.scale)?;
+    }
+    for parcel in &plan.parcels {
+        let packing = parcel.packing.map_or(String::new(), |id| format!(" packed by {}", id.0));
+        writeln!(out, "parcel {:?} modulus=2^{}{packing}", parcel.outputs, parcel.log_modulus)?;
+    }
+    if let Some(served) = plan.training.as_ref().and_then(|training| training.served.as_deref()) {
+        writeln!(out, "the server acts by this plan:")?;
+        write_plan(served, out)?;
     }
     Ok(())
 }
@@ -65,6 +88,7 @@ fn write_plan(plan: &Plan, out: &mut String) -> std::fmt::Result {
 fn op(step: &Step) -> String {
     match &step.op {
         Op::Input(id) => format!("input i{}", id.0),
+        Op::Carried(id) => format!("carried k{}", id.0),
         Op::Affine { operands, rows } => {
             let names: Vec<String> = operands.iter().map(|o| format!("%{}", o.0)).collect();
             let text: Vec<String> = rows.iter().map(row).collect();

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::parameters::{LookupId, RingId, SwitchId};
-use crate::{InputId, Span};
+use crate::{CarriedId, InputId, Span};
 
 /// Index of a step and of the vector that it makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -56,12 +56,27 @@ pub struct Row {
     pub constant: i64,
 }
 
+impl Row {
+    /// What all coefficients have in common, with the sign of the first.
+    pub fn factor(&self) -> i64 {
+        let common = self.terms.iter().fold(0i64, |a, &(_, _, c)| gcd(a, c.saturating_abs())).max(1);
+        if self.terms.first().is_some_and(|&(_, _, c)| c < 0) { -common } else { common }
+    }
+}
+
+fn gcd(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
 /// An operation on vectors. Wires are earlier steps of the same plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Op {
     /// Ciphertexts of the client's.
     Input(InputId),
-    /// Linear combinations with integer coefficients; no bootstrap. Operands have at least the `bits` of what is made.
+    /// What the server keeps from the last update, or the client's where there was none.
+    Carried(CarriedId),
+    /// Linear combinations with integer coefficients; no bootstrap. An operand has at least the `bits` of what is made, or its
+    /// coefficients are multiples of as many powers of two as are missing.
     Affine {
         /// What is combined.
         operands: Vec<WireId>,
@@ -116,6 +131,7 @@ impl Op {
     pub fn name(&self) -> &'static str {
         match self {
             Op::Input(_) => "input",
+            Op::Carried(_) => "carried",
             Op::Affine { .. } => "affine",
             Op::Table { .. } => "table",
             Op::Floor { .. } => "floor",
@@ -128,7 +144,7 @@ impl Op {
     /// The operands, in order.
     pub fn operands(&self) -> &[WireId] {
         match self {
-            Op::Input(_) => &[],
+            Op::Input(_) | Op::Carried(_) => &[],
             Op::Affine { operands, .. } => operands,
             Op::Rest { operands } => operands,
             Op::Table { a, .. } | Op::Floor { a, .. } | Op::Sign { a, .. } | Op::Switch { a, .. } => std::slice::from_ref(a),
@@ -138,7 +154,7 @@ impl Op {
     /// Programmable bootstraps of each integer that it makes, and how.
     pub fn lookups(&self) -> Option<(LookupId, u32)> {
         match self {
-            Op::Input(_) | Op::Affine { .. } | Op::Switch { .. } | Op::Rest { .. } => None,
+            Op::Input(_) | Op::Carried(_) | Op::Affine { .. } | Op::Switch { .. } | Op::Rest { .. } => None,
             Op::Table { lookup, .. } | Op::Sign { lookup, .. } => Some((*lookup, 1)),
             Op::Floor { lookup, drop, .. } => Some((*lookup, *drop)),
         }

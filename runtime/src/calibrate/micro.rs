@@ -103,7 +103,7 @@ pub fn plan(place: &Place, repeats: usize, linear: bool) -> (Plan, Vec<Probe>) {
     let name = |index: usize| format!("m{index}");
     let matrix = |index: usize| {
         let (size, baby) = MATRICES[index];
-        Matrix { name: name(index), rows: size, cols: size, baby, factor: 1.0, scale: 20 }
+        Matrix { name: name(index), ties: None, rows: size, cols: size, baby, factor: 1.0, scale: 20 }
     };
     let matrices: Vec<Matrix> = (0..MATRICES.len()).filter(|_| linear).map(matrix).collect();
     let mut by: Vec<usize> = matrices.iter().flat_map(|m| [m.rotations().0, m.rotations().1].concat()).chain([1]).collect();
@@ -130,6 +130,7 @@ pub fn plan(place: &Place, repeats: usize, linear: bool) -> (Plan, Vec<Probe>) {
             saves: Vec::new(),
         }],
         states: Vec::new(),
+        settled: Vec::new(),
         periods: Vec::new(),
         public: matrices.iter().map(|m| (m.name.clone(), vec![m.rows, m.cols])).collect(),
         matrices,
@@ -178,6 +179,7 @@ pub fn bootstrap(offer: &Bootstrap) -> Plan {
         bootstrap: Some(offer.clone()),
         outputs: vec![Output { label: "x".to_owned(), wire: last, contents: Vec::new() }],
         states: Vec::new(),
+        settled: Vec::new(),
         periods: Vec::new(),
         public: Vec::new(),
         matrices: Vec::new(),

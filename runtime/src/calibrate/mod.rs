@@ -3,6 +3,7 @@
 //! Seconds are those that the processor spends on the thread, the least of a few runs: what else the machine does at the
 //! time counts as little as possible.
 
+mod lookups;
 mod micro;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use hecc_plan::{Bootstrap, Geometry, InputId, Layout, Machine, Plan, Step, Tenso
 use crate::ckks::{self, CkksClient, CkksServer, Ct, Executor};
 use crate::engine::EngineError;
 use crate::engine::party::{ClientCipher, ServerCipher};
+pub use lookups::lookups;
 use micro::{MATRICES, Place, Probe};
 
 /// What to measure.
@@ -24,6 +26,8 @@ use micro::{MATRICES, Place, Probe};
 pub struct Options {
     /// The bootstraps too: keys of a gibibyte and seconds each.
     pub bootstraps: bool,
+    /// What integers take too.
+    pub lookups: bool,
     /// log2 of the smallest and of the largest ring degree.
     pub log_n: (u32, u32),
     /// Fewer widths and repeats: a minute instead of ten.
@@ -47,7 +51,8 @@ pub fn machine(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Cost
     }
     let machine = Host { cpu: processor(), threads, kernels: ckks::KERNELS.to_owned() };
     let bootstraps = if options.bootstraps { bootstraps(options, progress)? } else { BTreeMap::new() };
-    Ok(CostTable { machine, rings, bootstraps })
+    let lookups = options.lookups.then(|| lookups(options, progress)).transpose()?;
+    Ok(CostTable { machine, rings, bootstraps, lookups })
 }
 
 /// The scale that bootstraps are measured at.

@@ -67,7 +67,7 @@ impl Executor {
         let matrices = plan
             .matrices
             .iter()
-            .map(|m| matrix::prepare(&module, &plan, m, oracle::public_array(&plan, &m.name, public)?))
+            .map(|m| matrix::prepare(&module, &plan, m, &*oracle::public_tied(&plan, &m.name, m.ties, public)?))
             .collect::<Result<Vec<_>, EngineError>>()?;
         let bytes = scratch::step_bytes(&module, &plan, &matrices);
         let plaintexts = plaintexts(&module, &plan, public)?;

@@ -98,6 +98,16 @@ impl ClientCipher for CkksClient {
     fn open(&self, wire: Wire, bytes: &[u8]) -> Result<Slots, EngineError> {
         self.arenas.with(|scratch| ciphertext::decrypt(&self.module, &self.plan.ckks, wire, bytes, &self.secret, scratch))
     }
+
+    fn sealed_len(&self, wire: Wire) -> usize {
+        sealed_len(&self.plan, wire)
+    }
+
+    fn reopen(&self, wire: Wire, bytes: &[u8]) -> Result<Slots, EngineError> {
+        let fresh = ciphertext::expand(&self.module, &self.plan.ckks, wire, bytes)?;
+        let full = self.arenas.with(|scratch| ciphertext::write(&self.module, &fresh, scratch));
+        self.open(wire, &full)
+    }
 }
 
 /// Computes on ciphertexts.

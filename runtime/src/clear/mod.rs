@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hecc_plan::noise::Noisy;
 use hecc_plan::oracle::{Oracle, Slots};
 use hecc_plan::{InputId, Plan, Tensors, Wire, Wires, drive};
 
@@ -25,6 +26,8 @@ pub(crate) struct ClearServer {
     plan: Arc<Plan>,
     public: Tensors,
     threads: usize,
+    /// Seed of the noise, if there is to be any.
+    noise: Option<u64>,
     inputs: BTreeMap<u32, Slots>,
     carried: Vec<Arc<Slots>>,
     before: Vec<Arc<Slots>>,
@@ -57,11 +60,19 @@ impl ClientCipher for ClearClient {
     fn open(&self, _wire: Wire, bytes: &[u8]) -> Result<Slots, EngineError> {
         Ok(read(bytes)?)
     }
+
+    fn sealed_len(&self, _wire: Wire) -> usize {
+        8 * self.slots
+    }
+
+    fn reopen(&self, _wire: Wire, bytes: &[u8]) -> Result<Slots, EngineError> {
+        Ok(read(bytes)?)
+    }
 }
 
 impl ClearServer {
-    pub(crate) fn new(plan: Arc<Plan>, public: Tensors, threads: usize) -> Self {
-        Self { wires: Wires::new(&plan), plan, public, threads, inputs: BTreeMap::new(), carried: Vec::new(), before: Vec::new() }
+    pub(crate) fn new(plan: Arc<Plan>, public: Tensors, threads: usize, noise: Option<u64>) -> Self {
+        Self { wires: Wires::new(&plan), plan, public, threads, noise, inputs: BTreeMap::new(), carried: Vec::new(), before: Vec::new() }
     }
 }
 
@@ -103,7 +114,15 @@ impl ServerCipher for ClearServer {
         }
         let round = &self.plan.rounds[number];
         let oracle = Oracle::new(&self.plan, &self.inputs, &self.public)?.with_carried(&self.carried, update);
-        match drive(&oracle, &self.plan, round.steps, &self.wires, self.threads) {
+        let ran = match self.noise {
+            // Odd factors keep the seeds of different runs and updates apart.
+            Some(seed) => {
+                let seed = seed.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(update);
+                drive(&Noisy::new(&self.plan, oracle, &self.public, update, seed), &self.plan, round.steps, &self.wires, self.threads)
+            }
+            None => drive(&oracle, &self.plan, round.steps, &self.wires, self.threads),
+        };
+        match ran {
             Ok(()) => {}
             Err(never) => match never {},
         }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hecc_plan::clear::Sources;
-use hecc_plan::{ClearId, ClearOp, Plan, Target, Tensor, Tensors, UPDATE, oracle};
+use hecc_plan::{ClearId, ClearOp, Content, DecisionKind, Escape, Plan, Span, Target, Tensor, Tensors, UPDATE, oracle};
 
 use crate::engine::EngineError;
+use crate::engine::error::Outgrown;
 use crate::engine::party::{ClientCipher, parallel};
 use crate::wire::{self, Kind, Reader, WireError};
 
@@ -28,12 +29,18 @@ pub struct Progress {
     known: BTreeMap<ClearId, Tensor>,
     decrypted: BTreeMap<u32, Tensor>,
     values: BTreeMap<Target, Tensor>,
+    outgrown: Vec<Outgrown>,
 }
 
 impl Progress {
     /// Nothing is known yet. `done`: updates since the client planted the carried ciphertexts; 0 where there are none.
     pub fn after(done: u32) -> Self {
         Self { done, ..Self::default() }
+    }
+
+    /// Values of this update that were larger than their ciphertexts had room for, and were clipped.
+    pub(crate) fn outgrown(&mut self) -> Vec<Outgrown> {
+        std::mem::take(&mut self.outgrown)
     }
 }
 
@@ -121,10 +128,11 @@ impl Client {
         Ok(wire::encode(Kind::Upload, self.fingerprint, &payload))
     }
 
-    /// Takes the server's answer of round `number`.
+    /// Takes the server's answer of round `number`. Values that come back in the middle of an update and are larger than their
+    /// ciphertexts have room for are clipped where the program only wants to be warned ([`hecc_plan::Escape`]).
     ///
     /// # Errors
-    /// A message that is not this round's answer.
+    /// A message that is not this round's answer; HE0613 for values that cannot be trusted.
     pub fn receive(&self, number: usize, message: &[u8], progress: &mut Progress) -> Result<(), EngineError> {
         let plan = &*self.plan;
         let mut reader = Reader(wire::decode(message, Kind::Download, self.fingerprint)?);
@@ -144,14 +152,21 @@ impl Client {
             parts.push((wire, reader.take(self.cipher.opened_len(wire))?));
         }
         reader.end()?;
-        let slots = parallel(self.threads, parts.len(), |i| self.cipher.open(parts[i].0, parts[i].1))?;
-        for (id, slots) in round.outputs.iter().zip(&slots) {
+        let mut slots = parallel(self.threads, parts.len(), |i| self.cipher.open(parts[i].0, parts[i].1))?;
+        let clips = plan.training.as_ref().is_some_and(|training| training.run.out_of_range == Escape::Warn);
+        for (id, slots) in round.outputs.iter().zip(&mut slots) {
             let output = &plan.outputs[id.0 as usize];
-            oracle::unpack(plan, &output.contents, slots, &mut progress.values);
-            let room = f64::from(plan.steps[output.wire.index()].wire.budget()) - 2.0;
-            for content in &output.contents {
-                in_room(&content.tensor, &progress.values[&content.tensor], content.factor.abs() * libm::exp2(room))?;
+            let step = &plan.steps[output.wire.index()];
+            let room = libm::exp2(f64::from(step.wire.budget()) - 2.0);
+            if let Some(outgrown) = outgrown(plan, &output.contents, slots, room, step.span) {
+                let between = output.contents.iter().all(|content| matches!(content.tensor, Target::Value { .. }));
+                if !(clips && between) {
+                    return Err(EngineError::Range(outgrown));
+                }
+                slots.iter_mut().for_each(|v| *v = v.clamp(-room, room));
+                progress.outgrown.push(outgrown);
             }
+            oracle::unpack(plan, &output.contents, slots, &mut progress.values);
         }
         for (target, value) in &progress.values {
             if let Target::Value { id, .. } = target {
@@ -159,6 +174,36 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// All slots of a round's message, the client's own or the server's answer, as this client's key opens them, theirs or not: what
+    /// somebody makes of it who has a key. Nothing is checked that a wrong key would not keep.
+    ///
+    /// # Errors
+    /// Bytes that are no message of this round.
+    pub fn opened(&self, number: usize, message: &[u8]) -> Result<Vec<oracle::Slots>, EngineError> {
+        let plan = &*self.plan;
+        let round = &plan.rounds[number];
+        if let Ok(payload) = wire::decode(message, Kind::Upload, self.fingerprint) {
+            let mut reader = Reader(payload);
+            reader.take(16)?;
+            let mut parts = Vec::with_capacity(round.inputs.len());
+            for id in &round.inputs {
+                reader.take(4)?;
+                let wire = plan.inputs[id.0 as usize].wire;
+                parts.push((wire, reader.take(self.cipher.sealed_len(wire))?));
+            }
+            return parallel(self.threads, parts.len(), |i| self.cipher.reopen(parts[i].0, parts[i].1));
+        }
+        let mut reader = Reader(wire::decode(message, Kind::Download, self.fingerprint)?);
+        reader.take(8)?;
+        let mut parts = Vec::with_capacity(round.outputs.len());
+        for id in &round.outputs {
+            reader.take(4)?;
+            let wire = plan.steps[plan.outputs[id.0 as usize].wire.index()].wire;
+            parts.push((wire, reader.take(self.cipher.opened_len(wire))?));
+        }
+        parallel(self.threads, parts.len(), |i| self.cipher.open(parts[i].0, parts[i].1))
     }
 
     /// The message with the carried ciphertexts of `states`, as a period begins.
@@ -192,15 +237,34 @@ impl Client {
         let slots = parallel(self.threads, parts.len(), |i| self.cipher.open(plan.carried[i].fetch, parts[i]))?;
         let mut values = BTreeMap::new();
         for (carried, slots) in plan.carried.iter().zip(&slots) {
-            oracle::unpack(plan, &carried.contents, slots, &mut values);
             let room = libm::exp2(f64::from(carried.fetch.budget()) - 2.0);
-            for content in &carried.contents {
-                in_room(&content.tensor, &values[&content.tensor], content.factor.abs() * room)?;
+            if let Some(outgrown) = outgrown(plan, &carried.contents, slots, room, Span::default()) {
+                return Err(EngineError::Range(outgrown));
             }
+            oracle::unpack(plan, &carried.contents, slots, &mut values);
         }
         let (new, _) = self.finish(Progress { values, ..Progress::default() })?;
         states.extend(new);
         Ok(())
+    }
+
+    /// The new states that the client computes itself, once all rounds are through.
+    ///
+    /// # Errors
+    /// [`EngineError`] for data that the plan cannot take; HE0609 if a state is not finite or beyond ±10⁶.
+    pub fn settle(&self, batch: &Tensors, states: &Tensors, progress: &mut Progress) -> Result<Tensors, EngineError> {
+        let plan = &*self.plan;
+        let wanted: Vec<ClearId> = plan.settled.iter().map(|(_, node)| *node).collect();
+        plan.client.eval(&wanted, Sources { batch, states, decrypted: &progress.decrypted }, &mut progress.known)?;
+        let mut new = Tensors::new();
+        for (name, node) in &plan.settled {
+            let value = &progress.known[node];
+            let shape = plan.states.iter().find(|state| state.name == *name).map_or(&value.shape, |state| &state.shape);
+            let value = Tensor::new(shape.clone(), value.data.clone());
+            sound(name, &value)?;
+            new.insert(name.clone(), value);
+        }
+        Ok(new)
     }
 
     /// The new states and the results, once all rounds are through.
@@ -218,9 +282,7 @@ impl Client {
             }
             match target {
                 Target::State(name) | Target::Rated { name, .. } => {
-                    if let Some(&value) = value.data.iter().find(|v| !v.is_finite() || v.abs() > DIVERGED) {
-                        return Err(EngineError::Diverged { name, value });
-                    }
+                    sound(&name, &value)?;
                     states.insert(name, value);
                 }
                 Target::Value { .. } => {}
@@ -233,14 +295,35 @@ impl Client {
     }
 }
 
-/// A value wraps around at half the modulus; one that comes within a factor of two of that is the last to be trusted.
-fn in_room(target: &Target, value: &Tensor, limit: f64) -> Result<(), EngineError> {
-    let name = || match target {
-        Target::State(name) | Target::Rated { name, .. } | Target::Result { name, .. } => name.clone(),
-        Target::Value { id, .. } => format!("intermediate value {id}"),
-    };
-    match value.data.iter().find(|v| v.abs() > limit) {
-        Some(&value) => Err(EngineError::Range { name: name(), value, limit }),
+/// A state that runs away says so before it is used.
+fn sound(name: &str, value: &Tensor) -> Result<(), EngineError> {
+    match value.data.iter().find(|v| !v.is_finite() || v.abs() > DIVERGED) {
+        Some(&value) => Err(EngineError::Diverged { name: name.to_owned(), value }),
         None => Ok(()),
     }
+}
+
+/// The first value in a ciphertext whose slots hold more than `room`: a value wraps around at half the modulus, and one that
+/// comes within a factor of two of that is the last to be trusted.
+fn outgrown(plan: &Plan, contents: &[Content<Target>], slots: &[f64], room: f64, span: Span) -> Option<Outgrown> {
+    // Also what is no number.
+    let beyond = |v: f64, limit: f64| v.is_nan() || v.abs() > limit;
+    if !slots.iter().any(|&v| beyond(v, room)) {
+        return None;
+    }
+    // Alone: other ciphertexts of the same array may have more room.
+    let mut values = BTreeMap::new();
+    oracle::unpack(plan, contents, slots, &mut values);
+    contents.iter().find_map(|content| {
+        let limit = content.factor.abs() * room;
+        let value = *values[&content.tensor].data.iter().find(|v| beyond(**v, limit))?;
+        let name = match &content.tensor {
+            Target::State(name) | Target::Rated { name, .. } | Target::Result { name, .. } => name.clone(),
+            Target::Value { id, .. } => {
+                let within = plan.decisions.iter().find(|d| d.kind == DecisionKind::Activation && d.span == Some(span));
+                within.map_or_else(|| format!("intermediate value {id}"), |d| format!("{}, intermediate value {id}", d.subject))
+            }
+        };
+        Some(Outgrown { name, value, limit, span })
+    })
 }

@@ -4,6 +4,26 @@ use hecc_plan::clear::ClearError;
 
 use crate::wire::WireError;
 
+/// A value that is larger than its ciphertext has room for, or near enough that it may have wrapped around.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outgrown {
+    /// Which state or result; of what comes back in between, what asked for it.
+    pub name: String,
+    /// The first one.
+    pub value: f64,
+    /// The largest that is trusted.
+    pub limit: f64,
+    /// The source that asked for it.
+    pub span: hecc_plan::Span,
+}
+
+impl std::fmt::Display for Outgrown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, value, limit, .. } = self;
+        write!(f, "`{name}` holds {value}, beyond the ±{limit} that its ciphertext has room for")
+    }
+}
+
 /// Why an update could not run. The states are those of before.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum EngineError {
@@ -46,15 +66,8 @@ pub enum EngineError {
         sample: usize,
     },
     /// HE0613.
-    #[error("`{name}` holds {value}, beyond the ±{limit} that its ciphertext has room for; what follows would be wrong")]
-    Range {
-        /// Which state or result.
-        name: String,
-        /// The value.
-        value: f64,
-        /// The largest that is trusted.
-        limit: f64,
-    },
+    #[error("{0}; what follows would be wrong")]
+    Range(Outgrown),
     /// HE0609.
     #[error("training diverged: `{name}` holds {value}")]
     Diverged {
@@ -95,7 +108,7 @@ impl EngineError {
             EngineError::Library { .. } => "HE0607",
             EngineError::NotFinite { .. } => "HE0608",
             EngineError::Diverged { .. } => "HE0609",
-            EngineError::Range { .. } => "HE0613",
+            EngineError::Range(_) => "HE0613",
             EngineError::TooLarge { .. } => "HE0610",
             EngineError::Turn(_) => "HE0611",
             EngineError::Entropy(_) => "HE0612",

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use hecc_plan::{Plan, Tensor, Tensors, UPDATE, check};
 
 pub use client::{Client, Progress};
-pub use error::EngineError;
+pub use error::{EngineError, Outgrown};
 pub use server::Server;
 
 /// What carries the values.
@@ -23,6 +23,9 @@ pub enum Backend {
     Ckks,
     /// Plain slots: the same steps and messages, no secrecy.
     Clear,
+    /// Plain slots with the noise that CKKS would add to them ([`hecc_plan::noise`]), drawn from this seed and the number
+    /// of the update.
+    Noisy(u64),
 }
 
 /// A client and a server in one process.
@@ -53,6 +56,8 @@ enum Newest {
 pub struct Update {
     /// Results by name.
     pub results: BTreeMap<String, Tensor>,
+    /// Values that came back in the middle of the update, larger than foreseen, and were clipped.
+    pub outgrown: Vec<Outgrown>,
     /// Bytes, client to server; what was fetched before the update counts to it.
     pub bytes_to_server: u64,
     /// Bytes, server to client.
@@ -119,15 +124,16 @@ fn parties_of_checked(plan: Arc<Plan>, backend: Backend, public: Tensors, thread
     };
     let client = match backend {
         Backend::Ckks => Client::new(Arc::clone(&plan), Box::new(crate::ckks::CkksClient::new(Arc::clone(&plan))?), threads),
-        Backend::Clear => Client::new(Arc::clone(&plan), Box::new(crate::clear::ClearClient::new(&plan)), threads),
+        Backend::Clear | Backend::Noisy(_) => Client::new(Arc::clone(&plan), Box::new(crate::clear::ClearClient::new(&plan)), threads),
     };
     let server = match backend {
         Backend::Ckks => {
             let cipher = crate::ckks::CkksServer::new(Arc::clone(&plan), public, threads)?;
             Server::new(plan, Box::new(cipher), crate::ckks::sealed_len)
         }
-        Backend::Clear => {
-            let cipher = crate::clear::ClearServer::new(Arc::clone(&plan), public, threads);
+        Backend::Clear | Backend::Noisy(_) => {
+            let noise = if let Backend::Noisy(seed) = backend { Some(seed) } else { None };
+            let cipher = crate::clear::ClearServer::new(Arc::clone(&plan), public, threads, noise);
             Server::new(plan, Box::new(cipher), crate::clear::sealed_len)
         }
     };
@@ -256,7 +262,10 @@ impl Engine {
             let answer = self.channel.down(answer);
             timed(&mut client_time, || self.client.receive(number, &answer, &mut progress))?;
         }
+        let settled = self.client.settle(batch, states, &mut progress)?;
+        let outgrown = progress.outgrown();
         let (mut new, results) = self.client.finish(progress)?;
+        new.extend(settled);
         if !self.plan.carried.is_empty() {
             self.newest = Newest::Server;
             self.done += 1;
@@ -267,6 +276,7 @@ impl Engine {
         let (bytes_to_server, bytes_to_client) = self.channel.reset();
         Ok(Update {
             results,
+            outgrown,
             bytes_to_server,
             bytes_to_client,
             seconds: start.elapsed().as_secs_f64(),

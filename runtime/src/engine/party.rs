@@ -17,6 +17,10 @@ pub(crate) trait ClientCipher: Send + Sync {
     fn opened_len(&self, wire: Wire) -> usize;
     /// The slots of a result.
     fn open(&self, wire: Wire, bytes: &[u8]) -> Result<Slots, EngineError>;
+    /// Bytes of a fresh ciphertext.
+    fn sealed_len(&self, wire: Wire) -> usize;
+    /// The slots of a fresh ciphertext.
+    fn reopen(&self, wire: Wire, bytes: &[u8]) -> Result<Slots, EngineError>;
 }
 
 /// The server's half. Nothing it is given, and no type it names, holds a secret.

@@ -72,6 +72,21 @@ impl Server {
         Ok(wire::encode(Kind::Carried, self.fingerprint, &wire::parts(&self.cipher.fetch(before)?)))
     }
 
+    /// The ciphertexts in the client's message of a round: all that the server has of a batch.
+    ///
+    /// # Errors
+    /// A message that is not this round's.
+    pub fn ciphertexts<'m>(&self, number: usize, message: &'m [u8]) -> Result<Vec<&'m [u8]>, EngineError> {
+        let mut reader = Reader(wire::decode(message, Kind::Upload, self.fingerprint)?);
+        reader.take(16)?;
+        let inputs = self.plan.rounds.get(number).map(|round| round.inputs.as_slice()).unwrap_or_default();
+        let part = |id: &hecc_plan::InputId| {
+            reader.take(4)?;
+            Ok(reader.take((self.sealed_len)(&self.plan, self.plan.inputs[id.0 as usize].wire))?)
+        };
+        inputs.iter().map(part).collect()
+    }
+
     /// Runs round `number` on the client's message, and answers. Round 0 starts a period afresh. An update of carried
     /// ciphertexts is applied once: its messages are refused after that.
     ///

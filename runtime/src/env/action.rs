@@ -4,6 +4,7 @@ use hecc_plan::ActionSpec;
 use hecc_plan::clear::arg_max;
 use rand_chacha::ChaCha20Rng;
 
+use super::EnvError;
 use crate::session::random::{below, uniform};
 
 /// An action in the environment's units.
@@ -29,8 +30,8 @@ impl Action {
         }
     }
 
-    /// The greedy action by one row of a policy's output: the largest value of each choice, or the normalised vector
-    /// itself, back in its units.
+    /// The action by one row of a policy's output: the largest value of each choice, or the normalised vector itself,
+    /// limited to [-1, 1], in the units of its declared ranges.
     pub fn greedy(spec: &ActionSpec, output: &[f64]) -> Self {
         match spec {
             ActionSpec::Discrete(_) => Action::Discrete(arg_max(output)),
@@ -56,12 +57,38 @@ impl Action {
         numbers
     }
 
+    /// The choice of an environment `id` that takes one of `k`.
+    ///
+    /// # Errors
+    /// [`EnvError::Action`] if it is something else.
+    pub(super) fn choice(&self, id: &'static str, k: usize) -> Result<usize, EnvError> {
+        match self {
+            Action::Discrete(choice) if *choice < k => Ok(*choice),
+            other => Err(EnvError::Action { id, want: format!("a choice from 0 to {}", k - 1), got: other.describe() }),
+        }
+    }
+
+    /// The numbers of an environment `id` that takes `N` finite ones.
+    ///
+    /// # Errors
+    /// [`EnvError::Action`] if it is something else.
+    pub(super) fn vector<const N: usize>(&self, id: &'static str) -> Result<[f64; N], EnvError> {
+        let wrong = || EnvError::Action { id, want: format!("a vector of {N} finite numbers"), got: self.describe() };
+        match self {
+            Action::Continuous(values) if values.iter().all(|v| v.is_finite()) => values.as_slice().try_into().map_err(|_| wrong()),
+            _ => Err(wrong()),
+        }
+    }
+
     /// In words, for errors.
     pub(super) fn describe(&self) -> String {
         match self {
             Action::Discrete(choice) => format!("choice {choice}"),
             Action::MultiDiscrete(choices) => format!("{} choices", choices.len()),
-            Action::Continuous(values) => format!("a vector of {}", values.len()),
+            Action::Continuous(values) => match values.iter().find(|v| !v.is_finite()) {
+                Some(v) => format!("a vector with {v} in it"),
+                None => format!("a vector of {}", values.len()),
+            },
         }
     }
 }

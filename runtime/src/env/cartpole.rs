@@ -1,15 +1,14 @@
 //! `CartPole-v1`: a pole on a cart, pushed left or right.
 //!
 //! The dynamics are those of Gymnasium's `cartpole.py` (Barto, Sutton and Anderson 1983, with the corrections of
-//! Florian 2007) under its explicit Euler integrator and its 500-step limit. State is kept in double precision and
-//! observations are rounded to single, as Gymnasium does.
+//! Florian 2007) under its explicit Euler integrator and its 500-step limit.
 
 use rand_chacha::ChaCha20Rng;
 
-use super::{Action, EnvError, Environment, Step};
+use super::episode::{Dynamics, Episode, Moved};
+use super::{Action, EnvError};
 use crate::session::random::uniform;
 
-const ID: &str = "CartPole-v1";
 const GRAVITY: f64 = 9.8;
 const POLE_MASS: f64 = 0.1;
 const TOTAL_MASS: f64 = 1.0 + POLE_MASS;
@@ -20,70 +19,33 @@ const FORCE: f64 = 10.0;
 const TAU: f64 = 0.02;
 const ANGLE_LIMIT: f64 = 12.0 * 2.0 * std::f64::consts::PI / 360.0;
 const TRACK_LIMIT: f64 = 2.4;
-const STEP_LIMIT: u32 = 500;
 
 /// The environment.
-#[derive(Clone, Debug, Default)]
-pub struct CartPole {
-    /// Position, speed, angle, angular speed.
-    state: [f64; 4],
-    steps: u32,
-}
+pub type CartPole = Episode<Cart, 4>;
 
-impl CartPole {
-    /// A cart at rest in the middle; `reset` starts an episode.
-    pub fn new() -> Self {
-        Self::default()
+/// The dynamics of position, speed, angle and angular speed.
+#[derive(Debug)]
+pub struct Cart;
+
+impl Dynamics<4> for Cart {
+    const ID: &'static str = "CartPole-v1";
+    const LIMIT: u32 = 500;
+
+    fn start(rng: &mut ChaCha20Rng) -> [f64; 4] {
+        std::array::from_fn(|_| 0.1 * uniform(rng) - 0.05)
     }
 
-    /// A cart in a given state at the start of an episode.
-    pub fn at(state: [f64; 4]) -> Self {
-        Self { state, steps: 0 }
-    }
-
-    fn observation(&self) -> Vec<f64> {
-        self.state.iter().map(|&v| f64::from(v as f32)).collect()
-    }
-}
-
-impl Environment for CartPole {
-    fn reset(&mut self, rng: &mut ChaCha20Rng) -> Vec<f64> {
-        *self = Self::at(std::array::from_fn(|_| 0.1 * uniform(rng) - 0.05));
-        self.observation()
-    }
-
-    fn step(&mut self, action: &Action) -> Result<Step, EnvError> {
-        let force = match action {
-            Action::Discrete(0) => -FORCE,
-            Action::Discrete(1) => FORCE,
-            other => return Err(EnvError::Action { id: ID, want: "choice 0 or 1".to_owned(), got: other.describe() }),
-        };
-        let [x, x_dot, theta, theta_dot] = self.state;
+    fn advance([x, x_dot, theta, theta_dot]: [f64; 4], action: &Action) -> Result<Moved<4>, EnvError> {
+        let force = if action.choice(Self::ID, 2)? == 0 { -FORCE } else { FORCE };
         let (sin, cos) = (libm::sin(theta), libm::cos(theta));
         let push = (force + POLE_MOMENT * (theta_dot * theta_dot) * sin) / TOTAL_MASS;
         let theta_acc = (GRAVITY * sin - cos * push) / (LENGTH * (4.0 / 3.0 - POLE_MASS * (cos * cos) / TOTAL_MASS));
         let x_acc = push - POLE_MOMENT * theta_acc * cos / TOTAL_MASS;
-        self.state = [x + TAU * x_dot, x_dot + TAU * x_acc, theta + TAU * theta_dot, theta_dot + TAU * theta_acc];
-        self.steps += 1;
-        Ok(Step {
-            observation: self.observation(),
-            reward: 1.0,
-            terminated: self.state[0].abs() > TRACK_LIMIT || self.state[2].abs() > ANGLE_LIMIT,
-            truncated: self.steps >= STEP_LIMIT,
-        })
+        let state = [x + TAU * x_dot, x_dot + TAU * x_acc, theta + TAU * theta_dot, theta_dot + TAU * theta_acc];
+        Ok(Moved { state, reward: 1.0, terminated: state[0].abs() > TRACK_LIMIT || state[2].abs() > ANGLE_LIMIT })
     }
 
-    fn snapshot(&self) -> Vec<f64> {
-        self.state.iter().copied().chain([f64::from(self.steps)]).collect()
-    }
-
-    fn restore(&mut self, snapshot: &[f64]) -> Result<Vec<f64>, EnvError> {
-        match *snapshot {
-            [x, x_dot, theta, theta_dot, steps] if snapshot.iter().all(|v| v.is_finite()) && (0.0..=500.0).contains(&steps) => {
-                *self = Self { state: [x, x_dot, theta, theta_dot], steps: steps as u32 };
-                Ok(self.observation())
-            }
-            _ => Err(EnvError::Snapshot { id: ID.to_owned() }),
-        }
+    fn observe(state: &[f64; 4]) -> Vec<f64> {
+        state.to_vec()
     }
 }

@@ -1,10 +1,20 @@
 //! Environments, under the names Gymnasium gives them.
 
+mod acrobot;
 mod action;
 mod cartpole;
+mod episode;
+mod mobile;
+mod mountaincar;
+mod pendulum;
 
+pub use acrobot::{Acrobot, Links};
 pub use action::{Action, width};
-pub use cartpole::CartPole;
+pub use cartpole::{Cart, CartPole};
+pub use episode::{Dynamics, Episode, Moved};
+pub use mobile::MobileSmall;
+pub use mountaincar::{Car, MountainCar};
+pub use pendulum::{Pendulum, Rod};
 use rand_chacha::ChaCha20Rng;
 
 /// A simulator that the client steps. One value is one episode after another; randomness comes from the caller, so that
@@ -18,6 +28,9 @@ pub trait Environment: Send {
     /// # Errors
     /// [`EnvError::Action`] if the action is not of this environment's kind.
     fn step(&mut self, action: &Action) -> Result<Step, EnvError>;
+
+    /// Steps after which an episode is cut at the latest.
+    fn most_steps(&self) -> usize;
 
     /// Everything the next step depends on, for a checkpoint.
     fn snapshot(&self) -> Vec<f64>;
@@ -92,7 +105,7 @@ impl EnvError {
 }
 
 /// Names of the environments that need no simulator of the user's.
-pub const BUILT_IN: &[&str] = &["CartPole-v1"];
+pub const BUILT_IN: &[&str] = &["CartPole-v1", "Pendulum-v1", "MountainCar-v0", "Acrobot-v1", "mobile-small-central-v0"];
 
 /// Makes an environment by Gymnasium's name.
 ///
@@ -101,6 +114,10 @@ pub const BUILT_IN: &[&str] = &["CartPole-v1"];
 pub fn make(id: &str) -> Result<Box<dyn Environment>, EnvError> {
     match id {
         "CartPole-v1" => Ok(Box::new(CartPole::new())),
+        "Pendulum-v1" => Ok(Box::new(Pendulum::new())),
+        "MountainCar-v0" => Ok(Box::new(MountainCar::new())),
+        "Acrobot-v1" => Ok(Box::new(Acrobot::new())),
+        "mobile-small-central-v0" => Ok(Box::new(MobileSmall::new())),
         _ => Err(EnvError::Unknown { id: id.to_owned() }),
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hecc_plan::tfhe::{Op, Plan, Wire, oracle};
+use hecc_plan::tfhe::sending::Parcel;
+use hecc_plan::tfhe::{Made, Op, Plan, Wire, oracle};
 
 use super::party::{ClientCipher, ServerCipher};
 use crate::engine::EngineError;
-use crate::wire::WireError;
+use crate::wire::{Reader, WireError};
 
 /// Writes integers as they are.
 pub(crate) struct ClearClient;
@@ -36,7 +37,18 @@ impl ClientCipher for ClearClient {
         Ok(write(integers))
     }
 
-    fn open(&self, wire: Wire, bytes: &[u8]) -> Result<Vec<i64>, EngineError> {
+    fn reopen(&self, wire: Wire, bytes: &[u8]) -> Result<Vec<i64>, EngineError> {
+        Ok(read(wire, bytes)?)
+    }
+
+    fn open(&self, _parcel: &Parcel, wires: &[Wire], bytes: &[u8]) -> Result<Vec<Vec<i64>>, EngineError> {
+        let mut reader = Reader(bytes);
+        let vectors = wires.iter().map(|wire| read(*wire, reader.take(8 * wire.len as usize)?)).collect::<Result<_, _>>()?;
+        reader.end()?;
+        Ok(vectors)
+    }
+
+    fn open_carried(&self, wire: Wire, bytes: &[u8]) -> Result<Vec<i64>, EngineError> {
         Ok(read(wire, bytes)?)
     }
 }
@@ -50,15 +62,30 @@ impl ServerCipher for ClearServer {
         Ok(())
     }
 
-    fn run(&mut self, inputs: &[&[u8]]) -> Result<Vec<Vec<u8>>, EngineError> {
-        let mut integers = BTreeMap::new();
+    fn take(&self, wire: Wire, bytes: &[u8]) -> Result<Vec<u8>, EngineError> {
+        Ok(write(&read(wire, bytes)?))
+    }
+
+    fn run(&mut self, inputs: &[&[u8]], carried: &[Vec<u8>]) -> Result<Made<Vec<u8>>, EngineError> {
+        let (mut integers, mut kept) = (BTreeMap::new(), vec![Vec::new(); carried.len()]);
+        let missing = WireError::Damaged("a vector is missing");
         for step in &self.plan.steps {
-            if let Op::Input(id) = step.op {
-                let bytes = inputs.get(id.0 as usize).ok_or(WireError::Damaged("a vector is missing"))?;
-                integers.insert(id.0, read(step.wire, bytes)?);
+            match step.op {
+                Op::Input(id) => {
+                    let bytes = inputs.get(id.0 as usize).ok_or(missing.clone())?;
+                    integers.insert(id.0, read(step.wire, bytes)?);
+                }
+                Op::Carried(id) => {
+                    let (bytes, kept) = carried.get(id.0 as usize).zip(kept.get_mut(id.0 as usize)).ok_or(missing.clone())?;
+                    *kept = read(step.wire, bytes)?;
+                }
+                _ => {}
             }
         }
-        Ok(oracle::run(&self.plan, &integers).iter().map(|vector| write(vector)).collect())
+        let made = oracle::update(&self.plan, &integers, &kept);
+        let sent = |parcel: &Parcel| parcel.outputs.iter().flat_map(|&output| write(&made.outputs[output as usize])).collect();
+        let outputs = self.plan.parcels.iter().map(sent).collect();
+        Ok(Made { outputs, carried: made.carried.iter().map(|vector| write(vector)).collect() })
     }
 }
 

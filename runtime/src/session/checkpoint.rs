@@ -10,6 +10,7 @@ use hecc_plan::{Tensor, Tensors};
 use serde::{Deserialize, Serialize};
 
 use super::collect::CollectorState;
+use super::curve::Point;
 use super::store::{self, Access};
 use crate::arrays;
 
@@ -38,7 +39,7 @@ pub struct Notes {
     pub plan: u64,
     /// The environment and the algorithm, for messages.
     pub name: String,
-    /// `ckks` or `clear`.
+    /// What carries the values, as the command names it.
     pub backend: String,
     /// The run's seed.
     pub seed: u64,
@@ -54,6 +55,9 @@ pub struct Notes {
     pub next: usize,
     /// What the run has cost and reached.
     pub totals: Totals,
+    /// What its evaluations found.
+    #[serde(default)]
+    pub curve: Vec<Point>,
 }
 
 /// What a run has cost and reached so far.
@@ -69,6 +73,43 @@ pub struct Totals {
     pub last_return: Option<f64>,
     /// Mean return of the best evaluation.
     pub best_return: Option<f64>,
+    /// What acting took, where the server acts.
+    #[serde(default)]
+    pub acting: Acted,
+}
+
+/// What acting through the server has taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Acted {
+    /// Actions that the server chose.
+    pub actions: u64,
+    /// Times that the client encrypted weights anew.
+    pub boundaries: u64,
+    /// Seconds of both.
+    pub seconds: f64,
+    /// Bytes of weights and observations.
+    pub bytes_to_server: u64,
+    /// Bytes of actions.
+    pub bytes_to_client: u64,
+}
+
+impl Acted {
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            actions: self.actions + other.actions,
+            boundaries: self.boundaries + other.boundaries,
+            seconds: self.seconds + other.seconds,
+            bytes_to_server: self.bytes_to_server + other.bytes_to_server,
+            bytes_to_client: self.bytes_to_client + other.bytes_to_client,
+        }
+    }
+
+    /// Seconds of one action; `None` before the first.
+    pub fn per_action(&self) -> Option<f64> {
+        (self.actions > 0).then(|| self.seconds / self.actions as f64)
+    }
 }
 
 /// Why a checkpoint was refused or could not be written.

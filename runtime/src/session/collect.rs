@@ -8,7 +8,7 @@ use rand_chacha::ChaCha20Rng;
 use serde::{Deserialize, Serialize};
 
 use super::SessionError;
-use super::policy;
+use super::policy::{self, Acting};
 use super::random::{Purpose, position, stream, stream_at, uniform};
 use super::ranges::{OutOfRange, RangeWatch};
 use super::replay::Replay;
@@ -21,12 +21,11 @@ const CHUNK: usize = 1024;
 const FRUITLESS: usize = 1 << 20;
 
 /// Who chooses the actions.
-#[derive(Clone, Copy, Debug)]
 pub enum Actor<'a> {
     /// Chance.
     Random,
-    /// The policy with these weights, and what exploration the run asks for.
-    Policy(&'a Tensors),
+    /// The policy with these weights, the noise that it draws actions with, and what exploration the run asks for.
+    Policy(&'a mut dyn Acting, &'a Tensors),
 }
 
 /// The environments of a run.
@@ -143,10 +142,10 @@ impl<'a> Collector<'a> {
     ///
     /// # Errors
     /// [`SessionError`] if the environment or the policy refuses.
-    pub fn steps(&mut self, count: usize, actor: Actor<'_>, replay: &mut Replay) -> Result<(), SessionError> {
+    pub fn steps(&mut self, count: usize, mut actor: Actor<'_>, replay: &mut Replay) -> Result<(), SessionError> {
         let mut gathered: Vec<(usize, Transition)> = Vec::with_capacity(count.min(2 * CHUNK));
         while gathered.len() < count {
-            let actions = self.choose(actor)?;
+            let actions = self.choose(&mut actor)?;
             for (index, (lane, action)) in self.lanes.iter_mut().zip(actions).enumerate() {
                 let step = lane.env.step(&action)?;
                 let over = step.terminated || step.truncated;
@@ -171,25 +170,29 @@ impl<'a> Collector<'a> {
         self.watch.report()
     }
 
-    fn choose(&mut self, actor: Actor<'_>) -> Result<Vec<Action>, SessionError> {
+    fn choose(&mut self, actor: &mut Actor<'_>) -> Result<Vec<Action>, SessionError> {
         let kind = &self.training.env.action.1;
-        let weights = match actor {
+        let (acting, weights) = match actor {
             Actor::Random => return Ok(self.lanes.iter().map(|_| Action::random(kind, &mut self.actions)).collect()),
-            Actor::Policy(weights) => weights,
+            Actor::Policy(acting, weights) => (acting, weights),
         };
-        let observations: Vec<&[f64]> = self.lanes.iter().map(|lane| lane.observation.as_slice()).collect();
-        let mut actions = policy::act(self.training, weights, &observations)?;
+        let mut chosen: Vec<Option<Action>> = vec![None; self.lanes.len()];
         if let Explore::Epsilon(from, to, over) = self.training.run.explore {
             let part = (self.acted as f64 / over.max(1) as f64).min(1.0);
             let epsilon = from + (to - from) * part;
-            for action in &mut actions {
+            for action in &mut chosen {
                 if uniform(&mut self.actions) < epsilon {
-                    *action = Action::random(kind, &mut self.actions);
+                    *action = Some(Action::random(kind, &mut self.actions));
                 }
             }
         }
-        self.acted += actions.len() as u64;
-        Ok(actions)
+        self.acted += chosen.len() as u64;
+        // What chance has decided the policy need not be asked: where the server acts, that takes seconds.
+        let asked = self.lanes.iter().zip(&chosen).filter(|(_, action)| action.is_none());
+        let observations: Vec<&[f64]> = asked.map(|(lane, _)| lane.observation.as_slice()).collect();
+        let mut greedy = acting.act(weights, &observations, Some(&mut self.actions))?.into_iter();
+        let wrong = || SessionError::Settings("the policy gives too few actions".to_owned());
+        chosen.into_iter().map(|action| action.or_else(|| greedy.next()).ok_or_else(wrong)).collect()
     }
 
     fn report(&mut self, gathered: &[(usize, Transition)]) {

@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod collect;
+pub mod curve;
 pub mod intake;
 pub mod policy;
 pub mod random;
@@ -13,16 +14,19 @@ mod run;
 mod settings;
 pub mod store;
 
-pub use checkpoint::{Checkpoint, CheckpointError, Totals};
-pub use report::{Event, Outcome, Progress};
+pub use checkpoint::{Acted, Checkpoint, CheckpointError, Totals};
+pub use curve::Point;
+pub use policy::{Acting, Served};
+pub use report::{Evaluating, Event, Outcome, Progress};
 pub use run::{Session, WEIGHTS};
 pub use settings::Settings;
 
 use hecc_plan::Tensors;
 use hecc_plan::clear::ClearError;
 
-use crate::engine::{Engine, EngineError, Update};
+use crate::engine::{Engine, EngineError, Outgrown, Update};
 use crate::env::EnvError;
+use crate::integers::Clipped;
 
 /// What runs an update: the engine, or a stand-in of a test.
 pub trait Updater {
@@ -70,6 +74,15 @@ pub enum SessionError {
     /// HE0672.
     #[error("{0}; the run was asked to stop rather than go on")]
     Escaped(ranges::Reach),
+    /// HE0672.
+    #[error("{}; a plan with wider intervals goes on from the checkpoint", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Widen(Vec<ranges::Reach>),
+    /// HE0613.
+    #[error("{0}; a plan with more room goes on from the checkpoint")]
+    Outgrown(Outgrown),
+    /// HE0672.
+    #[error("{0}; the run was asked to stop rather than clip them")]
+    Clipped(Clipped),
     /// HE064x.
     #[error(transparent)]
     Env(#[from] EnvError),
@@ -89,7 +102,8 @@ impl SessionError {
     pub fn code(&self) -> &'static str {
         match self {
             SessionError::Settings(_) => "HE0671",
-            SessionError::OutOfRange(_) | SessionError::Escaped(_) => "HE0672",
+            SessionError::OutOfRange(_) | SessionError::Escaped(_) | SessionError::Widen(_) | SessionError::Clipped(_) => "HE0672",
+            SessionError::Outgrown(_) => "HE0613",
             SessionError::Env(error) => error.code(),
             SessionError::Clear(ClearError::NotFinite { .. }) => "HE0608",
             SessionError::Clear(_) => "HE0601",

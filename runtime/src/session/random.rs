@@ -14,6 +14,10 @@ pub enum Purpose {
     Batches,
     /// Noise that the client draws for an update.
     Noise,
+    /// Episodes of the random policy, to compare with.
+    Baseline,
+    /// Batches that are looked at before the first update.
+    Probe,
     /// The evaluation after so many updates; the final one has its own.
     Evaluation(Option<u32>),
 }
@@ -27,6 +31,8 @@ pub fn stream(seed: u64, purpose: Purpose) -> ChaCha20Rng {
         Purpose::Noise => 4 << 40,
         Purpose::Evaluation(None) => 5 << 40,
         Purpose::Evaluation(Some(update)) => (6 << 40) + u64::from(update),
+        Purpose::Baseline => 7 << 40,
+        Purpose::Probe => 8 << 40,
     };
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     rng.set_stream(number);

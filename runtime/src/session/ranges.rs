@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use hecc_plan::clear::{ClearError, Sources};
-use hecc_plan::{ClearId, ClearOp, ClearProgram, Tensors, Watch};
+use hecc_plan::{ClearId, ClearOp, ClearProgram, Span, Tensors, Watch};
 
 /// The values of one array that were outside its declared range.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,11 +72,23 @@ pub struct Reach {
     pub part: f64,
     /// The update, counted from 1, whose batch and weights it was.
     pub update: usize,
+    /// What in the source asked for the activation.
+    pub span: Span,
+    /// Whether another plan can have a wider interval.
+    pub widens: bool,
 }
 
 impl Reach {
     /// From here on it is worth a warning.
     pub const NEAR: f64 = 0.9;
+
+    /// An interval about the same middle that holds what was seen, and as much again as it was beyond.
+    pub fn wider(&self) -> [f64; 2] {
+        let [low, high] = self.range;
+        let (centre, half) = ((low + high) / 2.0, (high - low) / 2.0);
+        let half = half * (2.0 * self.part - 1.0).max(1.25);
+        [centre - half, centre + half]
+    }
 
     /// Whether the interval was left.
     pub fn outside(&self) -> bool {
@@ -86,13 +98,14 @@ impl Reach {
 
 impl fmt::Display for Reach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, range: [low, high], part, update } = self;
+        let Self { name, range: [low, high], part, update, .. } = self;
+        let what = if self.widens { format!("the argument of {name}") } else { name.clone() };
         let percent = 100.0 * part;
         if self.outside() {
             let over = percent - 100.0;
-            write!(f, "update {update}: the argument of {name} left its interval [{low}, {high}] by {over:.0} % of half its width")
+            write!(f, "update {update}: {what} left its interval [{low}, {high}] by {over:.0} % of half its width")
         } else {
-            write!(f, "update {update}: the argument of {name} came to {percent:.0} % of the way to an end of its interval [{low}, {high}]")
+            write!(f, "update {update}: {what} came to {percent:.0} % of the way to an end of its interval [{low}, {high}]")
         }
     }
 }
@@ -118,7 +131,8 @@ impl ArgumentWatch {
             let [low, high] = argument.range;
             let (centre, half) = ((low + high) / 2.0, (high - low) / 2.0);
             let part = known[&argument.node].data.iter().fold(0.0f64, |m, v| m.max(((v - centre) / half).abs()));
-            let reach = Reach { name: argument.name.clone(), range: argument.range, part, update };
+            let reach =
+                Reach { name: argument.name.clone(), range: argument.range, part, update, span: argument.span, widens: argument.widens };
             let before = self.told.get(&argument.name).map_or(0.0, |r| r.part);
             let step = |part: f64| usize::from(part >= Reach::NEAR) + usize::from(part > 1.0);
             if step(part) > step(before) {
@@ -174,7 +188,13 @@ mod tests {
         let x = watch.program.push(ClearOp::Batch { name: "s".to_owned(), dim: 1 });
         let w = watch.program.push(ClearOp::State("w".to_owned()));
         let node = watch.program.push(ClearOp::Dense { x, weight: w, bias: None });
-        watch.arguments.push(hecc_plan::Watched { name: "silu after q.0".to_owned(), node, range: [-1.0, 3.0] });
+        watch.arguments.push(hecc_plan::Watched {
+            name: "silu after q.0".to_owned(),
+            node,
+            range: [-1.0, 3.0],
+            span: Span::default(),
+            widens: true,
+        });
         let array = |shape: &[usize], v: &[f64]| hecc_plan::Tensor::new(shape.to_vec(), v.to_vec());
         let batch = Tensors::from([("s".to_owned(), array(&[2], &[1.0, -0.25]))]);
         let mut seen = ArgumentWatch::default();

@@ -1,6 +1,6 @@
 //! The replay: a ring of transitions, of which a batch is drawn.
 
-use hecc_plan::{EnvSpec, Tensor, Tensors};
+use hecc_plan::{Collect, EnvSpec, Tensor, Tensors, Training};
 use rand_chacha::ChaCha20Rng;
 
 use super::random::below;
@@ -137,6 +137,17 @@ impl Replay {
         let stride = self.columns.stride;
         self.columns.gather(drawn.iter().map(|&row| &self.data[row * stride..(row + 1) * stride]))
     }
+}
+
+/// Bytes that the replay of a run takes at most: while it grows, it stands in memory one and a half times.
+pub fn most_bytes(training: &Training) -> u64 {
+    let run = &training.run;
+    let rows = match run.collect {
+        Collect::Random(count) => count,
+        Collect::Online => run.capacity.min(run.warmup.saturating_add(run.every.saturating_mul(run.updates))),
+    };
+    let bytes = (rows as u64).saturating_mul(8 * Columns::new(&training.env).stride() as u64);
+    bytes.saturating_add(bytes / 2)
 }
 
 #[cfg(test)]

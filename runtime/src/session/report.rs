@@ -5,8 +5,11 @@ use std::path::Path;
 
 use hecc_plan::Tensors;
 
-use super::checkpoint::Totals;
+use super::checkpoint::{Acted, Totals};
+use super::curve::Point;
 use super::ranges::{OutOfRange, Reach};
+use crate::engine::Outgrown;
+use crate::integers::Clipped;
 
 /// What happened.
 #[derive(Debug)]
@@ -17,12 +20,33 @@ pub enum Event<'a> {
     OutOfRange(&'a OutOfRange),
     /// The argument of an activation came near an end of its interval, or left it, for the first time.
     Reached(&'a Reach),
+    /// A value that came back in the middle of an update was larger than its ciphertext has room for, for the first time.
+    Outgrown(&'a Outgrown),
     /// An update is done.
     Updated(Progress<'a>),
-    /// An evaluation is done: after so many updates, its mean return.
-    Evaluated(usize, f64),
+    /// Weights that the server is to act by leave their grid, for the first time.
+    Clipped(&'a Clipped),
+    /// An evaluation begins whose actions take long.
+    Evaluating(Evaluating),
+    /// The server chose actions: what it took so far.
+    Acted(Acted),
+    /// An evaluation was stopped before its end.
+    Abandoned,
+    /// An evaluation is done: the curve up to it, of which it is the last point.
+    Evaluated(&'a [Point]),
     /// A checkpoint was written.
     Saved(&'a Path),
+}
+
+/// What an evaluation will take.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Evaluating {
+    /// Greedy episodes.
+    pub episodes: usize,
+    /// Steps after which an episode ends at the latest.
+    pub steps: usize,
+    /// Seconds of one action.
+    pub seconds_per_action: f64,
 }
 
 /// Where a run stands after an update.
@@ -49,6 +73,8 @@ pub struct Outcome {
     pub interrupted: bool,
     /// Updates done.
     pub updates: usize,
+    /// What the evaluations on the way found, those before a resumption too; not the final one.
+    pub curve: Vec<Point>,
     /// Returns of the final greedy episodes, with the released weights.
     pub returns: Vec<f64>,
     /// The last revealed numbers.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use hecc_plan::{ActionSpec, Arrays, ClearOp, Collect, Interface, Training};
+use hecc_plan::{ActionSpec, Arrays, ClearOp, ClearProgram, Collect, Interface, Training};
 
 use super::SessionError;
 use super::replay::Columns;
@@ -62,10 +62,10 @@ pub(super) fn trainable<'a>(plan: &Interface<'a>) -> Result<&'a Training, Sessio
     Ok(training)
 }
 
-/// Arrays of a batch that no transition holds: noise, which the client draws.
-pub(super) fn noises(plan: &Interface<'_>, columns: &Columns) -> Vec<(String, usize)> {
+/// Arrays of a program that no transition holds: noise, which the client draws.
+pub(super) fn noises(program: &ClearProgram, columns: &Columns) -> Vec<(String, usize)> {
     let mut noises = BTreeMap::new();
-    for node in &plan.client.nodes {
+    for node in &program.nodes {
         if let ClearOp::Batch { name, dim } = &node.op
             && !columns.contains(name)
             && name != hecc_plan::UPDATE

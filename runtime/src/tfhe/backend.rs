@@ -16,6 +16,8 @@ pub(crate) type Generator = DefaultRandomGenerator;
 pub(crate) type SmallSwitchKey = LweKeyswitchKeyOwned<u32>;
 /// A key from a ring's secret to another's.
 pub(crate) type BigSwitchKey = LweKeyswitchKeyOwned<u64>;
+/// A key that packs ciphertexts of single values.
+pub(crate) type PackingKey = LwePackingKeyswitchKeyOwned<u64>;
 /// A key for blind rotations, transformed.
 pub(crate) type RotationKey = FourierLweBootstrapKeyOwned;
 

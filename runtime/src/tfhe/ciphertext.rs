@@ -117,9 +117,3 @@ pub(crate) fn expand(parameters: &Parameters, ring: RingId, count: usize, bytes:
 pub(crate) fn phase(secret: &Secret, ring: RingId, ciphertext: &Ct) -> Result<u64, EngineError> {
     Ok(decrypt_lwe_ciphertext(&secret.ring(ring)?.as_lwe_secret_key(), &ciphertext.view()).0)
 }
-
-/// Decrypts a result to the nearest value.
-pub(crate) fn decrypt(secret: &Secret, ring: RingId, bytes: &[u8], log_step: u32) -> Result<i64, EngineError> {
-    let ciphertext = Ct::from_bytes(secret.parameters(), ring, bytes)?;
-    Ok(nearest(phase(secret, ring, &ciphertext)?, log_step))
-}

@@ -4,10 +4,10 @@ use std::sync::{Mutex, PoisonError};
 
 use tfhe::core_crypto::prelude::*;
 
-use hecc_plan::tfhe::parameters::{LookupId, Parameters, Ring, SwitchId};
+use hecc_plan::tfhe::parameters::{LookupId, PackingId, Parameters, Ring, SwitchId};
 
 use crate::engine::EngineError;
-use crate::tfhe::backend::{bits, degree, native};
+use crate::tfhe::backend::{PackingKey, bits, degree, native};
 use crate::tfhe::ciphertext::{Ct, place};
 use crate::tfhe::keys::{EvaluationKeys, LookupKeys};
 
@@ -75,6 +75,17 @@ impl Evaluator {
         self.keys.lookups.get(id.0 as usize).ok_or(EngineError::Turn("there is no such lookup"))
     }
 
+    /// A packing key.
+    pub(crate) fn packing(&self, id: PackingId) -> Result<&PackingKey, EngineError> {
+        self.keys.packings.get(id.0 as usize).ok_or(EngineError::Turn("there is no such packing key"))
+    }
+
+    /// The ring that a packing key leads to.
+    pub(crate) fn packing_ring(&self, id: PackingId) -> Result<Ring, EngineError> {
+        let packing = self.parameters.packings.get(id.0 as usize);
+        packing.map(|packing| packing.to).ok_or(EngineError::Turn("there is no such packing key"))
+    }
+
     /// The ring of a lookup's results.
     pub(crate) fn ring_of(&self, id: LookupId) -> Result<Ring, EngineError> {
         Ok(self.parameters.ring(self.keys(id)?.to))
@@ -82,9 +93,17 @@ impl Evaluator {
 
     /// Looks a value up.
     pub(crate) fn lookup(&self, id: LookupId, operand: &Ct, table: &Accumulator) -> Result<Ct, EngineError> {
-        let keys = self.keys(id)?;
-        let small = small(keys, operand)?;
-        self.rotate(keys, &small, table)
+        self.turn(id, &self.shrink(id, operand)?, table)
+    }
+
+    /// The first half of a lookup: a ciphertext under the small secret.
+    pub(crate) fn shrink(&self, id: LookupId, operand: &Ct) -> Result<LweCiphertextOwned<u32>, EngineError> {
+        small(self.keys(id)?, operand)
+    }
+
+    /// The second: its rotation.
+    pub(crate) fn turn(&self, id: LookupId, small: &LweCiphertextOwned<u32>, table: &Accumulator) -> Result<Ct, EngineError> {
+        self.rotate(self.keys(id)?, small, table)
     }
 
     /// `high` for values from zero up, `low` for those below; without padding, so that a value of `p` bits has `log_step` = `p`.

@@ -1,19 +1,22 @@
 //! Evaluation keys: made by the client in seeded form, sent, expanded and transformed by the server.
 //!
-//! A key message holds the number of the key (for each lookup its switch and its rotation, then the switches between rings),
+//! A key message holds the number of the key (for each lookup its switch and its rotation, then the switches between rings, then
+//! the packing keys),
 //! the seed of its uniform half, and the words of the other half. Their number follows from the parameters and is checked
 //! before anything is allocated; any words and any seed are a key.
 
+use tfhe::conformance::ParameterSetConformant;
 use tfhe::core_crypto::commons::math::random::CompressionSeed;
+use tfhe::core_crypto::fft_impl::fft64::crypto::bootstrap::LweBootstrapKeyConformanceParams;
 use tfhe::core_crypto::prelude::*;
 
 use hecc_plan::tfhe::noise::Modulus;
-use hecc_plan::tfhe::parameters::{Parameters, RingId};
+use hecc_plan::tfhe::parameters::{Decomposition, PackingId, Parameters, RingId};
 
 use crate::engine::EngineError;
 use crate::tfhe::backend::{
-    BigSwitchKey, Generator, OneSeed, RotationKey, SEED_BYTES, SmallSwitchKey, bits, degree, digits, native, noise, public_seed, rank,
-    seed_of,
+    BigSwitchKey, Generator, OneSeed, PackingKey, RotationKey, SEED_BYTES, SmallSwitchKey, bits, degree, digits, native, noise,
+    public_seed, rank, seed_of,
 };
 use crate::tfhe::secret::Secret;
 use crate::wire::{self, Kind, Reader, WireError};
@@ -27,6 +30,8 @@ pub(crate) enum Which {
     Rotation(usize),
     /// The switch between rings of that index.
     Between(usize),
+    /// The packing key of that index.
+    Packing(usize),
 }
 
 impl std::fmt::Display for Which {
@@ -35,6 +40,7 @@ impl std::fmt::Display for Which {
             Which::Small(lookup) => write!(f, "switching key of lookup {lookup}"),
             Which::Rotation(lookup) => write!(f, "bootstrapping key of lookup {lookup}"),
             Which::Between(switch) => write!(f, "key of switch {switch}"),
+            Which::Packing(packing) => write!(f, "packing key {packing}"),
         }
     }
 }
@@ -42,7 +48,8 @@ impl std::fmt::Display for Which {
 /// The keys, in the order of their numbers.
 pub(crate) fn list(parameters: &Parameters) -> Vec<Which> {
     let lookups = (0..parameters.lookups.len()).flat_map(|lookup| [Which::Small(lookup), Which::Rotation(lookup)]);
-    lookups.chain((0..parameters.switches.len()).map(Which::Between)).collect()
+    let switches = (0..parameters.switches.len()).map(Which::Between);
+    lookups.chain(switches).chain((0..parameters.packings.len()).map(Which::Packing)).collect()
 }
 
 fn find(parameters: &Parameters, index: usize) -> Result<Which, EngineError> {
@@ -86,6 +93,16 @@ pub(crate) fn make(secret: &Secret, index: usize, fingerprint: u64) -> Result<Ve
             generate_seeded_lwe_keyswitch_key(&from, &to, &mut key, noise, &mut errors);
             put(&mut payload, key.as_ref());
         }
+        Which::Packing(at) => {
+            let packing = &parameters.packings[at];
+            let (from, to) = (secret.ring(packing.from)?.as_lwe_secret_key(), secret.packing(PackingId(at as u32))?);
+            let (base, levels) = digits(packing.decomposition);
+            let (rank, degree) = (rank(packing.to), degree(packing.to));
+            let mut key = SeededLwePackingKeyswitchKey::new(0u64, base, levels, from.lwe_dimension(), rank, degree, seed, native());
+            let noise: DynamicDistribution<u64> = noise(security, packing.to.bits(), Modulus::Big);
+            generate_seeded_lwe_packing_keyswitch_key(&from, to, &mut key, noise, &mut errors);
+            put(&mut payload, key.as_ref());
+        }
     }
     Ok(wire::encode(Kind::Key, fingerprint, &payload))
 }
@@ -113,6 +130,62 @@ pub(crate) enum Key {
     Rotation(RotationKey),
     /// Of [`Which::Between`].
     Between(BigSwitchKey),
+    /// Of [`Which::Packing`].
+    Packing(PackingKey),
+}
+
+impl Key {
+    /// Whether the library finds it to be of the parameters, before anything is computed with it.
+    fn conforms(&self, parameters: &Parameters, which: Which) -> bool {
+        let length = |ring: RingId| bits(parameters.ring(ring));
+        match (self, which) {
+            (Key::Small(key), Which::Small(at)) => {
+                let lookup = &parameters.lookups[at];
+                is_switch(key, length(lookup.from), LweDimension(lookup.small as usize), lookup.switch)
+            }
+            (Key::Between(key), Which::Between(at)) => {
+                let switch = &parameters.switches[at];
+                is_switch(key, length(switch.from), length(switch.to), switch.decomposition)
+            }
+            (Key::Packing(key), Which::Packing(at)) => {
+                let packing = &parameters.packings[at];
+                let (decomp_base_log, decomp_level_count) = digits(packing.decomposition);
+                key.is_conformant(&LwePackingKeyswitchKeyConformanceParams {
+                    decomp_base_log,
+                    decomp_level_count,
+                    input_lwe_dimension: length(packing.from),
+                    output_glwe_size: rank(packing.to).to_glwe_size(),
+                    output_polynomial_size: degree(packing.to),
+                    ciphertext_modulus: native(),
+                })
+            }
+            (Key::Rotation(key), Which::Rotation(at)) => {
+                let lookup = &parameters.lookups[at];
+                let ring = parameters.ring(lookup.to);
+                let (decomp_base_log, decomp_level_count) = digits(lookup.rotation);
+                key.is_conformant(&LweBootstrapKeyConformanceParams {
+                    decomp_base_log,
+                    decomp_level_count,
+                    input_lwe_dimension: LweDimension(lookup.small as usize),
+                    output_glwe_size: rank(ring).to_glwe_size(),
+                    polynomial_size: degree(ring),
+                    ciphertext_modulus: native(),
+                })
+            }
+            _ => false,
+        }
+    }
+}
+
+fn is_switch<T: UnsignedInteger>(key: &LweKeyswitchKeyOwned<T>, from: LweDimension, to: LweDimension, by: Decomposition) -> bool {
+    let (decomp_base_log, decomp_level_count) = digits(by);
+    key.is_conformant(&LweKeyswitchKeyConformanceParams {
+        decomp_base_log,
+        decomp_level_count,
+        output_lwe_size: to.to_lwe_size(),
+        input_lwe_dimension: from,
+        ciphertext_modulus: native(),
+    })
 }
 
 /// Reads the message of key `index`.
@@ -124,7 +197,7 @@ pub(crate) fn accept(parameters: &Parameters, index: usize, fingerprint: u64, me
     }
     let seed = CompressionSeed::from(seed_of(reader.array::<SEED_BYTES>()?));
     let Reader(body) = reader;
-    Ok(match which {
+    let key = match which {
         Which::Small(at) => {
             let lookup = &parameters.lookups[at];
             let (from, to) = (bits(parameters.ring(lookup.from)), LweDimension(lookup.small as usize));
@@ -159,7 +232,18 @@ pub(crate) fn accept(parameters: &Parameters, index: usize, fingerprint: u64, me
             decompress_seeded_lwe_keyswitch_key::<_, _, _, Generator>(&mut key, &seeded);
             Key::Between(key)
         }
-    })
+        Which::Packing(at) => {
+            let packing = &parameters.packings[at];
+            let (from, rank, degree) = (bits(parameters.ring(packing.from)), rank(packing.to), degree(packing.to));
+            let (base, levels) = digits(packing.decomposition);
+            let words = words(body, from.0 * levels.0 * degree.0, u64::from_le_bytes)?;
+            let seeded = SeededLwePackingKeyswitchKey::from_container(words, base, levels, rank.to_glwe_size(), degree, seed, native());
+            let mut key = LwePackingKeyswitchKey::new(0u64, base, levels, from, rank, degree, native());
+            decompress_seeded_lwe_packing_keyswitch_key::<_, _, _, Generator>(&mut key, &seeded);
+            Key::Packing(key)
+        }
+    };
+    if key.conforms(parameters, which) { Ok(key) } else { Err(WireError::Damaged("the key is of other parameters").into()) }
 }
 
 /// Keys of a lookup.
@@ -182,6 +266,8 @@ pub(crate) struct EvaluationKeys {
     pub(crate) lookups: Vec<LookupKeys>,
     /// By switch.
     pub(crate) switches: Vec<BigSwitchKey>,
+    /// By packing key.
+    pub(crate) packings: Vec<PackingKey>,
 }
 
 /// Sorts keys, in the order of their numbers, by their use.
@@ -201,5 +287,10 @@ pub(crate) fn sort(parameters: &Parameters, keys: Vec<Option<Key>>) -> Result<Ev
         let Some(Key::Between(key)) = next() else { return Err(lacks(Which::Between(at))) };
         switches.push(key);
     }
-    Ok(EvaluationKeys { lookups, switches })
+    let mut packings = Vec::new();
+    for at in 0..parameters.packings.len() {
+        let Some(Key::Packing(key)) = next() else { return Err(lacks(Which::Packing(at))) };
+        packings.push(key);
+    }
+    Ok(EvaluationKeys { lookups, switches, packings })
 }

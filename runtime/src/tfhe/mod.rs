@@ -8,7 +8,9 @@ mod ciphertext;
 mod compute;
 mod keys;
 mod party;
+pub(crate) mod probe;
 mod secret;
+mod sending;
 #[cfg(test)]
 mod tests;
 

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use hecc_plan::tfhe::{Machine, Op, Plan, Row, Step, Wire, drive};
+use hecc_plan::tfhe::parameters::Parameters;
+use hecc_plan::tfhe::sending::Parcel;
+use hecc_plan::tfhe::{Machine, Made, Op, Plan, Row, Step, Wire, drive};
 
 use crate::engine::EngineError;
 use crate::engine::party::parallel;
 use crate::integers::party::{ClientCipher, ServerCipher};
-use crate::tfhe::ciphertext::{Ct, decrypt, encrypt, expand, place, sealed_bytes};
+use crate::tfhe::ciphertext::{Ct, encrypt, expand, nearest, phase, place, sealed_bytes};
 use crate::tfhe::compute::{Accumulator, Evaluator};
 use crate::tfhe::keys::{self, Key};
 use crate::tfhe::secret::Secret;
+use crate::tfhe::sending;
 use crate::wire::WireError;
 
 /// The owner of the secrets.
@@ -49,14 +52,22 @@ impl ClientCipher for TfheClient {
         encrypt(&self.secret, wire.ring, integers.iter().map(|&v| place(v, wire.bits + 1)).collect())
     }
 
-    fn open(&self, wire: Wire, bytes: &[u8]) -> Result<Vec<i64>, EngineError> {
-        let size = self.secret.parameters().full_bytes(wire.ring) as usize;
-        let want = size * wire.len as usize;
+    fn reopen(&self, wire: Wire, bytes: &[u8]) -> Result<Vec<i64>, EngineError> {
+        let want = sealed_bytes(wire.len as usize);
         if bytes.len() != want {
             return Err(WireError::Truncated { got: bytes.len() as u64, want: want as u64 }.into());
         }
-        let parts: Vec<&[u8]> = bytes.chunks_exact(size).collect();
-        parallel(self.threads, parts.len(), |i| decrypt(&self.secret, wire.ring, parts[i], wire.bits + 1))
+        let ciphertexts = expand(self.secret.parameters(), wire.ring, wire.len as usize, bytes)?;
+        parallel(self.threads, ciphertexts.len(), |i| Ok(nearest(phase(&self.secret, wire.ring, &ciphertexts[i])?, wire.bits + 1)))
+    }
+
+    fn open(&self, parcel: &Parcel, wires: &[Wire], bytes: &[u8]) -> Result<Vec<Vec<i64>>, EngineError> {
+        sending::open(&self.secret, parcel, wires, bytes, self.threads)
+    }
+
+    fn open_carried(&self, wire: Wire, bytes: &[u8]) -> Result<Vec<i64>, EngineError> {
+        let vector = kept(self.secret.parameters(), wire, bytes)?;
+        parallel(self.threads, vector.len(), |i| Ok(nearest(phase(&self.secret, wire.ring, &vector[i])?, wire.bits + 1)))
     }
 }
 
@@ -86,12 +97,40 @@ impl ServerCipher for TfheServer {
         Ok(())
     }
 
-    fn run(&mut self, inputs: &[&[u8]]) -> Result<Vec<Vec<u8>>, EngineError> {
-        let evaluator = self.evaluator.as_ref().ok_or_else(|| EngineError::Key("evaluation keys".to_owned()))?;
-        let mut executor = Executor { plan: &self.plan, evaluator, threads: self.threads, inputs };
-        let outputs = drive(&mut executor, &self.plan)?;
-        Ok(outputs.iter().map(|vector| vector.iter().flat_map(Ct::to_bytes).collect()).collect())
+    fn take(&self, wire: Wire, bytes: &[u8]) -> Result<Vec<u8>, EngineError> {
+        Ok(fresh(&self.plan.parameters, wire, bytes)?.iter().flat_map(Ct::to_bytes).collect())
     }
+
+    fn run(&mut self, inputs: &[&[u8]], carried: &[Vec<u8>]) -> Result<Made<Vec<u8>>, EngineError> {
+        let evaluator = self.evaluator.as_ref().ok_or_else(|| EngineError::Key("evaluation keys".to_owned()))?;
+        let mut executor = Executor { plan: &self.plan, evaluator, threads: self.threads, inputs, carried };
+        let made = drive(&mut executor, &self.plan)?;
+        let sent = |parcel: &Parcel| {
+            let values: Vec<&Ct> = parcel.outputs.iter().flat_map(|&output| made.outputs[output as usize].iter()).collect();
+            sending::send(evaluator, parcel, &values, self.threads)
+        };
+        let outputs = self.plan.parcels.iter().map(sent).collect::<Result<_, _>>()?;
+        Ok(Made { outputs, carried: made.carried.iter().map(|vector| vector.iter().flat_map(Ct::to_bytes).collect()).collect() })
+    }
+}
+
+/// A vector as the client encrypted it.
+fn fresh(parameters: &Parameters, wire: Wire, bytes: &[u8]) -> Result<Vec<Ct>, WireError> {
+    let (len, want) = (wire.len as usize, sealed_bytes(wire.len as usize));
+    if bytes.len() != want {
+        return Err(WireError::Truncated { got: bytes.len() as u64, want: want as u64 });
+    }
+    expand(parameters, wire.ring, len, bytes)
+}
+
+/// A vector as the server keeps it.
+fn kept(parameters: &Parameters, wire: Wire, bytes: &[u8]) -> Result<Vec<Ct>, WireError> {
+    let size = parameters.full_bytes(wire.ring) as usize;
+    let want = size * wire.len as usize;
+    if bytes.len() != want {
+        return Err(WireError::Truncated { got: bytes.len() as u64, want: want as u64 });
+    }
+    bytes.chunks_exact(size).map(|bytes| Ct::from_bytes(parameters, wire.ring, bytes)).collect()
 }
 
 /// Executes steps on ciphertexts.
@@ -100,6 +139,7 @@ struct Executor<'a> {
     evaluator: &'a Evaluator,
     threads: usize,
     inputs: &'a [&'a [u8]],
+    carried: &'a [Vec<u8>],
 }
 
 impl Machine for Executor<'_> {
@@ -120,14 +160,14 @@ impl Machine for Executor<'_> {
         let made = match &step.op {
             Op::Input(id) => {
                 let bytes = *self.inputs.get(id.0 as usize).ok_or(WireError::Damaged("a vector is missing"))?;
-                let want = sealed_bytes(len);
-                if bytes.len() != want {
-                    return Err(WireError::Truncated { got: bytes.len() as u64, want: want as u64 }.into());
-                }
-                Ok(expand(parameters, wire.ring, len, bytes)?)
+                Ok(fresh(parameters, wire, bytes)?)
+            }
+            Op::Carried(id) => {
+                let bytes = self.carried.get(id.0 as usize).ok_or(WireError::Damaged("a vector is missing"))?;
+                Ok(kept(parameters, wire, bytes)?)
             }
             Op::Affine { operands: names, rows } => {
-                let shifts: Vec<u32> = (0..names.len()).map(|slot| log_step(slot) - wire.bits - 1).collect();
+                let shifts: Vec<i32> = (0..names.len()).map(|slot| log_step(slot) as i32 - wire.bits as i32 - 1).collect();
                 parallel(self.threads, len, |i| Ok(self.affine(wire, &rows[i], operands, &shifts)))
             }
             Op::Table { a: _, tables, lookup } => {
@@ -169,11 +209,14 @@ impl Machine for Executor<'_> {
 }
 
 impl Executor<'_> {
-    /// A row, whose operands stand on steps finer by `shifts` bits.
-    fn affine(&self, wire: Wire, row: &Row, operands: &[&Arc<Vec<Ct>>], shifts: &[u32]) -> Ct {
+    /// A row, whose operands stand on steps finer by `shifts` bits, or coarser where those are negative: coefficients are then
+    /// multiples of as much.
+    fn affine(&self, wire: Wire, row: &Row, operands: &[&Arc<Vec<Ct>>], shifts: &[i32]) -> Ct {
         let mut sum = Ct::trivial(&self.plan.parameters, wire.ring, place(row.constant, wire.bits + 1));
         for &(o, e, c) in &row.terms {
-            sum.add_scaled(&operands[o as usize][e as usize], c.wrapping_shl(shifts[o as usize]));
+            let shift = shifts[o as usize];
+            let by = if shift >= 0 { c.wrapping_shl(shift.unsigned_abs()) } else { c.wrapping_shr(shift.unsigned_abs()) };
+            sum.add_scaled(&operands[o as usize][e as usize], by);
         }
         sum
     }

@@ -5,21 +5,27 @@ use std::sync::Arc;
 use tfhe::core_crypto::commons::noise_formulas::{
     centered_mean_shifted_modulus_switch::centered_binary_shifted_modulus_switch_additive_variance,
     lwe_keyswitch::keyswitch_additive_variance_132_bits_security_gaussian,
-    lwe_programmable_bootstrap::pbs_variance_132_bits_security_gaussian_fft_mul,
+    lwe_packing_keyswitch::packing_keyswitch_additive_variance_132_bits_security_gaussian,
+    lwe_programmable_bootstrap::pbs_variance_132_bits_security_gaussian_fft_mul, modulus_switch::modulus_switch_additive_variance,
     secure_noise::minimal_lwe_variance_for_132_bits_security_gaussian,
 };
 use tfhe::core_crypto::prelude::*;
 
+use hecc_plan::tfhe::Wire;
 use hecc_plan::tfhe::choose::{Between, Class, Demand, Source, Use, choose};
 use hecc_plan::tfhe::noise::{self, Modulus};
-use hecc_plan::tfhe::parameters::{Decomposition, Lookup, LookupId, Parameters, Ring, RingId, Switch, SwitchId, verify};
+use hecc_plan::tfhe::parameters::{
+    Decomposition, Lookup, LookupId, PACKED_LOG_N, Packing, PackingId, Parameters, Ring, RingId, Switch, SwitchId, verify,
+};
 use hecc_plan::tfhe::prices::Prices;
+use hecc_plan::tfhe::sending::{Parcel, Sending};
 
 use crate::engine::EngineError;
-use crate::tfhe::ciphertext::{Ct, decrypt, encrypt, expand, nearest, phase, place, sealed_bytes};
+use crate::tfhe::ciphertext::{Ct, encrypt, expand, nearest, phase, place, sealed_bytes};
 use crate::tfhe::compute::{Accumulator, Evaluator, small};
 use crate::tfhe::keys;
 use crate::tfhe::secret::Secret;
+use crate::tfhe::sending;
 
 const PRINT: u64 = 0x1234_5678_9abc_def0;
 const BITS: RingId = RingId(0);
@@ -37,6 +43,7 @@ fn tiny() -> Parameters {
         rings: vec![Ring { dimension: 2, log_n: 8 }, Ring { dimension: 1, log_n: 9 }],
         lookups: vec![lookup(BITS, digits(15, 2)), lookup(TABLES, digits(15, 2))],
         switches: vec![Switch { from: TABLES, to: BITS, decomposition: digits(12, 3) }],
+        packings: vec![Packing { from: TABLES, to: Ring { dimension: 8, log_n: 6 }, decomposition: digits(5, 4) }],
     }
 }
 
@@ -58,7 +65,7 @@ fn real() -> Parameters {
         readings: vec![usage(-7.0, &[(Source::Lookup(1), 1.0), (Source::Switch(0), 1.0)])],
         log2_failure: -64.0,
     };
-    let choice = choose(&demand, &Prices::BUILT_IN).expect("parameters");
+    let choice = choose(&demand, Prices::built_in()).expect("parameters");
     eprintln!("{choice:?}");
     choice.parameters
 }
@@ -84,7 +91,7 @@ fn fresh(secret: &Secret, ring: RingId, values: &[i64], log_step: u32) -> Vec<Ct
 }
 
 fn open(secret: &Secret, ring: RingId, ciphertext: &Ct, log_step: u32) -> i64 {
-    decrypt(secret, ring, &ciphertext.to_bytes(), log_step).expect("a value")
+    nearest(phase(secret, ring, ciphertext).expect("a phase"), log_step)
 }
 
 #[test]
@@ -168,7 +175,6 @@ fn what_does_not_fit_is_refused() {
     assert!(expand(parameters, BITS, 3, &bytes[..30]).is_err());
     assert!(expand(parameters, BITS, 0, &bytes[..3]).is_err());
     assert_eq!(expand(parameters, BITS, 0, &bytes[..16]), Ok(vec![]));
-    assert!(decrypt(&secret, TABLES, &operand.to_bytes()[1..], 4).is_err());
 }
 
 #[test]
@@ -176,7 +182,7 @@ fn keys_are_taken_whole_and_in_their_place() {
     let parameters = tiny();
     let secret = Secret::generate(Arc::new(parameters.clone())).expect("a secret");
     let count = keys::list(&parameters).len();
-    assert_eq!(count, 5);
+    assert_eq!(count, 6);
     let mut bytes = 0;
     for index in 0..count {
         let message = keys::make(&secret, index, PRINT).expect("a key");
@@ -219,6 +225,10 @@ fn formulas_are_those_of_the_library() {
             let degree = PolynomialSize(ring.degree() as usize);
             let rounding = centered_binary_shifted_modulus_switch_additive_variance(dimension, p, 2.0 * f64::from(ring.degree()));
             close(noise::centred_switch(n, log_n), rounding);
+            for log_modulus in [1, 10, 24, 40] {
+                let theirs = modulus_switch_additive_variance(big, q, 2f64.powi(log_modulus as i32));
+                close(noise::rounding(bits, log_modulus), theirs);
+            }
             for d in [digits(1, 12), digits(2, 5), digits(3, 5), digits(4, 3), digits(10, 2)] {
                 let (b, l) = base(d);
                 let key = noise::secure_variance(n, Modulus::Small);
@@ -227,6 +237,9 @@ fn formulas_are_those_of_the_library() {
                 let key = noise::secure_variance(bits, Modulus::Big);
                 let theirs = keyswitch_additive_variance_132_bits_security_gaussian(big, big, b, l, q, q);
                 close(noise::keyswitch(bits, key, d, Modulus::Big), theirs);
+                let (rank, together) = (GlweDimension(rank as usize), f64::from(small));
+                let theirs = packing_keyswitch_additive_variance_132_bits_security_gaussian(big, rank, degree, b, l, together, q);
+                close(noise::packing(bits, key, d, together), theirs);
             }
             for d in [digits(23, 1), digits(15, 2), digits(10, 3), digits(8, 5)] {
                 let (b, l) = base(d);
@@ -318,14 +331,91 @@ fn noise_follows(parameters: Parameters, samples: usize) {
     }
 }
 
+/// Every value back from a parcel, and how far off each was.
+fn there_and_back(secret: &Secret, evaluator: &Evaluator, parcel: &Parcel, wires: &[Wire]) -> Vec<f64> {
+    let values: Vec<Vec<i64>> = wires.iter().map(|w| (0..i64::from(w.len)).map(|i| w.low + i % (w.high - w.low + 1)).collect()).collect();
+    let sealed: Vec<Vec<Ct>> = wires.iter().zip(&values).map(|(w, v)| fresh(secret, w.ring, v, w.bits + 1)).collect();
+    let all: Vec<&Ct> = sealed.iter().flatten().collect();
+    let bytes = sending::send(evaluator, parcel, &all, 2).expect("a parcel");
+    assert_eq!(sending::open(secret, parcel, wires, &bytes, 2).expect("vectors"), values);
+    for length in [0, 1, 7, 8, bytes.len() - 8, bytes.len() - 1] {
+        assert!(sending::open(secret, parcel, wires, &bytes[..length], 2).is_err());
+    }
+    assert!(sending::open(secret, parcel, wires, &[&bytes[..], &[0; 8]].concat(), 2).is_err());
+    // Any bytes of the right number are ciphertexts.
+    let other: Vec<u8> = (0..bytes.len()).map(|i| (i * 37 % 251) as u8).collect();
+    sending::open(secret, parcel, wires, &other, 2).expect("vectors");
+    // At the finest step, what is decrypted is the noise.
+    let fine: Vec<Wire> = wires.iter().map(|w| Wire { bits: 62, ..*w }).collect();
+    let opened = sending::open(secret, parcel, &fine, &bytes, 2).expect("vectors");
+    let off = |(w, (v, t)): (&Wire, (&i64, &i64))| error((*t as u64) << 1, place(*v, w.bits + 1));
+    wires.iter().zip(values.iter().zip(&opened)).flat_map(|(w, (v, t))| v.iter().zip(t).map(move |pair| off((w, pair)))).collect()
+}
+
+#[test]
+fn parcels_are_rounded_and_packed() {
+    let mut parameters = tiny();
+    // Every degree that there may be, with digits fine enough for many together.
+    parameters.packings = PACKED_LOG_N
+        .map(|log_n| Packing { from: TABLES, to: Ring { dimension: 2048 >> log_n, log_n }, decomposition: digits(6, 4) })
+        .collect();
+    let (secret, evaluator, _) = parties(parameters);
+    let parameters = secret.parameters();
+    let wire = |len, bits: u32| Wire { len, ring: TABLES, bits, low: -(1 << bits), high: (1 << bits) - 1 };
+    for count in [1, 63, 64, 65, 200] {
+        let wires = [wire(count, 5), wire(3, 2)];
+        for (packing, log_n) in (0..).map(PackingId).zip(PACKED_LOG_N) {
+            let parcel = Parcel { outputs: vec![0, 1], log_modulus: 17 + count % 5, packing: Some(packing) };
+            let errors = there_and_back(&secret, &evaluator, &parcel, &wires);
+            assert_eq!(errors.len() as u32, count + 3);
+            // Ten deviations: none is that far off by chance.
+            let together = (count + 3).min(1 << log_n);
+            let most = 10.0
+                * (parameters.sent(Sending { ring: TABLES, packing: Some(packing), together, log_modulus: parcel.log_modulus })).sqrt();
+            assert!(errors.iter().all(|e| e.abs() < most), "{log_n}: {errors:?}");
+        }
+        for log_modulus in [14, 16, 21, 32, 43, 63, 64] {
+            let parcel = Parcel { outputs: vec![0, 1], log_modulus, packing: None };
+            there_and_back(&secret, &evaluator, &parcel, &wires);
+        }
+    }
+    let operand = &fresh(&secret, TABLES, &[1], 4)[0];
+    let short = Ct(operand.0[1..].to_vec());
+    assert!(matches!(evaluator.pack(PackingId(9), &[operand], 1), Err(EngineError::Turn(_))));
+    assert!(matches!(evaluator.pack(PackingId(0), &[&short], 1), Err(EngineError::Turn(_))));
+    assert!(matches!(evaluator.pack(PackingId(0), &[], 1), Err(EngineError::Turn(_))));
+    assert!(matches!(evaluator.pack(PackingId(0), &[operand; 65], 1), Err(EngineError::Turn(_))));
+    let parcel = Parcel { outputs: vec![0], log_modulus: 20, packing: Some(PackingId(9)) };
+    assert!(sending::open(&secret, &parcel, &[wire(1, 2)], &[], 1).is_err());
+    assert!(sending::send(&evaluator, &parcel, &[operand], 1).is_err());
+}
+
+/// The noise of parcels, of two values each: what is rounded of a mask is in all values that share it.
+fn noise_of_parcels_follows(parameters: Parameters) {
+    let (secret, evaluator, _) = parties(parameters);
+    let parameters = secret.parameters();
+    let wires = [Wire { len: 2, ring: TABLES, bits: 4, low: -16, high: 15 }];
+    for (log_modulus, packing) in [(16, None), (40, Some(PackingId(0))), (15, Some(PackingId(0)))] {
+        let parcel = Parcel { outputs: vec![0], log_modulus, packing };
+        let errors: Vec<f64> = (0..320).flat_map(|_| there_and_back(&secret, &evaluator, &parcel, &wires)).collect();
+        let sent = parameters.sent(Sending { ring: TABLES, packing, together: if packing.is_some() { 2 } else { 1 }, log_modulus });
+        hold(&format!("sent modulo 2^{log_modulus}, packing {packing:?}"), &errors, parameters.fresh(TABLES) + sent);
+    }
+}
+
 #[test]
 fn noise_follows_its_formulas() {
+    noise_of_parcels_follows(tiny());
     noise_follows(tiny(), 400);
 }
 
 #[test]
 #[ignore = "a minute: cargo test --release -p hecc-runtime --lib tfhe -- --ignored --nocapture"]
 fn noise_follows_its_formulas_at_128_bits() {
+    noise_of_parcels_follows(Parameters {
+        packings: vec![Packing { from: TABLES, to: Ring { dimension: 20, log_n: 6 }, decomposition: digits(4, 5) }],
+        ..real()
+    });
     noise_follows(real(), 600);
 }
 
@@ -357,10 +447,10 @@ fn how_long_it_takes() {
     for (index, lookup) in parameters.lookups.iter().enumerate() {
         let table = Accumulator::constant(parameters.ring(lookup.to), 1 << 60);
         time(&format!("lookup {index}"), 20, &mut || drop(evaluator.lookup(LookupId(index as u32), operand, &table)));
-        eprintln!("  predicted {:.2} ms", Prices::BUILT_IN.lookup(&parameters, lookup) * 1e3);
+        eprintln!("  predicted {:.2} ms", Prices::built_in().lookup(&parameters, lookup) * 1e3);
     }
     let result = &fresh(&secret, TABLES, &[1], 4)[0];
     time("switch between rings", 20, &mut || drop(evaluator.switch(SwitchId(0), result)));
-    eprintln!("  predicted {:.2} ms", Prices::BUILT_IN.between(&parameters, &parameters.switches[0]) * 1e3);
+    eprintln!("  predicted {:.2} ms", Prices::built_in().between(&parameters, &parameters.switches[0]) * 1e3);
     time("encryption of 64 values", 20, &mut || drop(encrypt(&secret, BITS, vec![1; 64])));
 }

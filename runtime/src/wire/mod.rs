@@ -25,7 +25,7 @@ pub enum Kind {
     Upload = 2,
     /// The server's results of a round.
     Download = 3,
-    /// The client's carried ciphertexts.
+    /// The client's carried ciphertexts, or the weights that the server is to act by.
     Plant = 4,
     /// The client's wish for the carried ciphertexts.
     Fetch = 5,

@@ -38,6 +38,7 @@ impl Builder {
             bootstrap: None,
             keys: KeyManifest::default(),
             periods: Vec::new(),
+            settled: Vec::new(),
             training: None,
             notes: Vec::new(),
             decisions: Vec::new(),
@@ -182,7 +183,7 @@ pub fn every_operation(log_n: u32, base2k: u32, d: u32) -> (Plan, Tensors) {
     let lane = b.plain(PlainPattern::Lane { lane: 5, value: 3.0 }, 30);
     let name = "offset".to_owned();
     let layout = Layout::Vector { period: 16, lanes: Lanes::All };
-    let offset = b.plain(PlainPattern::Public { name, layout, factor: 0.5 }, 25);
+    let offset = b.plain(PlainPattern::Public { name, ties: None, layout, factor: 0.5 }, 25);
     b.plan.public.push(("offset".to_owned(), vec![13]));
     let biased = b.step(Op::AddPlain(scaled, neurons), d, k - 29);
     b.output("add_plain", biased);
@@ -220,7 +221,7 @@ pub fn every_operation(log_n: u32, base2k: u32, d: u32) -> (Plan, Tensors) {
         b.plan.public.push((name.clone(), vec![out, inputs]));
         let data = (0..out * inputs).map(|i| (i as f64 * 0.37).sin()).collect();
         public.insert(name.clone(), Tensor::new(vec![out, inputs], data));
-        b.plan.matrices.push(Matrix { name, rows, cols, baby, factor: 0.75, scale: 30 });
+        b.plan.matrices.push(Matrix { name, ties: None, rows, cols, baby, factor: 0.75, scale: 30 });
         let id = MatrixId(b.plan.matrices.len() as u32 - 1);
         let mapped = b.step(Op::Linear(add, id), d, k - 30);
         b.output(&format!("linear {rows}x{cols}"), mapped);
@@ -229,7 +230,7 @@ pub fn every_operation(log_n: u32, base2k: u32, d: u32) -> (Plan, Tensors) {
     }
     b.plan.public.push(("zero".to_owned(), vec![2, 2]));
     public.insert("zero".to_owned(), Tensor::zeros(&[2, 2]));
-    b.plan.matrices.push(Matrix { name: "zero".to_owned(), rows: 2, cols: 2, baby: 2, factor: 1.0, scale: 30 });
+    b.plan.matrices.push(Matrix { name: "zero".to_owned(), ties: None, rows: 2, cols: 2, baby: 2, factor: 1.0, scale: 30 });
     let nothing = b.step(Op::Linear(x, MatrixId(b.plan.matrices.len() as u32 - 1)), d, k - 30);
     b.output("linear zero", nothing);
     let narrowed = b.step(Op::Narrow(add), d, d + 8);

@@ -1,5 +1,3 @@
-use std.double_dqn
-
 env "CartPole-v1" {
     observe s: [4] in [-4.8, 4.8], [-4, 4], [-0.42, 0.42], [-4, 4]
     act     a: one of 2
@@ -11,9 +9,8 @@ net q(s) -> [2] {
     dense 2
 }
 
-train double_dqn(q) {
-    updates   = 10
-    optimizer = sgd(lr: 0.1)
+serve argmax(q(s)) {
+    batch = 4
 }
 
 secure ckks { refresh = client }

@@ -19,4 +19,4 @@ train dqn(q) {
     optimizer = sgd(1e-2)
 }
 
-secure ckks { refresh = client }
+secure ckks { refresh = bootstrap }

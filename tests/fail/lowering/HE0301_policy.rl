@@ -1,17 +1,20 @@
-use std.dqn
-
-env "CartPole-v1" {
-    observe s: [4] in [-4.8, 4.8], [-4, 4], [-0.42, 0.42], [-4, 4]
-    act     a: one of 2
-    reward  r in [-1, 1]
+algorithm fit(q) {
+    parameter optimizer
+    minimize mean((q(s) - r)^2) over q with optimizer
 }
 
-net q(s) -> [2] {
+env "Pendulum-v1" {
+    observe s: [3] in [-1, 1], [-1, 1], [-8, 8]
+    act     a: [1] in [-2, 2]
+    reward  r in [-16.3, 0]
+}
+
+net q(s) -> [1] {
     dense 4 square
-    dense 2
+    dense 1
 }
 
-train dqn(q) {
+train fit(q) {
     batch   = 4
     updates = 3
     optimizer = sgd(lr: 0.1)

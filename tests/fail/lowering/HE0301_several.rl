@@ -11,10 +11,10 @@ net q(s) -> [2] {
 
 algorithm own(q) {
     parameter optimizer
-    let y = clip(r, -1, 1)
-    let p = softmax(q(s))
-    minimize mean((dot(q(s), a) - r)^2) over q with adam(lr: 0.01)
-    every 2 { minimize mean((dot(q(s), a) - r)^2) over q with optimizer }
+    minimize mean((max(q(s)) - r)^2) over q with optimizer
+    every 2 {
+        every 3 { minimize mean((dot(q(s), a) - r)^2) over q with optimizer }
+    }
 }
 
 train own(q) {

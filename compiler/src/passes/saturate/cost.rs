@@ -65,21 +65,29 @@ pub fn price(op: &Op, shape: Shape, operands: &[(Shape, bool)], facts: &Facts) -
     let fold = |n: usize| u64::from(n.max(1).ilog2()) * (SWITCH + LINEAR);
     let parameter = !matches!(shape, Shape::Sample(_));
     match op {
-        Op::Data(_) | Op::State(_) | Op::Constant(_) | Op::Stop => server(0, KNOWN),
+        Op::Data(_) | Op::State(_) | Op::Constant(_) | Op::Stop | Op::AdamStep(_) => server(0, KNOWN),
         // What it costs, the machine says: [`super::refresh`].
+        Op::Return => server(0, KNOWN),
         Op::Refresh => Price { spends: 0, cost: KNOWN, fresh: true },
         Op::Spread => server(0, SENT),
         Op::Add | Op::Sub | Op::Scale(_) | Op::Rate(_) | Op::Offset(_) | Op::Mul if parameter => server(0, KNOWN),
         Op::Add | Op::Sub | Op::Offset(_) => server(0, LINEAR),
         Op::Scale(_) | Op::Rate(_) => server(0, SCALE),
         Op::Mul => server(1, PRODUCT + SWITCH + if operands.iter().any(|(_, known)| *known) { SENT } else { 0 }),
-        Op::Dense | Op::DenseTranspose => server(1, matrix(operands[1].0, matches!(op, Op::Dense))),
+        Op::Dense | Op::DenseTranspose => {
+            let Shape::Matrix(o, i) = operands[1].0 else { return server(1, PRODUCT) };
+            server(1, matrix(o, i, matches!(op, Op::Dense)))
+        }
         Op::DenseGradient => {
             let Shape::Matrix(o, i) = shape else { return server(1, PRODUCT) };
-            let (diagonals, baby) = split(o, i);
-            let giants = diagonals / baby;
-            server(1, (PRODUCT + SWITCH) * diagonals as u64 + SWITCH * (baby + giants - 2) as u64 + pieces(diagonals))
+            server(1, gradient(o, i))
         }
+        // As the matrix that they are.
+        Op::Conv(w) | Op::ConvTranspose(w) => server(1, matrix(w.output(), w.input(), matches!(op, Op::Conv(_)))),
+        Op::ConvGradient(w) => server(1, gradient(w.output(), w.input())),
+        Op::Places(w) => server(1, matrix(w.outputs, w.patch(), true)),
+        Op::PlacesGradient(w) => server(1, gradient(w.outputs, w.patch())),
+        Op::Patches(_) | Op::Expand(_) | Op::Collect(_) | Op::Repeat | Op::SumRuns => server(0, KNOWN),
         Op::SumBatch => server(0, pieces(1)),
         Op::SumElements => {
             let Shape::Sample(d) = operands[0].0 else { return server(0, 0) };
@@ -108,8 +116,13 @@ fn split(out: usize, inputs: usize) -> (usize, usize) {
     (diagonals, babies.min_by_key(|&b| cost(b)).unwrap_or(1))
 }
 
-fn matrix(shape: Shape, forward: bool) -> u64 {
-    let Shape::Matrix(o, i) = shape else { return PRODUCT };
+fn gradient(o: usize, i: usize) -> u64 {
+    let (diagonals, baby) = split(o, i);
+    let giants = diagonals / baby;
+    (PRODUCT + SWITCH) * diagonals as u64 + SWITCH * (baby + giants - 2) as u64 + pieces(diagonals)
+}
+
+fn matrix(o: usize, i: usize, forward: bool) -> u64 {
     let (diagonals, baby) = split(o, i);
     let giants = diagonals / baby;
     let (rows, cols) = (o.next_power_of_two(), i.next_power_of_two());

@@ -299,7 +299,7 @@ impl Region {
 /// Whether a parameter-shaped value is a sum of gradients. Other arithmetic of parameters is the key owner's, and free.
 fn of_gradients(graph: &Graph, id: Id) -> bool {
     match graph.node(id).op {
-        Op::DenseGradient | Op::SumBatch => true,
+        Op::DenseGradient | Op::ConvGradient(_) | Op::PlacesGradient(_) | Op::Collect(_) | Op::SumBatch => true,
         Op::Add => graph.operands(id).iter().all(|&o| of_gradients(graph, o)),
         _ => false,
     }

@@ -9,8 +9,8 @@ use super::circuit::Circuit;
 use super::inside::{Inside, Method, Way};
 use super::share::Shares;
 use super::{
-    CkksError, LowerError, Lowered, Parts, Ring, TooDeep, circuit_for, cycle, decide, inside, known, lower, refresh, scale, share, tiles,
-    unroll, width, widths_for,
+    CkksError, LowerError, Lowered, MASK_BITS, Parts, Ring, TooDeep, circuit_for, cycle, decide, inside, known, lower, refresh, scale,
+    share, tiles, unroll, width, widths_for,
 };
 use crate::check::hir::{Program, Task};
 use crate::passes::saturate;
@@ -74,17 +74,21 @@ pub(super) fn run<E>(
             }
     };
     let offers: Vec<Bootstrap> = bootstrap::offers(*bootstrap::SCALES.start()).into_iter().filter(fits).collect();
+    let mut refused = None;
     let mut rings: Vec<u32> = offers.iter().map(|offer| offer.log_n).collect();
     rings.sort_unstable();
     rings.dedup();
     for log_n in rings {
         let own: Vec<&Bootstrap> = offers.iter().filter(|offer| offer.log_n == log_n).collect();
-        for body in bodies(program, public, ring, (&first, &mut graph_for), (&own, train.settings.batch), most_updates)? {
-            own.iter().for_each(|offer| search.refresh(&body, &offer.name));
+        match bodies(program, public, ring, (&first, &mut graph_for), (&own, train.settings.batch), most_updates) {
+            Ok(bodies) => bodies.iter().for_each(|body| own.iter().for_each(|offer| search.refresh(body, &offer.name))),
+            // A larger ring may have room for what this one has not.
+            Err(error) => refused = refused.or(Some(error)),
         }
     }
     let (needed, available, span) = search.nearest;
-    let mut best = search.best.ok_or(LowerError::Ckks(vec![CkksError::Budget { needed, available, span }]))?;
+    let deep = || LowerError::Ckks(vec![CkksError::Budget { needed, available, span }]);
+    let mut best = search.best.ok_or_else(|| refused.unwrap_or_else(deep))?;
     best.tried = search.rings.into_iter().map(|(log_n, seconds)| (log_n, Ok(seconds))).collect();
     let others = search.tried.into_iter().filter(|(way, _)| *way != best.refreshing);
     best.second = others.min_by(|a, b| a.1.total_cmp(&b.1));
@@ -120,8 +124,8 @@ fn bodies<'a, E>(
         let scale = scale(program, &graph, log_n).clamp(*bootstrap::SCALES.start(), *bootstrap::SCALES.end());
         let mut push = |lowering: lower::Lowering<'_>, shares: Option<&Shares>| {
             let (settled, client) = settled(program, public, &lowering, most_updates);
-            let lower::Lowering { circuit, notes, fits, .. } = lowering;
-            let parts = Parts { circuit, client: client.program, notes, fits };
+            let lower::Lowering { circuit, settles, notes, fits, .. } = lowering;
+            let parts = Parts { circuit, client: client.program, settles, notes, fits };
             bodies.push(Body {
                 grid,
                 in_tiles,
@@ -235,7 +239,7 @@ impl Search<'_> {
                 let as_it_is = refresh::run(&unrolled, &offer).filter(|circuit| circuit.nodes.len() == unrolled.nodes.len());
                 (as_it_is.into_iter().map(|circuit| (Method::Cuts, circuit)).collect(), None)
             } else {
-                inside::ways(&unrolled, &offer, self.ring.inside)
+                inside::ways(&unrolled, &body.grid, &offer, body.scale.min(MASK_BITS), self.ring.inside)
             };
             let shares = body.shares.as_ref().filter(|shares| shares.refreshed.len() == updates);
             let scheduled = shares.and_then(|shares| {
@@ -269,7 +273,7 @@ impl Search<'_> {
                     let how = if body.in_tiles { ", in tiles" } else { "" };
                     lowered.refreshing = format!("`{}` {}{how}", offer.name, decide::every(updates));
                     lowered.in_tiles = body.in_tiles;
-                    lowered.inside = bound.map(|bound| Inside::new(brought, bound));
+                    lowered.inside = brought.iter().any(|way| way.count > 0).then(|| Inside::new(brought, bound));
                     self.tried.push((lowered.refreshing.clone(), lowered.seconds));
                     let least = self.rings.entry(body.log_n).or_insert(f64::INFINITY);
                     *least = least.min(lowered.seconds);

@@ -64,17 +64,19 @@ pub(super) fn needs(circuit: &Circuit, bootstrap: Option<&Bootstrap>) -> Vec<Opt
 }
 
 /// The same where every carried ciphertext is bootstrapped as a period ends, so that the next one asks nothing of it.
-pub(super) fn needs_once(circuit: &Circuit, bootstrap: &Bootstrap) -> Vec<Option<u32>> {
-    needs_with_ends(circuit, Some(bootstrap), &[], &vec![FETCH_BITS; circuit.carried.len()])
+/// `takes` is what a bootstrap needs of its operand.
+pub(super) fn needs_once(circuit: &Circuit, takes: u32) -> Vec<Option<u32>> {
+    needs_with_ends(circuit, Some(takes), &[], &vec![FETCH_BITS; circuit.carried.len()])
 }
 
 /// [`needs`] without the bootstraps that are marked, and whether the periods repeat: what the last update leaves of a carried
 /// ciphertext is what the first one of the next period has, whether it is bootstrapped there, somewhere before, or not at all.
 pub(super) fn needs_without(circuit: &Circuit, bootstrap: Option<&Bootstrap>, left_out: &[bool]) -> (Vec<Option<u32>>, bool) {
+    let takes = bootstrap.map(|bootstrap| bootstrap.input_k - circuit.scale);
     let mut ends = vec![FETCH_BITS; circuit.carried.len()];
     // Each round settles at least one ciphertext more, if each cycle of them has a bootstrap.
     for _ in 0..=circuit.carried.len() + 1 {
-        let need = needs_with_ends(circuit, bootstrap, left_out, &ends);
+        let need = needs_with_ends(circuit, takes, left_out, &ends);
         if bootstrap.is_none() || circuit.saves.is_empty() {
             return (need, true);
         }
@@ -89,11 +91,11 @@ pub(super) fn needs_without(circuit: &Circuit, bootstrap: Option<&Bootstrap>, le
             return (need, true);
         }
     }
-    (needs_with_ends(circuit, bootstrap, left_out, &ends), false)
+    (needs_with_ends(circuit, takes, left_out, &ends), false)
 }
 
 /// The same where the carried ciphertexts must have `ends` left when a period is over.
-fn needs_with_ends(circuit: &Circuit, bootstrap: Option<&Bootstrap>, left_out: &[bool], ends: &[u32]) -> Vec<Option<u32>> {
+fn needs_with_ends(circuit: &Circuit, takes: Option<u32>, left_out: &[bool], ends: &[u32]) -> Vec<Option<u32>> {
     let mut need: Vec<Option<u32>> = vec![None; circuit.nodes.len()];
     let raise = |slot: &mut Option<u32>, bits: u32| *slot = Some(slot.map_or(bits, |n| n.max(bits)));
     for output in &circuit.outputs {
@@ -109,10 +111,12 @@ fn needs_with_ends(circuit: &Circuit, bootstrap: Option<&Bootstrap>, left_out: &
     }
     for index in (0..circuit.nodes.len()).rev() {
         let Some(bits) = need[index] else { continue };
-        let op = &circuit.nodes[index].op;
-        let bits = match (op, bootstrap) {
+        let node = &circuit.nodes[index];
+        let (op, bits) = (&node.op, bits.max(node.room));
+        need[index] = Some(bits);
+        let bits = match (op, takes) {
             // What comes out is as wide as ever.
-            (Op::Bootstrap(_), Some(bootstrap)) if left_out.get(index) != Some(&true) => bootstrap.input_k - circuit.scale,
+            (Op::Bootstrap(_), Some(takes)) if left_out.get(index) != Some(&true) => taken(node, takes),
             _ => bits + spent(circuit, op),
         };
         for operand in op.operands() {
@@ -120,6 +124,12 @@ fn needs_with_ends(circuit: &Circuit, bootstrap: Option<&Bootstrap>, left_out: &
         }
     }
     need
+}
+
+/// What a refresh that takes `takes` at least needs of this value: a factor of two more than it takes up, so that the key
+/// owner can tell that it did not wrap around.
+pub(super) fn taken(node: &Node, takes: u32) -> u32 {
+    if node.room == 0 { takes } else { takes.max(node.room + 1) }
 }
 
 /// Bits of budget that an operation spends.

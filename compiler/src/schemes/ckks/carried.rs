@@ -21,11 +21,11 @@ pub(super) const STATE_RANGE: f64 = 4.0;
 
 /// Where the pieces of a state rest.
 #[derive(Clone, Debug, PartialEq)]
-struct Home {
+pub(super) struct Home {
     /// Which of the states of its parameter it is: weights, momentum, target.
     role: usize,
     /// First lane within the block.
-    offset: usize,
+    pub offset: usize,
     layouts: Vec<Layout>,
     shape: Vec<usize>,
 }
@@ -50,17 +50,20 @@ pub(super) struct Shelf {
 }
 
 /// A state, or a parameter in the middle of an update, that is to stand in lanes.
-struct Item<'a> {
+pub(super) struct Item<'a> {
     /// The state that it is the new value of, if it is one.
-    name: Option<&'a String>,
-    home: &'a Home,
+    pub name: Option<&'a String>,
+    pub home: &'a Home,
     /// The ciphertext and lane of its first piece.
-    place: (usize, usize),
-    form: Form,
+    pub place: (usize, usize),
+    pub form: Form,
     /// It takes its new value at every `period`-th update only, and keeps the old one at others.
-    period: Option<u32>,
-    span: Span,
+    pub period: Option<u32>,
+    pub span: Span,
 }
+
+/// A product that an item takes: the item, the product's node, and its factors.
+type Use<'a> = (&'a Item<'a>, Id, f64, Option<ClearId>);
 
 /// What a move of lanes is of: ciphertext, target ciphertext, distance and factor.
 type Route = (WireId, usize, i64, Option<ClearId>);
@@ -99,8 +102,9 @@ impl Shelf {
         for Family { names, shape, .. } in families {
             let pieces = pieces(shape);
             let length = pieces.len();
-            for name in names {
-                let role = role(&name);
+            let kinds =
+                if packing.apart || packing.packs.is_some() { names.iter().map(|name| role(name)).collect() } else { kinds(&names) };
+            for (name, role) in names.into_iter().zip(kinds) {
                 let role = roles.iter().position(|r| *r == role).unwrap_or_else(|| {
                     roles.push(role);
                     roles.len() - 1
@@ -126,6 +130,16 @@ impl Shelf {
         let count = if block <= lanes { whole } else { roles.len() * offset.div_ceil(lanes) };
         let active = batch.next_power_of_two().max(block * per).min(lanes);
         Self { homes, roles, block, per, count, seats, active, lanes }
+    }
+
+    /// Ciphertext and block of a state, where a block fits into one.
+    pub(super) fn seat(&self, name: &str) -> Option<(usize, usize)> {
+        self.homes.get(name).filter(|_| self.block <= self.lanes).map(|home| self.seats[home.role])
+    }
+
+    /// Lanes of a block.
+    pub(super) fn block(&self) -> usize {
+        self.block
     }
 
     fn place(&self, home: &Home) -> (usize, usize) {
@@ -217,6 +231,21 @@ fn linked(graph: &Graph, id: Id, names: &mut Vec<String>, gradients: &mut Vec<Id
     }
 }
 
+/// What the states of a family are to their parameter, whichever network that is of.
+fn kinds(names: &[String]) -> Vec<String> {
+    let suffix = |name: &str| name.splitn(4, '.').nth(3).unwrap_or("").to_owned();
+    let trained = |name: &str| names.iter().any(|other| other.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')));
+    let mut plain: Vec<&String> = names.iter().filter(|name| suffix(name).is_empty()).collect();
+    plain.sort_by_key(|name| !trained(name));
+    let kind = |name: &String| match (suffix(name), plain.iter().position(|other| *other == name)) {
+        (_, Some(0)) => "weights".to_owned(),
+        (_, Some(1)) => "target".to_owned(),
+        (_, Some(n)) => format!("target {n}"),
+        (suffix, None) => suffix,
+    };
+    names.iter().map(kind).collect()
+}
+
 /// What a state is to its parameter: its name without the layer.
 pub(super) fn role(name: &str) -> String {
     let parts: Vec<&str> = name.split('.').collect();
@@ -247,7 +276,7 @@ impl Lowering<'_> {
 
     /// A piece of a parameter in all lanes, times `factor`.
     pub(super) fn unpacked(&mut self, form: &Form, piece: usize, factor: f64, shape: &[usize], span: Span) -> Option<WireId> {
-        if !form.gradients.is_empty() || form.states.keys().any(|(_, rate)| rate.is_some()) {
+        if !form.is_of_states() || form.states.keys().any(|(_, rate)| rate.is_some()) {
             let packed = self.updated(form, shape, span)?;
             return Some(self.unpack(&packed, piece, factor * STATE_RANGE, span));
         }
@@ -299,7 +328,7 @@ impl Lowering<'_> {
         wire
     }
 
-    fn masked_lanes(&mut self, wire: WireId, pattern: PlainPattern, span: Span) -> WireId {
+    pub(super) fn masked_lanes(&mut self, wire: WireId, pattern: PlainPattern, span: Span) -> WireId {
         let plain = self.circuit.plain(Plain { pattern, scale: self.packing.mask_bits });
         self.circuit.push(Op::MulPlain(wire, plain), span)
     }
@@ -385,14 +414,19 @@ impl Lowering<'_> {
     }
 
     /// Sums of states and gradients, each at its place: one wire per ciphertext.
-    fn put(&mut self, items: &[Item]) -> Option<BTreeMap<usize, WireId>> {
+    pub(super) fn put(&mut self, items: &[Item]) -> Option<BTreeMap<usize, WireId>> {
         let lanes = self.grid.lanes;
         let shelf = self.shelf.clone()?;
         let mut moves = Moves::default();
         let mut gradients: Vec<(usize, &Item, f64, Option<ClearId>)> = Vec::new();
+        let mut products: BTreeMap<String, Vec<Use<'_>>> = BTreeMap::new();
         let mut directions: Vec<(String, Pieces, usize)> = Vec::new();
         let mut offset = 0;
         for item in items {
+            if item.form.constant != 0.0 {
+                self.unsupported("a constant in a new state", item.span);
+                return None;
+            }
             let due = item.period.map(|period| self.client.due(period));
             let mut terms: Vec<(String, f64, Option<ClearId>)> = Vec::new();
             for ((name, rate), &c) in &item.form.states {
@@ -409,6 +443,9 @@ impl Lowering<'_> {
                     let wire = self.circuit.push(Op::Carried(CarriedId((first + position / lanes) as u32)), item.span);
                     moves.add(wire, position % lanes, item, piece, lanes, c, by);
                 }
+            }
+            for (&(id, rate), &c) in &item.form.products {
+                products.entry(self.class(id)).or_default().push((item, id, c, self.factor(rate, due)));
             }
             let Some(lead) = item.form.gradients.values().next().copied() else { continue };
             let Some((rate, gradient)) = one_rate(&item.form) else {
@@ -437,6 +474,18 @@ impl Lowering<'_> {
                 for piece in 0..item.home.layouts.len() {
                     let from = directions[index].2 + piece;
                     moves.add(sums[from / lanes], from % lanes, item, piece, lanes, value, by);
+                }
+            }
+        }
+        for users in products.into_values() {
+            let mut members: Vec<(Home, Id)> = users.iter().map(|(item, id, ..)| (item.home.clone(), *id)).collect();
+            members.sort_by_key(|(_, id)| *id);
+            members.dedup_by_key(|(_, id)| *id);
+            let product = self.product(&members, items[0].span)?;
+            for (item, _, c, by) in users {
+                for piece in 0..item.home.layouts.len() {
+                    let value = c * product.factor / STATE_RANGE;
+                    moves.add(product.wires[0], item.home.offset + piece, item, piece, lanes, value, by);
                 }
             }
         }

@@ -16,6 +16,8 @@ pub struct Node {
     pub depth: u32,
     /// The exchange after which it can run.
     pub round: u32,
+    /// Bits over the scale that its value takes, sign included, as far as [`super::magnitude`] looked; 0 where it did not.
+    pub room: u32,
 }
 
 /// An input before its width is known.
@@ -53,6 +55,19 @@ pub struct OutputDraft {
     pub headroom: u32,
 }
 
+/// Where the argument of a polynomial stands, and the interval that it stays in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Argument {
+    /// The step.
+    pub wire: WireId,
+    /// Which ciphertext of the batch it is.
+    pub group: usize,
+    /// Elements per sample; the other slots hold anything.
+    pub dim: usize,
+    /// The interval, of what the slots hold.
+    pub interval: [f64; 2],
+}
+
 /// A circuit.
 #[derive(Clone, Debug)]
 pub struct Circuit {
@@ -74,6 +89,8 @@ pub struct Circuit {
     pub carried: Vec<CarriedDraft>,
     /// What the server keeps after each update, by [`hecc_plan::CarriedId`].
     pub saves: Vec<Vec<WireId>>,
+    /// Arguments of polynomials, for lanes of samples.
+    pub arguments: Vec<Argument>,
     /// Exchanges of an update; 0 where all exchanges are of one update.
     pub rounds_per_update: u32,
     /// The exchange before which no step that is added now shall run.
@@ -94,15 +111,16 @@ impl Circuit {
             outputs: Vec::new(),
             carried: Vec::new(),
             saves: Vec::new(),
+            arguments: Vec::new(),
             rounds_per_update: 0,
             floor: 0,
             seen: BTreeMap::new(),
         }
     }
 
-    /// The same interface and constants without steps and inputs.
+    /// The same interface and constants without steps, inputs and arguments.
     pub fn emptied(&self) -> Self {
-        Self { nodes: Vec::new(), inputs: Vec::new(), seen: BTreeMap::new(), ..self.clone() }
+        Self { nodes: Vec::new(), inputs: Vec::new(), arguments: Vec::new(), seen: BTreeMap::new(), ..self.clone() }
     }
 
     /// A copy in which `step` adds what takes the place of each step, on the copies of its operands; `None` for steps that
@@ -120,8 +138,13 @@ impl Circuit {
                 }
                 _ => step(&mut new, index, &|w| of(&copies, w)),
             };
+            if let Some(copy) = copy {
+                new.make_room(copy, node.room);
+            }
             copies.push(copy);
         }
+        let moved = |argument: &Argument| Some(Argument { wire: copies[argument.wire.index()]?, ..*argument });
+        new.arguments = self.arguments.iter().filter_map(moved).collect();
         new.floor = self.floor;
         new.outputs.iter_mut().for_each(|output| output.wire = of(&copies, output.wire));
         new.carried.iter_mut().for_each(|carried| carried.wire = of(&copies, carried.wire));
@@ -161,9 +184,15 @@ impl Circuit {
         };
         let round = operands.iter().map(|w| self.nodes[w.index()].round).max().unwrap_or(0).max(own).max(self.floor);
         let wire = WireId(self.nodes.len() as u32);
-        self.nodes.push(Node { op, span, depth: deepest + spent, round });
+        self.nodes.push(Node { op, span, depth: deepest + spent, round, room: 0 });
         self.seen.insert(key, wire.0);
         wire
+    }
+
+    /// Says that the value of a step takes so many bits at least.
+    pub fn make_room(&mut self, wire: WireId, bits: u32) {
+        let room = &mut self.nodes[wire.index()].room;
+        *room = (*room).max(bits);
     }
 
     /// A ciphertext of the client's.

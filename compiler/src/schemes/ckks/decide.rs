@@ -1,12 +1,15 @@
 //! What was decided for a plan, why, and what came second.
 
-use hecc_plan::{Decision, DecisionKind, Op, Span};
+use std::collections::BTreeMap;
+
+use hecc_plan::{Decision, DecisionKind, Op, REFRESHED, Span};
 
 use super::approximate::{Polynomial, approximate};
 use super::inside::{Inside, Way};
 use super::keys::Fewer;
 use super::{Lowered, Measure, relinearise};
 use crate::check::hir::{Pins, Program, Task};
+use crate::tensor::Op as TensorOp;
 use crate::tensor::graph::Elementwise;
 
 /// An activation's polynomial.
@@ -32,7 +35,10 @@ pub fn run(program: &Program, lowered: &Lowered) -> Vec<Decision> {
     let mut decisions = vec![ring(lowered, &lowered.tried), scale(program, lowered), layout(lowered)];
     let total: f64 = lowered.fits.iter().map(|fit| fit.polynomial.error).sum();
     decisions.extend(lowered.fits.iter().map(|fit| activation(program, fit, total)));
+    decisions.extend(convolutions(lowered));
     decisions.extend(bootstrap(lowered));
+    decisions.extend(exchanges(lowered));
+    decisions.extend(crossing(program, lowered));
     decisions.extend(relinearisations(lowered));
     decisions.extend(keys(lowered));
     decisions
@@ -50,6 +56,46 @@ fn keys(lowered: &Lowered) -> Option<Decision> {
     );
     let runner_up = format!("all keys: {rotations} rotations, {seconds:.2} s of work per update instead of {:.2} s", lowered.seconds);
     Some(decision(DecisionKind::Keys, "the rotations", choice, why, Some(runner_up), None))
+}
+
+/// Ciphertexts that the client refreshes inside an update.
+fn exchanges(lowered: &Lowered) -> Option<Decision> {
+    let without = lowered.without_exchanges.as_ref()?;
+    let count = lowered.sized.outputs.iter().filter(|output| output.label == REFRESHED).count();
+    let rounds = plural(lowered.sized.rounds.len(), "exchange");
+    let choice = format!("{} refreshed by the client inside an update, which has {rounds}", plural(count, "ciphertext"));
+    let why = match without {
+        Ok(_) => "narrower ciphertexts are cheaper than that: what is sent and decrypted counted".to_owned(),
+        Err((needed, available)) => format!("an update in one piece needs {needed} bits, and a ciphertext of this ring has {available}"),
+    };
+    let runner_up = without.ok().map(|seconds| format!("none: {seconds:.2} s of work per update instead of {:.2} s", lowered.seconds));
+    Some(decision(DecisionKind::Exchange, "the update", choice, why, runner_up, None))
+}
+
+/// What goes to the server in an update, and what comes back.
+fn crossing(program: &Program, lowered: &Lowered) -> Option<Decision> {
+    let Task::Train(_) = &program.task else { return None };
+    let updates = lowered.sized.rounds.last().map_or(1, |round| round.update + 1) as usize;
+    let (up, sent) = by_label(lowered.sized.inputs.iter().map(|input| input.label.as_str()));
+    let (down, back) = by_label(lowered.sized.outputs.iter().map(|output| output.label.as_str()));
+    let back =
+        if down == 0 { "nothing to the client".to_owned() } else { format!("{} to the client ({back})", plural(down, "ciphertext")) };
+    let rounds = plural(lowered.sized.rounds.len(), "exchange");
+    let choice = format!("{} to the server ({sent}), {back}, in {rounds}, {}", plural(up, "ciphertext"), every(updates));
+    let secure = &program.secure;
+    let hands: Vec<String> = secure.client.iter().map(|op| format!("{op:?}").to_lowercase()).collect();
+    let refresh = if lowered.bootstrap.is_some() { "the server refreshes by bootstrapping" } else { "the client refreshes" };
+    let why = if hands.is_empty() { refresh.to_owned() } else { format!("{refresh}, and the client computes {}", hands.join(", ")) };
+    Some(decision(DecisionKind::Exchange, "what crosses", choice, why, None, None))
+}
+
+/// How many there are, and how many of each label.
+fn by_label<'a>(labels: impl Iterator<Item = &'a str>) -> (usize, String) {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    labels.for_each(|label| *counts.entry(label).or_insert(0) += 1);
+    let total = counts.values().sum();
+    let parts: Vec<String> = counts.into_iter().map(|(label, count)| format!("{label} {count}")).collect();
+    (total, parts.join(", "))
 }
 
 /// Relinearisations against the exact minimum.
@@ -129,6 +175,40 @@ fn layout(lowered: &Lowered) -> Decision {
     decision(DecisionKind::Layout, "the slots", choice, why, runner_up, None)
 }
 
+/// What each convolution is a product of.
+fn convolutions(lowered: &Lowered) -> Vec<Decision> {
+    let mut decisions: Vec<Decision> = Vec::new();
+    for id in lowered.graph.ids() {
+        let node = lowered.graph.node(id);
+        let padded = |a: usize, b: usize| a.next_power_of_two().min(b.next_power_of_two());
+        let (choice, why, other) = match &node.op {
+            TensorOp::Places(w) => {
+                let (patch, places) = (w.patch(), w.places());
+                let choice = format!("patches of {patch} numbers at {places} places by kernels of {} diagonals", padded(w.outputs, patch));
+                let why = "the client has the picture and sends each patch that kernels meet; its places stand side by side, so that \
+                           one product is of all of them";
+                (choice, why, "a matrix of the whole picture")
+            }
+            TensorOp::Conv(w) => {
+                let (output, input) = (w.output(), w.input());
+                let choice = format!("a matrix of {output} by {input}, {} diagonals", padded(output, input));
+                let why = "whoever has the kernels in the clear lays them out at every place, and what follows is a dense layer";
+                (choice, why, "patches of the client's")
+            }
+            _ => continue,
+        };
+        let said = |d: &Decision| d.span == Some(node.span);
+        if !decisions.iter().any(said) {
+            // A graph with patches may have a matrix further on, which has no other way.
+            let patches = lowered.graph.ids().any(|id| matches!(lowered.graph.node(id).op, TensorOp::Places(_)));
+            let two = lowered.convolved.filter(|_| patches == matches!(node.op, TensorOp::Places(_)));
+            let runner_up = two.map(|seconds| format!("{other}: {seconds:.2} s of work per update"));
+            decisions.push(decision(DecisionKind::Layout, "a convolution", choice, why.to_owned(), runner_up, Some(node.span)));
+        }
+    }
+    decisions
+}
+
 /// How often something happens.
 pub(super) fn every(updates: usize) -> String {
     if updates == 1 { "every update".to_owned() } else { format!("every {updates} updates") }
@@ -152,11 +232,13 @@ fn bootstrap(lowered: &Lowered) -> Option<Decision> {
     });
     let inside = lowered.inside.as_ref().map_or(String::new(), |inside| {
         let Inside { count, bound, ways } = inside;
+        let bound = bound.map_or(String::new(), |bound| format!("; bound {bound}, one for each value"));
+        let gap = inside.gap().map_or(String::new(), |gap| format!("; gap {:.0} %", 100.0 * gap));
         let way = |Way { method, updates, count, seconds }: &Way| {
             format!("by {} {count} {}, {seconds:.2} s per update", method.name(), every(*updates))
         };
         let ways: Vec<String> = ways.iter().map(way).collect();
-        format!("; bootstraps inside the body: {count}; bound {bound}; gap {:.0} %; {}", 100.0 * inside.gap(), ways.join("; "))
+        format!("; bootstraps inside the body: {count}{bound}{gap}; {}", ways.join("; "))
     });
     let why = format!("{cycle}, and {} gives back {} bits{inside}", offer.name, offer.gain());
     let runner_up = lowered

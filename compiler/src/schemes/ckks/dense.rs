@@ -13,33 +13,46 @@
 
 use std::collections::BTreeMap;
 
-use hecc_plan::{ClearId, ClearOp, Content, Lanes, Layout, Matrix, Op, Span, WireId};
+use hecc_plan::{ClearId, ClearOp, Content, Lanes, Layout, Matrix, Op, Span, Ties, WireId};
 
+use super::CkksError;
 use super::lower::{BiasSource, Cts, Form, Gradient, Lowering, Term, Value};
+use crate::tensor::convolution::Window;
 use crate::tensor::{Id, Op as TensorOp, Shape};
+
+/// Most diagonals of a convolution's matrix: each is a ciphertext of every update.
+const MOST_DIAGONALS: usize = 1024;
 
 /// The diagonals of a padded matrix.
 #[derive(Clone, Copy, Debug)]
 struct Split {
     rows: usize,
     cols: usize,
+    /// Diagonals per giant step.
     baby: usize,
+    /// From one diagonal that is not zero to the next.
+    step: usize,
 }
 
 impl Split {
     fn new(out: usize, inputs: usize, public: bool) -> Self {
+        Self::stepped((out, inputs), 1, public)
+    }
+
+    /// Of a matrix whose diagonals are zero but for each `step`-th, a power of two.
+    fn stepped((out, inputs): (usize, usize), step: usize, public: bool) -> Self {
         let (rows, cols) = (out.next_power_of_two(), inputs.next_power_of_two());
-        let d = rows.min(cols);
+        let d = rows.min(cols) / step;
         // A giant step of encrypted weights costs a relinearisation besides its rotation.
         let giant = if public { 1.0 } else { 2.2 };
         let cost = |baby: usize| baby as f64 + giant * (d / baby) as f64;
         let candidates = (0..=d.ilog2()).map(|e| 1usize << e);
         let baby = candidates.min_by(|&a, &b| cost(a).total_cmp(&cost(b))).unwrap_or(1);
-        Self { rows, cols, baby }
+        Self { rows, cols, baby, step }
     }
 
     fn diagonals(self) -> usize {
-        self.rows.min(self.cols)
+        self.rows.min(self.cols) / self.step
     }
 
     fn giants(self) -> usize {
@@ -47,8 +60,8 @@ impl Split {
     }
 
     fn layout(self, giant: usize, baby: usize, lanes: Lanes) -> Layout {
-        let shift = giant * self.baby;
-        Layout::Diagonal { diagonal: shift + baby, shift, rows: self.rows, cols: self.cols, lanes }
+        let shift = giant * self.baby * self.step;
+        Layout::Diagonal { diagonal: shift + baby * self.step, shift, rows: self.rows, cols: self.cols, lanes }
     }
 }
 
@@ -66,25 +79,40 @@ impl Lowering<'_> {
     pub(super) fn dense(
         &mut self,
         x: &Value,
-        weight: &Form,
-        (out, inputs): (usize, usize),
+        weight: &Value,
+        size: (usize, usize),
         forward: bool,
         wish: Option<f64>,
         span: Span,
     ) -> Option<Value> {
-        let name = weight.single();
-        if let Some(name) = &name
-            && self.public.iter().any(|(n, _)| n == name)
-        {
-            if !forward {
-                return self.unsupported("training a public network", span);
-            }
-            let x = self.natural(x, span)?;
-            return Some(Value::Cts(self.public_dense(&x, name, (out, inputs), wish, span)));
+        self.by_diagonals(x, weight, (size, 1), forward, wish, span)
+    }
+
+    /// The same of a matrix whose diagonals are zero but for each `every`-th.
+    fn by_diagonals(
+        &mut self,
+        x: &Value,
+        weight: &Value,
+        ((out, inputs), every): ((usize, usize), usize),
+        forward: bool,
+        wish: Option<f64>,
+        span: Span,
+    ) -> Option<Value> {
+        let weight = match weight {
+            Value::Form(form) => Ok(form),
+            Value::Owned(clear) => Err(*clear),
+            _ => return self.unsupported("a computed weight", span),
+        };
+        if let Some(name) = weight.ok().and_then(|form| self.public_name(form)) {
+            return self.public_dense(x, (&name, None), (out, inputs), forward, wish, span);
         }
-        let clear = if self.carries() { None } else { Some(self.client_form(weight, &[out, inputs], span)?) };
+        let clear = match weight {
+            Err(clear) => Some(clear),
+            Ok(_) if self.carries() => None,
+            Ok(form) => Some(self.client_form(form, &[out, inputs], span)?),
+        };
         let x = self.natural(x, span)?;
-        let split = Split::new(out, inputs, false);
+        let split = Split::stepped((out, inputs), every, false);
         // The ciphertexts hold `scale` times the weights: the first use decides, all others follow.
         let key = format!("{weight:?}");
         let scale = *self.weight_factors.entry(key).or_insert(x.factor / wish.unwrap_or(1.0));
@@ -95,11 +123,11 @@ impl Lowering<'_> {
                     let round = self.client.round(clear);
                     self.circuit.input("weight", vec![Content { tensor: clear, layout, factor: scale }], round, span)
                 }
-                None => self.unpacked(weight, piece, scale, &[out, inputs], span)?,
+                None => self.unpacked(weight.ok()?, piece, scale, &[out, inputs], span)?,
             });
         }
         let diagonal = |giant: usize, baby: usize| diagonals[giant * split.baby + baby];
-        let lanes = self.grid.lanes as i64;
+        let lanes = (self.grid.lanes * every) as i64;
         let (outer, inner) = if forward { (split.giants(), split.baby) } else { (split.baby, split.giants()) };
         let step = split.baby as i64;
         let wires = x
@@ -131,12 +159,73 @@ impl Lowering<'_> {
         Some(Value::Cts(Cts { wires, factor: x.factor / scale, dim, clean: dim.is_power_of_two() }))
     }
 
+    /// A convolution, or its adjoint in the image: a dense layer of the matrix that its kernels make, which whoever has them in the
+    /// clear lays out.
+    pub(super) fn convolution(
+        &mut self,
+        x: &Value,
+        kernels: &Value,
+        window: &Window,
+        forward: bool,
+        wish: Option<f64>,
+        span: Span,
+    ) -> Option<Value> {
+        let (ties, size) = (Ties::Kernel(*window), (window.output(), window.input()));
+        let diagonals = Split::new(size.0, size.1, false).diagonals();
+        if diagonals > MOST_DIAGONALS {
+            self.errors.push(CkksError::TooLarge { size, diagonals, limit: MOST_DIAGONALS, span });
+            return None;
+        }
+        let clear = match kernels {
+            Value::Owned(clear) => *clear,
+            Value::Form(form) => match self.public_name(form) {
+                Some(name) => return self.public_dense(x, (&name, Some(ties)), size, forward, wish, span),
+                None if self.carries() => return self.carried_kernels(span),
+                None => self.client_form(form, &[window.outputs, window.patch()], span)?,
+            },
+            _ => return self.unsupported("a computed weight", span),
+        };
+        let matrix = self.client.push(ClearOp::Expand { x: clear, ties });
+        self.dense(x, &Value::Owned(matrix), size, forward, wish, span)
+    }
+
+    /// A convolution of patches, by the kernels at every place.
+    pub(super) fn at_places(&mut self, x: &Value, kernels: &Value, window: &Window, wish: Option<f64>, span: Span) -> Option<Value> {
+        let clear = match kernels {
+            Value::Owned(clear) => *clear,
+            Value::Form(form) if !self.carries() => self.client_form(form, &[window.outputs, window.patch()], span)?,
+            _ => return self.carried_kernels(span),
+        };
+        let pitch = window.pitch();
+        let matrix = self.client.push(ClearOp::Expand { x: clear, ties: Ties::Places(*window) });
+        let size = (window.outputs * pitch, window.patch() * pitch);
+        self.by_diagonals(x, &Value::Owned(matrix), (size, pitch), true, wish, span)
+    }
+
+    /// The public array that a parameter is, if it is one.
+    fn public_name(&self, form: &Form) -> Option<String> {
+        form.single().filter(|name| self.public.iter().any(|(n, _)| n == name))
+    }
+
     /// A public matrix: plaintext diagonals, hoisted by the library.
-    fn public_dense(&mut self, x: &Cts, name: &str, (out, inputs): (usize, usize), wish: Option<f64>, span: Span) -> Cts {
+    fn public_dense(
+        &mut self,
+        x: &Value,
+        (name, ties): (&str, Option<Ties>),
+        (out, inputs): (usize, usize),
+        forward: bool,
+        wish: Option<f64>,
+        span: Span,
+    ) -> Option<Value> {
+        if !forward {
+            return self.unsupported("training a public network", span);
+        }
+        let x = self.natural(x, span)?;
         let split = Split::new(out, inputs, true);
         let scale = x.factor / wish.unwrap_or(1.0);
         let matrix = self.circuit.matrix(Matrix {
             name: name.to_owned(),
+            ties,
             rows: split.rows,
             cols: split.cols,
             baby: split.baby,
@@ -151,15 +240,13 @@ impl Lowering<'_> {
                 self.circuit.rotate_and_sum(y, split.rows * self.grid.lanes, (split.cols / split.rows).max(1), span)
             })
             .collect();
-        Cts { wires, factor: x.factor / scale, dim: out, clean: out.is_power_of_two() }
+        Some(Value::Cts(Cts { wires, factor: x.factor / scale, dim: out, clean: out.is_power_of_two() }))
     }
 
     /// A bias for every sample.
     pub(super) fn bias(&mut self, form: &Form, dim: usize, span: Span) -> Option<Value> {
-        if let Some(name) = form.single()
-            && self.public.iter().any(|(n, _)| *n == name)
-        {
-            return Some(Value::PublicBias { name, dim, scale: 1.0 });
+        if let Some(name) = self.public_name(form) {
+            return Some(Value::PublicBias { name, ties: None, dim, scale: 1.0 });
         }
         let source =
             if self.carries() { BiasSource::Carried(form.clone()) } else { BiasSource::Client(self.client_form(form, &[dim], span)?) };
@@ -169,7 +256,11 @@ impl Lowering<'_> {
     /// A parameter as the key owner sends it: computed from its carried states, or, where this update has changed it
     /// already, refreshed by an exchange.
     fn client_form(&mut self, form: &Form, shape: &[usize], span: Span) -> Option<ClearId> {
-        if form.gradients.is_empty() { Some(self.combination(&form.states)) } else { self.refreshed(form, shape, span) }
+        match form.gradients.is_empty() {
+            true => Some(self.combination(&form.states)),
+            false if self.steps_at_client() => self.owned_form(form, shape, span),
+            false => self.refreshed(form, shape, span),
+        }
     }
 
     /// Σ c state, as a node of the client's program.
@@ -193,6 +284,24 @@ impl Lowering<'_> {
             Some(Value::Form(form)) => Some(form),
             _ => None,
         };
+        let owned = |o: &Id| matches!(self.value_of(*o), Some(Value::Owned(_)));
+        if matches!(op, TensorOp::Mul) && self.carries() {
+            return Some(Value::Form(Form { products: [((id, None), 1.0)].into(), ..Form::default() }));
+        }
+        if let (TensorOp::Repeat, Shape::Vector(dim)) = (op, shape)
+            && let Some(Value::Form(form)) = self.value_of(operands[0])
+            && let Some(name) = self.public_name(&form)
+        {
+            return Some(Value::PublicBias { name, ties: Some(self.runs(operands[0], dim)?), dim, scale: 1.0 });
+        }
+        // What elements that are tied stand in, only the key owner sees.
+        let tied = matches!(op, TensorOp::Repeat | TensorOp::SumRuns | TensorOp::Expand(_) | TensorOp::Collect(_));
+        if self.carries() && (tied || matches!(op, TensorOp::ConvGradient(_) | TensorOp::PlacesGradient(_))) {
+            return self.carried_kernels(span);
+        }
+        if tied || matches!(op, TensorOp::Mul | TensorOp::AdamStep(_)) || operands.iter().any(owned) {
+            return self.owned(id, op, operands, span);
+        }
         match op {
             TensorOp::State(name) => {
                 let states = [((name.clone(), None), 1.0)].into();
@@ -201,7 +310,7 @@ impl Lowering<'_> {
             TensorOp::Add => Some(Value::Form(part(self, 0)?.plus(&part(self, 1)?, 1.0))),
             TensorOp::Sub => Some(Value::Form(part(self, 0)?.plus(&part(self, 1)?, -1.0))),
             TensorOp::Scale(c) => Some(Value::Form(Form::default().plus(&part(self, 0)?, *c))),
-            TensorOp::Offset(c) if matches!(shape, Shape::Vector(_)) => {
+            TensorOp::Offset(c) if matches!(shape, Shape::Vector(_)) || self.carries() => {
                 let form = part(self, 0)?;
                 Some(Value::Form(Form { constant: form.constant + c, ..form }))
             }
@@ -218,8 +327,22 @@ impl Lowering<'_> {
             TensorOp::DenseGradient => {
                 let (delta, x) = (self.value_of(operands[0])?, self.value_of(operands[1])?);
                 let (delta, x) = (self.natural(&delta, span)?, self.natural(&x, span)?);
-                let gradient = self.outer(&delta, &x, span);
+                let gradient = self.outer(&delta, &x, 1, span);
                 Some(self.leaf(id, gradient))
+            }
+            // That of every element of the matrix comes back, and the key owner sums what is one kernel's.
+            TensorOp::ConvGradient(window) | TensorOp::PlacesGradient(window) => {
+                let (delta, x) = (self.value_of(operands[0])?, self.value_of(operands[1])?);
+                let (delta, x) = (self.natural(&delta, span)?, self.natural(&x, span)?);
+                let (ties, every) = match op {
+                    TensorOp::ConvGradient(_) => (Ties::Kernel(*window), 1),
+                    _ => (Ties::Places(*window), window.pitch()),
+                };
+                let size = [delta.dim, x.dim];
+                let gradient = self.outer(&delta, &x, every, span);
+                let Value::Form(matrix) = self.leaf(id, gradient) else { return None };
+                let clear = self.owned_form(&matrix, &size, span)?;
+                Some(Value::Owned(self.client.push(ClearOp::Collect { x: clear, ties })))
             }
             TensorOp::SumBatch => {
                 let x = self.value_of(operands[0])?;
@@ -241,15 +364,84 @@ impl Lowering<'_> {
         }
     }
 
+    /// A value that is not linear in states and gradients: the key owner computes it, of the gradients alone as they come back.
+    fn owned(&mut self, id: Id, op: &TensorOp, operands: &[Id], span: Span) -> Option<Value> {
+        if self.carries() {
+            return self.unsupported("this optimiser without the client", span);
+        }
+        let x = operands.iter().map(|&o| self.owned_value(o, span)).collect::<Option<Vec<_>>>()?;
+        let clear = match op {
+            TensorOp::Add => self.client.push(ClearOp::Add(x[0], x[1])),
+            TensorOp::Sub => self.client.push(ClearOp::Sub(x[0], x[1])),
+            TensorOp::Mul => self.client.push(ClearOp::Mul(x[0], x[1])),
+            TensorOp::Scale(c) => self.client.scaled(x[0], *c),
+            TensorOp::Rate(rate) => {
+                let rate = self.client.rate(rate);
+                self.client.push(ClearOp::Mul(x[0], rate))
+            }
+            TensorOp::Expand(ties) => self.client.push(ClearOp::Expand { x: x[0], ties: *ties }),
+            TensorOp::Collect(ties) => self.client.push(ClearOp::Collect { x: x[0], ties: *ties }),
+            TensorOp::Repeat => {
+                let Shape::Vector(dim) = self.graph.shape(id) else { return None };
+                let ties = self.runs(operands[0], dim)?;
+                self.client.push(ClearOp::Expand { x: x[0], ties })
+            }
+            TensorOp::SumRuns => {
+                let Shape::Vector(dim) = self.graph.shape(operands[0]) else { return None };
+                let ties = self.runs(id, dim)?;
+                self.client.push(ClearOp::Collect { x: x[0], ties })
+            }
+            TensorOp::AdamStep(step) => self.client.adam(step, [x[0], x[1], x[2]]),
+            _ => return self.unsupported("this operation on what an optimiser computed", span),
+        };
+        Some(Value::Owned(clear))
+    }
+
+    /// How a vector stands in one of `dim` elements that repeats each of its own.
+    fn runs(&self, vector: Id, dim: usize) -> Option<Ties> {
+        match self.graph.shape(vector) {
+            Shape::Vector(own) => dim.checked_div(own).map(Ties::Runs),
+            Shape::Matrix(..) | Shape::Sample(_) => None,
+        }
+    }
+
+    fn owned_value(&mut self, id: Id, span: Span) -> Option<ClearId> {
+        let form = match self.value_of(id)? {
+            Value::Owned(clear) => return Some(clear),
+            Value::Form(form) => form,
+            _ => {
+                self.unsupported("this use of a value in an optimiser", span);
+                return None;
+            }
+        };
+        self.owned_form(&form, &self.graph.shape(id).extents(), span)
+    }
+
+    /// The same of a linear form: each gradient comes back once, whatever it enters.
+    pub(super) fn owned_form(&mut self, form: &Form, shape: &[usize], span: Span) -> Option<ClearId> {
+        let mut sum = (!form.states.is_empty()).then(|| self.combination(&form.states));
+        for (&(gradient, rate), &c) in &form.gradients {
+            let alone = Form { gradients: [((gradient, None), 1.0)].into(), ..Form::default() };
+            let clear = self.refreshed(&alone, shape, span)?;
+            let mut part = self.client.scaled(clear, c);
+            if let Some(rate) = rate {
+                let rate = self.client.rate(&self.rates[rate]);
+                part = self.client.push(ClearOp::Mul(part, rate));
+            }
+            sum = Some(sum.map_or(part, |sum| self.client.push(ClearOp::Add(sum, part))));
+        }
+        sum
+    }
+
     fn leaf(&mut self, id: Id, gradient: Gradient) -> Value {
         self.gradients.insert(id, gradient);
         Value::Form(Form { gradients: [((id, None), 1.0)].into(), ..Form::default() })
     }
 
-    /// Σ over the groups of δ xᵀ, one ciphertext per diagonal; lanes are summed when the state is packed.
-    fn outer(&mut self, delta: &Cts, x: &Cts, span: Span) -> Gradient {
-        let split = Split::new(delta.dim, x.dim, false);
-        let lanes = self.grid.lanes as i64;
+    /// Σ over the groups of δ xᵀ, one ciphertext for each `every`-th diagonal; lanes are summed when the state is packed.
+    fn outer(&mut self, delta: &Cts, x: &Cts, every: usize, span: Span) -> Gradient {
+        let split = Split::stepped((delta.dim, x.dim), every, false);
+        let lanes = (self.grid.lanes * every) as i64;
         let mut pieces = Vec::with_capacity(split.diagonals());
         for giant in 0..split.giants() {
             for baby in 0..split.baby {
@@ -277,22 +469,29 @@ impl Lowering<'_> {
 }
 
 impl Form {
+    /// Whether this update's gradients have no part in it.
+    pub fn is_of_states(&self) -> bool {
+        self.gradients.is_empty() && self.products.is_empty()
+    }
+
     /// The state it is, if it is one as it stands.
     pub fn single(&self) -> Option<String> {
         let mut states = self.states.iter();
         match (states.next(), states.next()) {
-            (Some(((name, None), &1.0)), None) if self.gradients.is_empty() && self.constant == 0.0 => Some(name.clone()),
+            (Some(((name, None), &1.0)), None) if self.is_of_states() && self.constant == 0.0 => Some(name.clone()),
             _ => None,
         }
     }
 
     /// Every term times a learning rate; `None` if one has a rate already.
     pub fn rated(&self, rate: usize) -> Option<Self> {
-        let unrated =
-            self.constant == 0.0 && self.states.keys().all(|(_, r)| r.is_none()) && self.gradients.keys().all(|(_, r)| r.is_none());
+        let unrated = self.constant == 0.0
+            && self.states.keys().all(|(_, r)| r.is_none())
+            && self.gradients.keys().chain(self.products.keys()).all(|(_, r)| r.is_none());
         unrated.then(|| Self {
             states: self.states.iter().map(|((name, _), &c)| ((name.clone(), Some(rate)), c)).collect(),
             gradients: self.gradients.iter().map(|((id, _), &c)| ((*id, Some(rate)), c)).collect(),
+            products: self.products.iter().map(|((id, _), &c)| ((*id, Some(rate)), c)).collect(),
             constant: 0.0,
         })
     }
@@ -306,9 +505,13 @@ impl Form {
         for (id, k) in &other.gradients {
             *sum.gradients.entry(*id).or_insert(0.0) += c * k;
         }
+        for (id, k) in &other.products {
+            *sum.products.entry(*id).or_insert(0.0) += c * k;
+        }
         sum.constant += c * other.constant;
         sum.states.retain(|_, k| *k != 0.0);
         sum.gradients.retain(|_, k| *k != 0.0);
+        sum.products.retain(|_, k| *k != 0.0);
         sum
     }
 }

@@ -9,6 +9,8 @@ pub enum CkksError {
     NotSupported {
         /// What.
         what: String,
+        /// What to write instead, where there is something.
+        help: Option<&'static str>,
         /// Where.
         span: Span,
     },
@@ -37,6 +39,17 @@ pub enum CkksError {
         /// Where.
         span: Span,
     },
+    /// HE0403: the matrix of a convolution has more diagonals than anybody wants to multiply.
+    TooLarge {
+        /// Numbers that come out, and that go in.
+        size: (usize, usize),
+        /// Its diagonals.
+        diagonals: usize,
+        /// The most supported.
+        limit: usize,
+        /// Where.
+        span: Span,
+    },
 }
 
 impl CkksError {
@@ -46,7 +59,7 @@ impl CkksError {
             CkksError::NotSupported { .. } => "HE0301",
             CkksError::NeedsClient { .. } => "HE0401",
             CkksError::Budget { .. } => "HE0402",
-            CkksError::TooWide { .. } => "HE0403",
+            CkksError::TooWide { .. } | CkksError::TooLarge { .. } => "HE0403",
         }
     }
 }

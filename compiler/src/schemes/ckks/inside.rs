@@ -3,11 +3,11 @@
 //! Each layer of cuts is a least one, but not all together: where paths of different lengths meet, layers refresh what a
 //! bootstrap a little earlier, outside the layer, would have served.
 
-use hecc_plan::{Bootstrap, Op, WireId};
+use hecc_plan::{Bootstrap, Geometry, Op, WireId};
 
 use super::budget::{self, FETCH_BITS};
 use super::circuit::Circuit;
-use super::refresh;
+use super::{pool, refresh};
 use crate::planner::offer::{Offer, Party};
 use crate::planner::{Bits, Curve, Dag, Node, improve, place_from};
 
@@ -23,6 +23,8 @@ pub enum Method {
     Planner,
     /// Extraction from the e-graph, with the arithmetic.
     Graph,
+    /// Layers of cuts, where values of few samples share a bootstrap.
+    Shared,
 }
 
 impl Method {
@@ -32,6 +34,7 @@ impl Method {
             Self::Cuts => "layers of cuts",
             Self::Planner => "the planner's placement",
             Self::Graph => "the e-graph",
+            Self::Shared => "layers of cuts that values of few samples share",
         }
     }
 }
@@ -54,15 +57,15 @@ pub struct Way {
 pub struct Inside {
     /// How many there are.
     pub count: usize,
-    /// No placement on this circuit has fewer.
-    pub bound: usize,
+    /// No placement on this circuit has fewer, one for each value; `None` for circuits too large to say.
+    pub bound: Option<usize>,
     /// What each method brought, the one taken first.
     pub ways: Vec<Way>,
 }
 
 impl Inside {
     /// `ways` in order, each method once.
-    pub fn new(mut ways: Vec<Way>, bound: usize) -> Self {
+    pub fn new(mut ways: Vec<Way>, bound: Option<usize>) -> Self {
         ways.sort_by(|a, b| a.seconds.total_cmp(&b.seconds).then(a.method.cmp(&b.method)));
         let mut kept: Vec<Way> = Vec::new();
         for way in ways {
@@ -71,12 +74,12 @@ impl Inside {
             }
         }
         let count = kept.first().map_or(0, |way| way.count);
-        Self { count, bound: bound.min(count), ways: kept }
+        Self { count, bound, ways: kept }
     }
 
-    /// How far above the bound it is: 0.5 is half as many again.
-    pub fn gap(&self) -> f64 {
-        if self.bound == 0 { 0.0 } else { self.count as f64 / self.bound as f64 - 1.0 }
+    /// How far above the bound it is: 0.5 is half as many again. Below it, if values share bootstraps.
+    pub fn gap(&self) -> Option<f64> {
+        self.bound.filter(|&bound| bound > 0).map(|bound| self.count as f64 / bound as f64 - 1.0)
     }
 }
 
@@ -86,7 +89,7 @@ pub(super) fn count(circuit: &Circuit) -> usize {
 }
 
 /// Which steps are bootstraps, but not of what a period leaves of a carried ciphertext.
-fn inner(circuit: &Circuit) -> Vec<bool> {
+pub(super) fn inner(circuit: &Circuit) -> Vec<bool> {
     let mut inner: Vec<bool> = circuit.nodes.iter().map(|node| matches!(node.op, Op::Bootstrap(_))).collect();
     circuit.carried.iter().for_each(|draft| inner[draft.wire.index()] = false);
     inner
@@ -94,7 +97,13 @@ fn inner(circuit: &Circuit) -> Vec<bool> {
 
 /// A circuit with bootstraps where it needs them, by each method, and the least that there can be inside. Bootstraps that are
 /// inside already are the e-graph's: the other methods do without them. Where it has something to say, `only` one method is asked.
-pub(super) fn ways(circuit: &Circuit, bootstrap: &Bootstrap, only: Option<Method>) -> (Vec<(Method, Circuit)>, Option<usize>) {
+pub(super) fn ways(
+    circuit: &Circuit,
+    grid: &Geometry,
+    bootstrap: &Bootstrap,
+    mask_bits: u32,
+    only: Option<Method>,
+) -> (Vec<(Method, Circuit)>, Option<usize>) {
     let (bare, proposed) = parted(circuit);
     let cuts = refresh::run(&bare, bootstrap);
     if cuts.as_ref().is_some_and(|cuts| count(cuts) == 0) {
@@ -112,7 +121,8 @@ pub(super) fn ways(circuit: &Circuit, bootstrap: &Bootstrap, only: Option<Method
         placed = found.filter(|(_, bound)| cuts.as_ref().is_none_or(|cuts| count(cuts) > *bound)).map(|(placed, _)| placed);
         graph = whole.as_ref().and_then(|whole| search.improve(&parted(whole).1));
     }
-    let all = [(Method::Cuts, cuts), (Method::Planner, placed), (Method::Graph, graph.or(whole))];
+    let shared = pool::run(&bare, grid, bootstrap, mask_bits);
+    let all = [(Method::Cuts, cuts), (Method::Planner, placed), (Method::Graph, graph.or(whole)), (Method::Shared, shared)];
     let wanted = only.filter(|only| all.iter().any(|(method, circuit)| method == only && circuit.is_some()));
     let all = all.into_iter().filter(|(method, _)| wanted.is_none_or(|only| only == *method));
     (all.filter_map(|(method, circuit)| Some((method, thinned(&circuit?, bootstrap)))).collect(), bound)
@@ -147,7 +157,7 @@ fn parted(circuit: &Circuit) -> (Circuit, Vec<bool>) {
 
 /// The circuit without those bootstraps that it does without, the latest first: those of carried ciphertexts too, where an
 /// update leaves them as they are, or where what is left of them is enough for the next period.
-fn thinned(circuit: &Circuit, bootstrap: &Bootstrap) -> Circuit {
+pub(super) fn thinned(circuit: &Circuit, bootstrap: &Bootstrap) -> Circuit {
     let reach = bootstrap.output_k - circuit.scale;
     let mut left_out = vec![false; circuit.nodes.len()];
     for at in (0..circuit.nodes.len()).rev().filter(|&at| matches!(circuit.nodes[at].op, Op::Bootstrap(_))) {
@@ -250,7 +260,7 @@ struct Reduced {
 
 impl Reduced {
     fn of(circuit: &Circuit, bootstrap: &Bootstrap) -> Self {
-        let needs = budget::needs_once(circuit, bootstrap);
+        let needs = budget::needs_once(circuit, bootstrap.input_k - circuit.scale);
         // Inputs come as wide as they are needed.
         let widest = budget::needs(circuit, None).into_iter().flatten().max().unwrap_or(0);
         let mut reduced = Self { dag: Dag::default(), values: Vec::new(), numbers: Vec::with_capacity(circuit.nodes.len()) };

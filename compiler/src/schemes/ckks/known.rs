@@ -8,7 +8,7 @@ use super::approximate::Polynomial;
 use crate::check::hir::{ActionKind, Binary, Expr, ExprKind, Program, Range, Reduce, Value};
 use crate::tensor::Data;
 use crate::tensor::build::named;
-use crate::tensor::graph::Rate;
+use crate::tensor::graph::{AdamStep, Rate};
 
 /// A client program under construction; equal nodes are made once.
 #[derive(Clone, Debug, Default)]
@@ -237,6 +237,36 @@ impl Client {
         }
         let (from, to) = rate.ends();
         self.push(ClearOp::Affine { x: part, factor: to - from, offset: from })
+    }
+
+    /// The number of the update that is being made, from 1.
+    fn count(&mut self) -> ClearId {
+        let update = self.push(ClearOp::Batch { name: UPDATE.to_owned(), dim: 1 });
+        let number = self.push(ClearOp::MeanBatch(update));
+        self.push(ClearOp::Affine { x: number, factor: 1.0, offset: 1.0 })
+    }
+
+    /// A step of Adam on a parameter, the mean and the mean square of its gradients.
+    pub fn adam(&mut self, step: &AdamStep, [w, m, v]: [ClearId; 3]) -> ClearId {
+        let corrected = |client: &mut Self, moment: ClearId, beta: f64| {
+            if beta == 0.0 {
+                return moment;
+            }
+            // 1 − βᵗ = 1 − e^(t log β).
+            let count = client.count();
+            let power = client.scaled(count, libm::log(beta));
+            let power = client.push(ClearOp::Map(Function::Exp, power));
+            let rest = client.push(ClearOp::Affine { x: power, factor: -1.0, offset: 1.0 });
+            client.push(ClearOp::Div(moment, rest))
+        };
+        let mean = corrected(self, m, step.beta1);
+        let square = corrected(self, v, step.beta2);
+        let root = self.push(ClearOp::Map(Function::Sqrt, square));
+        let root = self.push(ClearOp::Affine { x: root, factor: 1.0, offset: step.eps });
+        let direction = self.push(ClearOp::Div(mean, root));
+        let rate = self.rate(&step.rate);
+        let moved = self.push(ClearOp::Mul(direction, rate));
+        self.push(ClearOp::Sub(w, moved))
     }
 
     /// 1 at every `period`-th update, 0 at the others.

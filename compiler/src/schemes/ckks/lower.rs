@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hecc_plan::{ClearId, ClearOp, Content, Geometry, Lanes, Layout, Op, Plain, PlainPattern, Span, Target, WireId};
+use hecc_plan::{ClearId, ClearOp, Content, Geometry, Lanes, Layout, Op, Plain, PlainPattern, Span, Target, Ties, WireId};
 
 use super::CkksError;
 use super::approximate::{Polynomial, approximate};
@@ -12,7 +12,7 @@ use super::decide::Fit;
 use super::known::Client;
 use super::polynomial::constant_bits;
 use super::share::Packs;
-use crate::check::hir::{Pins, Program};
+use crate::check::hir::{ClientOp, Program};
 use crate::passes::hoist::{client_computes, client_knows};
 use crate::tensor::graph::{Elementwise, Map, Rate};
 use crate::tensor::{Graph, Id, Op as TensorOp, Output, Shape};
@@ -25,11 +25,13 @@ pub(super) enum Value {
     /// A parameter for every sample (a bias), times `scale`.
     Bias { source: BiasSource, dim: usize, scale: f64 },
     /// The same, but the server's own, in the clear.
-    PublicBias { name: String, dim: usize, scale: f64 },
+    PublicBias { name: String, ties: Option<Ties>, dim: usize, scale: f64 },
     /// Ciphertexts, per sample.
     Cts(Cts),
     /// A parameter, or something linear in parameters and gradients.
     Form(Form),
+    /// The same, but computed by the key owner, of gradients that came back to it.
+    Owned(ClearId),
 }
 
 /// Who has a bias.
@@ -61,13 +63,15 @@ impl Cts {
     }
 }
 
-/// Σ c state + Σ c gradient + constant.
+/// Σ c state + Σ c gradient + Σ c product + constant.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Form {
     /// States as the update starts.
     pub states: BTreeMap<Term<String>, f64>,
     /// Gradients of this update, by node.
     pub gradients: BTreeMap<Term<Id>, f64>,
+    /// Products of an optimiser's that the server computes among what it carries, by node.
+    pub products: BTreeMap<Term<Id>, f64>,
     /// Of what is revealed; states have none.
     pub constant: f64,
 }
@@ -111,12 +115,16 @@ pub(super) struct Lowering<'a> {
     pub shelf: Option<Shelf>,
     /// Parameters that this update has changed and uses again, packed by the server.
     pub updated: BTreeMap<String, Packed>,
+    /// Products of optimisers, by the nodes that one ciphertext holds.
+    pub products: BTreeMap<Vec<Id>, Cts>,
     /// How lanes are packed and unpacked.
     pub packing: Packing,
     /// States that take a new value at every so many updates only.
     pub periods: Vec<(String, u32)>,
     /// Whether this update is one of those, by their number, where that is known.
     pub settled: Vec<(u32, bool)>,
+    /// New states that the key owner computes.
+    pub settles: Vec<(String, ClearId)>,
 }
 
 /// Choices of packing and unpacking lanes.
@@ -173,9 +181,11 @@ impl<'a> Lowering<'a> {
             refreshed: BTreeMap::new(),
             shelf: None,
             updated: BTreeMap::new(),
+            products: BTreeMap::new(),
             packing: Packing::simple(super::MASK_BITS),
             periods: Vec::new(),
             settled: Vec::new(),
+            settles: Vec::new(),
         };
         lowering.wishes();
         lowering
@@ -224,7 +234,15 @@ impl<'a> Lowering<'a> {
     }
 
     pub fn unsupported(&mut self, what: impl Into<String>, span: Span) -> Option<Value> {
-        self.errors.push(CkksError::NotSupported { what: what.into(), span });
+        self.errors.push(CkksError::NotSupported { what: what.into(), help: None, span });
+        None
+    }
+
+    /// Kernels of a convolution that nobody has in the clear.
+    pub fn carried_kernels(&mut self, span: Span) -> Option<Value> {
+        let what = "a convolution whose kernels the server alone trains".to_owned();
+        let help = "write `refresh = client` in `secure ckks { ... }`: the key owner lays the kernels out before it encrypts them";
+        self.errors.push(CkksError::NotSupported { what, help: Some(help), span });
         None
     }
 
@@ -265,9 +283,9 @@ impl<'a> Lowering<'a> {
             TensorOp::Scale(c) => Some(match first {
                 Value::Known { clear, dim, elements, scale } => Value::Known { clear, dim, elements, scale: c * scale },
                 Value::Bias { source, dim, scale } => Value::Bias { source, dim, scale: c * scale },
-                Value::PublicBias { name, dim, scale } => Value::PublicBias { name, dim, scale: c * scale },
+                Value::PublicBias { name, ties, dim, scale } => Value::PublicBias { name, ties, dim, scale: c * scale },
                 Value::Cts(cts) => Value::Cts(Cts { factor: c * cts.factor, ..cts }),
-                Value::Form(_) => return self.unsupported("this use of a parameter", span),
+                Value::Form(_) | Value::Owned(_) => return self.unsupported("this use of a parameter", span),
             }),
             TensorOp::Offset(c) => {
                 let cts = self.natural(&first, span)?;
@@ -275,6 +293,8 @@ impl<'a> Lowering<'a> {
             }
             TensorOp::Spread => match first {
                 Value::Form(form) if form.constant == 0.0 => self.bias(&form, dim, span),
+                Value::Owned(clear) => Some(Value::Bias { source: BiasSource::Client(clear), dim, scale: 1.0 }),
+                bias @ Value::PublicBias { .. } => Some(bias),
                 _ => self.unsupported("this broadcast over the batch", span),
             },
             TensorOp::Broadcast => {
@@ -282,10 +302,19 @@ impl<'a> Lowering<'a> {
                 Some(Value::Cts(Cts { dim, clean: dim.is_power_of_two(), ..cts }))
             }
             TensorOp::Dense | TensorOp::DenseTranspose => {
-                let Value::Form(form) = self.get(operands[1])? else { return self.unsupported("a computed weight", span) };
+                let weight = self.get(operands[1])?;
                 let Shape::Matrix(out, inputs) = self.graph.shape(operands[1]) else { return None };
                 let forward = matches!(node.op, TensorOp::Dense);
-                self.dense(&first, &form, (out, inputs), forward, self.wanted[id.index()], span)
+                self.dense(&first, &weight, (out, inputs), forward, self.wanted[id.index()], span)
+            }
+            TensorOp::Conv(window) | TensorOp::ConvTranspose(window) => {
+                let weight = self.get(operands[1])?;
+                let forward = matches!(node.op, TensorOp::Conv(_));
+                self.convolution(&first, &weight, window, forward, self.wanted[id.index()], span)
+            }
+            TensorOp::Places(window) => {
+                let weight = self.get(operands[1])?;
+                self.at_places(&first, &weight, window, self.wanted[id.index()], span)
             }
             TensorOp::SumElements => {
                 let cts = self.natural(&first, span)?;
@@ -329,10 +358,19 @@ impl<'a> Lowering<'a> {
             }
             TensorOp::Data(_)
             | TensorOp::Rate(_)
+            | TensorOp::AdamStep(_)
             | TensorOp::State(_)
             | TensorOp::Constant(_)
             | TensorOp::SumBatch
             | TensorOp::DenseGradient
+            | TensorOp::ConvGradient(_)
+            | TensorOp::Patches(_)
+            | TensorOp::PlacesGradient(_)
+            | TensorOp::Expand(_)
+            | TensorOp::Collect(_)
+            | TensorOp::Repeat
+            | TensorOp::SumRuns
+            | TensorOp::Return
             | TensorOp::Stop => self.unsupported("this operation here", span),
         }
     }
@@ -346,7 +384,8 @@ impl<'a> Lowering<'a> {
                 Value::Known { clear, scale, elements, .. } => (clear, scale, elements),
                 other if exchanged => {
                     let cts = self.natural(&other, span)?;
-                    (self.exchange(&cts), 1.0, cts.dim)
+                    let label = if matches!(op, TensorOp::Return) { "network output" } else { "to the client" };
+                    (self.exchange(&cts, label), 1.0, cts.dim)
                 }
                 _ => return self.unsupported("this client-side operation", span),
             });
@@ -362,7 +401,7 @@ impl<'a> Lowering<'a> {
             }
             TensorOp::Constant(c) => known(client.ones(self.program), 1, *c),
             TensorOp::Scale(c) => known(parts[0].0, widest, c * parts[0].1),
-            TensorOp::Broadcast | TensorOp::Stop | TensorOp::Refresh => known(parts[0].0, widest, parts[0].1),
+            TensorOp::Broadcast | TensorOp::Stop | TensorOp::Return | TensorOp::Refresh => known(parts[0].0, widest, parts[0].1),
             TensorOp::Mul => known(client.push(ClearOp::Mul(parts[0].0, parts[1].0)), widest, parts[0].1 * parts[1].1),
             TensorOp::Add | TensorOp::Sub => {
                 // Relative to the first, so that a common small constant stays outside of what is encrypted.
@@ -405,6 +444,10 @@ impl<'a> Lowering<'a> {
                     }
                 }
             }
+            // Pictures of one number for all pixels do not come from outside.
+            TensorOp::Patches(window) if parts[0].2 == window.input() => {
+                known(client.push(ClearOp::Patches { x: parts[0].0, window: *window }), dim, parts[0].1)
+            }
             TensorOp::Max(_) => {
                 let x = plain(client, parts[0]);
                 known(client.push(ClearOp::MaxElements(x)), 1, 1.0)
@@ -418,17 +461,33 @@ impl<'a> Lowering<'a> {
                 known(client.push(if *larger { ClearOp::Max(a, b) } else { ClearOp::Min(a, b) }), widest, 1.0)
             }
             TensorOp::Rate(_)
+            | TensorOp::AdamStep(_)
             | TensorOp::State(_)
             | TensorOp::Dense
             | TensorOp::DenseTranspose
             | TensorOp::DenseGradient
+            | TensorOp::Conv(_)
+            | TensorOp::ConvTranspose(_)
+            | TensorOp::ConvGradient(_)
+            | TensorOp::Patches(_)
+            | TensorOp::Places(_)
+            | TensorOp::PlacesGradient(_)
+            | TensorOp::Expand(_)
+            | TensorOp::Collect(_)
+            | TensorOp::Repeat
+            | TensorOp::SumRuns
             | TensorOp::Spread
             | TensorOp::SumBatch => self.unsupported("this client-side operation", span),
         }
     }
 
+    /// Whether the key owner takes the steps of optimisers.
+    pub(super) fn steps_at_client(&self) -> bool {
+        self.program.secure.client.contains(&ClientOp::Optimizer) && !self.carries()
+    }
+
     /// Sends a value to the client in the middle of the update.
-    fn exchange(&mut self, cts: &Cts) -> ClearId {
+    fn exchange(&mut self, cts: &Cts, label: &str) -> ClearId {
         let key = format!("{cts:?}");
         if let Some(&clear) = self.refreshed.get(&key) {
             return clear;
@@ -442,7 +501,7 @@ impl<'a> Lowering<'a> {
                 vec![Content { tensor: Target::Value { id, shape: vec![self.grid.batch, cts.dim] }, layout, factor: cts.factor }];
             round = round.max(self.circuit.nodes[wire.index()].round);
             self.circuit.outputs.push(OutputDraft {
-                label: "to the client".to_owned(),
+                label: label.to_owned(),
                 wire,
                 contents,
                 headroom: RESULT_BITS + magnitude_bits(cts.factor),
@@ -486,7 +545,7 @@ impl<'a> Lowering<'a> {
                 self.unsupported("a public vector on its own", span);
                 None
             }
-            Value::Form(_) => {
+            Value::Form(_) | Value::Owned(_) => {
                 self.unsupported("this use of a parameter", span);
                 None
             }
@@ -521,7 +580,7 @@ impl<'a> Lowering<'a> {
                 Some(Cts { wires: vec![wire; self.grid.groups()], factor, dim: *dim, clean: true })
             }
             Value::Cts(cts) => Some(self.rescale(cts, factor, span)),
-            Value::PublicBias { .. } | Value::Form(_) => self.natural(value, span),
+            Value::PublicBias { .. } | Value::Form(_) | Value::Owned(_) => self.natural(value, span),
         }
     }
 
@@ -529,15 +588,16 @@ impl<'a> Lowering<'a> {
         let negate = |value: Value| match value {
             Value::Known { clear, dim, elements, scale } => Value::Known { clear, dim, elements, scale: -scale },
             Value::Bias { source, dim, scale } => Value::Bias { source, dim, scale: -scale },
-            Value::PublicBias { name, dim, scale } => Value::PublicBias { name, dim, scale: -scale },
+            Value::PublicBias { name, ties, dim, scale } => Value::PublicBias { name, ties, dim, scale: -scale },
             Value::Cts(cts) => Value::Cts(Cts { factor: -cts.factor, ..cts }),
-            Value::Form(form) => Value::Form(form),
+            Value::Form(_) | Value::Owned(_) => value,
         };
         let b = if minus { negate(b) } else { b };
         Some(Value::Cts(match (&a, &b) {
-            (Value::PublicBias { name, dim, scale }, Value::Cts(x)) | (Value::Cts(x), Value::PublicBias { name, dim, scale }) => {
+            (Value::PublicBias { name, ties, dim, scale }, Value::Cts(x))
+            | (Value::Cts(x), Value::PublicBias { name, ties, dim, scale }) => {
                 let layout = Layout::Vector { period: dim.next_power_of_two(), lanes: Lanes::All };
-                let pattern = PlainPattern::Public { name: name.clone(), layout, factor: scale / x.factor };
+                let pattern = PlainPattern::Public { name: name.clone(), ties: *ties, layout, factor: scale / x.factor };
                 let plain = self.circuit.plain(Plain { pattern, scale: self.circuit.scale });
                 let wires = x.wires.iter().map(|&w| self.circuit.push(Op::AddPlain(w, plain), span)).collect();
                 Cts { wires, ..x.clone() }
@@ -688,7 +748,7 @@ impl<'a> Lowering<'a> {
     }
 
     /// Elements `start..start + dim` of each sample: what is kept moves to the front and is repeated at its own period.
-    fn slice(&mut self, x: &Cts, start: usize, dim: usize, span: Span) -> Cts {
+    pub fn slice(&mut self, x: &Cts, start: usize, dim: usize, span: Span) -> Cts {
         let values = (0..x.period()).map(|i| f64::from(u8::from((start..start + dim).contains(&i)))).collect();
         let masked = self.masked(x, values, span);
         let (lanes, period) = (self.grid.lanes, dim.next_power_of_two());
@@ -715,54 +775,21 @@ impl<'a> Lowering<'a> {
         Cts { dim, ..masked }
     }
 
-    /// The largest element of each sample, by halves.
-    fn maximum(&mut self, x: &Cts, pins: &Pins, span: Span) -> Cts {
-        if !x.dim.is_power_of_two() {
-            let mut row: Vec<Cts> = (0..x.dim).map(|i| self.slice(x, i, 1, span)).collect();
-            while row.len() > 1 {
-                let half = row.len().div_ceil(2);
-                row = (0..half)
-                    .map(|i| match row.get(i + half) {
-                        Some(b) => self.extremum(&row[i].clone(), &b.clone(), true, pins, span),
-                        None => row[i].clone(),
-                    })
-                    .collect();
-            }
-            return row.swap_remove(0);
-        }
-        let mut x = x.clone();
-        while x.dim > 1 {
-            // The other half stands half a period on, so one rotation makes all pairs.
-            let half = x.dim / 2;
-            let by = (half * self.grid.lanes) as i64;
-            let wires = x.wires.iter().map(|&w| self.circuit.rotate(w, by, span)).collect();
-            let other = Cts { wires, ..x.clone() };
-            let larger = self.extremum(&x, &other, true, pins, span);
-            x = Cts { dim: half, clean: true, ..larger };
-        }
-        x
-    }
-
-    /// (a + b ± |a − b|) / 2.
-    pub fn extremum(&mut self, a: &Cts, b: &Cts, larger: bool, pins: &Pins, span: Span) -> Cts {
-        let sum = self.add(a, b, span);
-        let negative = Cts { factor: -b.factor, ..b.clone() };
-        let difference = self.add(a, &negative, span);
-        let map = Map { function: Elementwise::Named(hecc_plan::Function::Abs), order: 0, pins: *pins };
-        let p = self.approximation(&map);
-        self.note_fit("max, of the difference: abs", &map, &p, span);
-        let abs = self.polynomial(&difference, &p, span);
-        let half = |x: Cts, sign: f64| Cts { factor: 0.5 * sign * x.factor, ..x };
-        self.add(&half(sum, 1.0), &half(abs, if larger { 1.0 } else { -1.0 }), span)
-    }
-
     fn outputs(&mut self) {
         let mut forms: Vec<(String, Form, Span)> = Vec::new();
         for (output, id) in self.graph.outputs.clone() {
             let span = self.graph.node(id).span;
             let value = self.get(id);
             match (output, value) {
+                // Gradients come back, and the key owner takes the step.
+                (Output::State(name), Some(Value::Form(form))) if self.steps_at_client() && !form.gradients.is_empty() => {
+                    let shape = self.graph.shape(id).extents();
+                    if let Some(clear) = self.owned_form(&form, &shape, span) {
+                        self.settles.push((name, clear));
+                    }
+                }
                 (Output::State(name), Some(Value::Form(form))) if form.constant == 0.0 => forms.push((name, form, span)),
+                (Output::State(name), Some(Value::Owned(clear))) => self.settles.push((name, clear)),
                 (Output::Result(name), Some(Value::Form(form))) => self.reveal(&name, &form, span),
                 (Output::Result(name), Some(value)) => {
                     let Some(cts) = self.natural(&value, span) else { continue };

@@ -11,14 +11,19 @@ pub mod cycle;
 pub mod decide;
 mod dense;
 mod error;
+mod exchange;
+mod extremum;
 pub mod inside;
 pub mod keys;
 pub mod known;
 mod lower;
+pub mod magnitude;
 mod measure;
 mod pack;
 pub mod policy;
 mod polynomial;
+mod pool;
+mod products;
 mod refresh;
 pub mod relinearise;
 mod rotations;
@@ -31,7 +36,7 @@ pub use measure::Measure;
 pub(crate) use polynomial::cost as polynomial_cost;
 
 use hecc_plan::cost::{CostTable, StepCosts};
-use hecc_plan::{Bootstrap, Ckks, Geometry, Span, security};
+use hecc_plan::{Bootstrap, Ckks, Geometry, Span, bootstrap, security};
 
 use crate::approximation::Approximation;
 use crate::check::hir::{Program, Refresh, Task};
@@ -43,7 +48,7 @@ use circuit::Circuit;
 /// Scale of 0-1 masks, in bits: what rounding a mask leaves of the other slots must stay below the noise, whatever they hold.
 pub(crate) const MASK_BITS: u32 = 28;
 /// Widest vector.
-const WIDEST: usize = 4096;
+pub(crate) const WIDEST: usize = 4096;
 
 /// A program lowered for one ring.
 #[derive(Clone, Debug)]
@@ -60,6 +65,8 @@ pub struct Lowered {
     pub keys: hecc_plan::KeyManifest,
     /// The client's program.
     pub client: hecc_plan::ClearProgram,
+    /// States that the key owner computes itself.
+    pub settles: Vec<(String, hecc_plan::ClearId)>,
     /// What was decided.
     pub notes: Vec<String>,
     /// Polynomials of activations.
@@ -74,6 +81,9 @@ pub struct Lowered {
     pub bootstrap: Option<Bootstrap>,
     /// The same in words.
     pub refreshing: String,
+    /// Where the client refreshes ciphertexts inside an update, what it would take without that: seconds, or the bits that it
+    /// needs and has.
+    pub without_exchanges: Option<Result<f64, (u32, u32)>>,
     /// Whether samples have tiles, not lanes.
     pub in_tiles: bool,
     /// The cheapest other way to refresh, in words, and its seconds per update.
@@ -84,6 +94,8 @@ pub struct Lowered {
     pub approximation: Approximation,
     /// Bootstraps inside the updates of a period, where there are any and they were compared with the planner's.
     pub inside: Option<inside::Inside>,
+    /// Seconds of an update that convolves pictures the other way, by patches or by a matrix, where there are two.
+    pub convolved: Option<f64>,
     /// What it saves to have fewer rotation keys than rotations, where it has.
     pub fewer: Option<keys::Fewer>,
 }
@@ -102,15 +114,31 @@ pub fn degree_cap() -> usize {
     lower::DEGREE_CAP
 }
 
+/// The noise that an update leaves in what the server carries, relative to the largest value there, at the scale that the
+/// program's precision takes: that of the least precise bootstrap of all slots.
+pub fn carried_noise(program: &Program, graph: &Graph, insecure: Option<u32>) -> f64 {
+    let dense = |offer: &Bootstrap| offer.log_slots + 1 == offer.log_n && (insecure.is_none() != offer.is_insecure());
+    let offers = bootstrap::offers(*bootstrap::SCALES.start()).into_iter().filter(dense);
+    let offers = offers.filter(|offer| insecure.is_none_or(|log_n| offer.log_n == log_n)).filter_map(|offer| {
+        let scale = scale(program, graph, offer.log_n).clamp(*bootstrap::SCALES.start(), *bootstrap::SCALES.end());
+        bootstrap::offer(&offer.name, scale)
+    });
+    carried::STATE_RANGE * offers.map(|offer| hecc_plan::noise::bootstrapped(&offer)).fold(0.0, f64::max)
+}
+
 /// How rings are tried.
 #[derive(Clone, Copy, Debug)]
 pub struct Ring<'a> {
     /// A fixed small ring without a security level, for tests.
     pub insecure_log_n: Option<u32>,
+    /// Bits of the widest modulus of such a ring, keys included.
+    pub insecure_modulus: u32,
     /// Whether a larger scale is taken where it costs no limb.
     pub refine: bool,
     /// States that take a new value at every so many updates only.
     pub periods: &'a [(String, u32)],
+    /// What is known of the magnitudes of states.
+    pub known: magnitude::Known<'a>,
     /// What operations take.
     pub costs: &'a CostTable,
     /// Whether rotations are moved behind sums.
@@ -134,41 +162,14 @@ pub fn lower<E>(
     program: &Program,
     public: &[(String, Vec<usize>)],
     ring: Ring<'_>,
-    mut graph_for: impl FnMut(bool) -> Result<Graph, E>,
+    graph_for: impl FnMut(bool) -> Result<Graph, E>,
 ) -> Result<Lowered, LowerError<E>> {
     match (&program.task, program.secure.refresh) {
         (Task::Serve(_), _) | (Task::Train(_), Refresh::Client) => with_client(program, public, ring, graph_for),
         (Task::Train(_), Refresh::Bootstrap) => alone::run(program, public, ring, graph_for),
-        (Task::Train(_), Refresh::Auto) => {
-            let client = with_client(program, public, ring, &mut graph_for);
-            match (client, alone::run(program, public, ring, &mut graph_for)) {
-                (Ok(client), Ok(server)) => Ok(cheaper(client, server)),
-                (Ok(one), Err(_)) | (Err(_), Ok(one)) => Ok(one),
-                (Err(error), Err(_)) => Err(error),
-            }
-        }
+        // The pipeline compiles one of each.
+        (Task::Train(_), Refresh::Auto) => with_client(program, public, ring, graph_for),
     }
-}
-
-/// Bytes per second between the parties that `refresh = auto` counts with: 100 Mbit/s.
-const LINK: f64 = 12.5e6;
-
-/// The refresh that takes less time per update, what crosses included.
-fn cheaper(client: Lowered, server: Lowered) -> Lowered {
-    let seconds = |lowered: &Lowered| {
-        let polynomial = |k: u32| f64::from(k.div_ceil(8)) * f64::from(1u32 << lowered.ckks.log_n);
-        let up: f64 = lowered.sized.inputs.iter().map(|input| polynomial(input.wire.k)).sum();
-        let wire = |output: &hecc_plan::Output| lowered.sized.steps[output.wire.index()].wire;
-        let down: f64 = lowered.sized.outputs.iter().map(|output| 2.0 * polynomial(wire(output).k)).sum();
-        let updates = lowered.sized.rounds.last().map_or(1, |round| round.update + 1);
-        lowered.seconds + (up + down) / f64::from(updates) / LINK
-    };
-    let (by_client, by_server) = (seconds(&client), seconds(&server));
-    let (mut best, who) = if by_client <= by_server { (client, "the client") } else { (server, "the server alone") };
-    best.notes.push(format!(
-        "refresh = auto: {who}; an update takes {by_client:.2} s with the client and {by_server:.2} s without, over 100 Mbit/s"
-    ));
-    best
 }
 
 /// Lowers an evaluation, or an update whose states the key owner refreshes: tries ring degrees from the smallest.
@@ -209,7 +210,8 @@ fn with_client<E>(
             Ok(lowered) => {
                 tried.push((log_n, Ok(lowered.seconds)));
                 let done = grid.groups() == 1;
-                if best.as_ref().is_none_or(|b| lowered.seconds < b.seconds) {
+                let seconds = |lowered: &Lowered| lowered.with_client(ring.costs);
+                if best.as_ref().is_none_or(|b| seconds(&lowered) < seconds(b)) {
                     best = Some(lowered);
                 }
                 if done || insecure_log_n.is_some() {
@@ -261,8 +263,8 @@ pub fn measure(program: &Program, graph: &Graph, public: &[(String, Vec<usize>)]
 /// The same with at most `most` rotation keys; `None` where that cannot be.
 pub fn with_keys(program: &Program, ring: Ring<'_>, like: &Lowered, most: usize) -> Option<Lowered> {
     let circuit = keys::run(&like.circuit, like.geometry.lanes, most)?;
-    let (client, notes, fits) = (like.client.clone(), like.notes.clone(), like.fits.clone());
-    let parts = Parts { circuit, client, notes, fits };
+    let (client, settles) = (like.client.clone(), like.settles.clone());
+    let parts = Parts { circuit, client, settles, notes: like.notes.clone(), fits: like.fits.clone() };
     let found = widths_as_is(program, &like.graph, like.geometry, like.ckks.log_n, parts, like.bootstrap.as_ref(), ring).ok()?;
     let Lowered { ckks, sized, circuit, keys, seconds, .. } = found;
     Some(Lowered { ckks, sized, circuit, keys, seconds, ..like.clone() })
@@ -270,7 +272,8 @@ pub fn with_keys(program: &Program, ring: Ring<'_>, like: &Lowered, most: usize)
 
 /// Where the server bootstraps inside an update, what a bootstrap is in the units of the e-graph.
 pub fn refreshing(lowered: &Lowered, ring: Ring<'_>) -> Option<saturate::refresh::Budget> {
-    let bootstrap = lowered.bootstrap.as_ref().filter(|_| lowered.inside.as_ref().is_some_and(|inside| inside.count > 0))?;
+    let bootstrap =
+        lowered.bootstrap.as_ref().filter(|_| lowered.inside.as_ref().is_some_and(|inside| inside.count > 0 && inside.bound.is_some()))?;
     let Lowered { ckks, keys, circuit, sized, geometry, .. } = lowered;
     let costs = StepCosts::new(ring.costs, ckks, keys, &circuit.matrices, &sized.steps, Some(bootstrap));
     let mean = |of: fn(&hecc_plan::Op) -> bool| {
@@ -357,6 +360,7 @@ type TooDeep = (u32, u32, Span);
 struct Parts {
     circuit: Circuit,
     client: hecc_plan::ClearProgram,
+    settles: Vec<(String, hecc_plan::ClearId)>,
     notes: Vec<String>,
     fits: Vec<decide::Fit>,
 }
@@ -374,8 +378,48 @@ fn lower_for(
     if ring.rotations {
         lowering.circuit = rotations::run(lowering.circuit);
     }
-    let parts = Parts { circuit: lowering.circuit, client: lowering.client.program, notes: lowering.notes, fits: lowering.fits };
-    Ok(widths_for(program, graph, grid, log_n, parts, None, ring))
+    let lower::Lowering { circuit, client, settles, notes, fits, .. } = lowering;
+    let mut parts = Parts { circuit, client: client.program, settles, notes, fits };
+    if program.secure.refresh == Refresh::Client {
+        magnitude::run(program, graph, grid, (&mut parts.circuit, &parts.client), public, ring.known);
+    }
+    let whole = widths_for(program, graph, grid, log_n, parts.clone(), None, ring);
+    if program.secure.refresh != Refresh::Client {
+        return Ok(whole);
+    }
+    // Exchanges inside the update: of what one ciphertext of this ring can spend, or of a part of it.
+    let bound = if ring.insecure_log_n.is_some() {
+        ring.insecure_modulus
+    } else {
+        security::max_log_modulus(log_n, program.secure.bits).unwrap_or(0)
+    };
+    let most = security::max_k(log_n, 50, bound).saturating_sub(scale);
+    let cuts = |parts_of: u32| {
+        let (circuit, client) = exchange::run(&parts.circuit, &parts.client, &grid, most / parts_of)?;
+        widths_for(program, graph, grid, log_n, Parts { circuit, client, ..parts.clone() }, None, ring).ok()
+    };
+    let without = match &whole {
+        Ok(whole) => Ok(whole.seconds),
+        Err((needed, available, _)) => Err((*needed, *available)),
+    };
+    let exchanged = [1, 2, 3].into_iter().filter_map(cuts).map(|lowered| Lowered { without_exchanges: Some(without), ..lowered });
+    let cheaper = |a: Lowered, b: Lowered| if b.with_client(ring.costs) < a.with_client(ring.costs) { b } else { a };
+    Ok(exchanged.fold(whole, |best, other| {
+        Ok(match best {
+            Ok(best) => cheaper(best, other),
+            Err(_) => other,
+        })
+    }))
+}
+
+impl Lowered {
+    /// Seconds of an update at the server and at the client, one thread.
+    pub(crate) fn with_client(&self, table: &CostTable) -> f64 {
+        let costs = StepCosts::new(table, &self.ckks, &self.keys, &self.circuit.matrices, &self.sized.steps, None);
+        let sealed: f64 = self.sized.inputs.iter().map(|input| costs.seal(input)).sum();
+        let opened = |output: &hecc_plan::Output| costs.open(self.sized.steps[output.wire.index()].wire.k, output.contents.len());
+        self.seconds + sealed + self.sized.outputs.iter().map(opened).sum::<f64>()
+    }
 }
 
 /// The circuit of one update.
@@ -435,11 +479,11 @@ fn widths_as_is(
     bootstrap: Option<&Bootstrap>,
     ring: Ring<'_>,
 ) -> Result<Lowered, TooDeep> {
-    let Parts { circuit, client, notes, fits } = parts;
+    let Parts { circuit, client, settles, notes, fits } = parts;
     let insecure = ring.insecure_log_n.is_some();
     let bits = program.secure.bits;
     let bound = match bootstrap {
-        _ if insecure => 4000,
+        _ if insecure => ring.insecure_modulus,
         Some(bootstrap) => bootstrap.log_modulus,
         None => security::max_log_modulus(log_n, bits).unwrap_or(0),
     };
@@ -478,6 +522,7 @@ fn widths_as_is(
             sized,
             keys,
             client,
+            settles,
             notes,
             fits,
             tried: Vec::new(),
@@ -487,10 +532,12 @@ fn widths_as_is(
             circuit,
             bootstrap: bootstrap.cloned(),
             refreshing: String::new(),
+            without_exchanges: None,
             in_tiles: false,
             second: None,
             cycle: None,
             inside: None,
+            convolved: None,
             fewer: None,
         });
     }

@@ -115,14 +115,17 @@ impl Lowering<'_> {
     /// Packs the new values of all states that change.
     pub(super) fn pack_states(&mut self, forms: &[(String, Form, Span)]) {
         let mut directions: BTreeMap<Vec<(Id, String)>, Direction> = BTreeMap::new();
-        let mut still: Vec<(String, OldStates, Span)> = Vec::new();
         for (name, form, span) in forms {
             let unchanged = form.single().as_ref() == Some(name);
             if unchanged || self.public.iter().any(|(n, _)| n == name) {
                 continue;
             }
-            if form.gradients.is_empty() {
-                still.push((name.clone(), form.states.clone(), *span));
+            // What no gradient moves, or those alone that came back already, the key owner computes itself.
+            let alone = |id: Id| Form { gradients: [((id, None), 1.0)].into(), ..Form::default() };
+            if form.gradients.keys().all(|(id, _)| self.refreshed.contains_key(&format!("{:?}", alone(*id)))) {
+                if let Some(clear) = self.owned_form(form, &[], *span) {
+                    self.settles.push((name.clone(), clear));
+                }
                 continue;
             }
             let Some((rate, gradients)) = one_rate(form) else {
@@ -142,7 +145,6 @@ impl Lowering<'_> {
         }
         let directions: Vec<Direction> = directions.into_values().collect();
         self.pack_directions(&directions);
-        self.pack_still(&still);
     }
 
     /// Σ c gradient over gradients of one parameter, as pieces with one factor.
@@ -217,60 +219,6 @@ impl Lowering<'_> {
         }
     }
 
-    /// States that no gradient moves: the server holds and returns what the key owner computed of them.
-    fn pack_still(&mut self, still: &[(String, OldStates, Span)]) {
-        for (name, old, span) in still {
-            let shape = self.state_shape(name);
-            let lanes = self.grid.lanes;
-            let layouts: Vec<Layout> = match *shape.as_slice() {
-                [out, inputs] => {
-                    let (rows, cols) = (out.next_power_of_two(), inputs.next_power_of_two());
-                    (0..rows.min(cols)).map(|diagonal| Layout::Diagonal { diagonal, shift: 0, rows, cols, lanes: Lanes::One(0) }).collect()
-                }
-                _ => {
-                    let period = shape.iter().product::<usize>().next_power_of_two();
-                    vec![Layout::Vector { period, lanes: Lanes::One(0) }]
-                }
-            };
-            for chunk in layouts.chunks(lanes) {
-                let parts = chunk
-                    .iter()
-                    .enumerate()
-                    .map(|(lane, &layout)| Content {
-                        tensor: Part { target: Target::State(name.clone()), old: old.clone(), rate: None },
-                        layout: in_lane(layout, lane),
-                        factor: 1.0,
-                    })
-                    .collect();
-                self.finish_pack(None, parts, WEIGHT_BITS, *span);
-            }
-        }
-    }
-
-    fn state_shape(&self, name: &str) -> Vec<usize> {
-        let ids = self.graph.ids();
-        let mut states = ids.filter_map(|id| match &self.graph.node(id).op {
-            crate::tensor::Op::State(n) if n == name => Some(self.graph.shape(id)),
-            _ => None,
-        });
-        match states.next() {
-            Some(crate::tensor::Shape::Matrix(o, i)) => vec![o, i],
-            Some(crate::tensor::Shape::Vector(d) | crate::tensor::Shape::Sample(d)) => vec![d],
-            None => self
-                .graph
-                .outputs
-                .iter()
-                .find_map(|(o, id)| match o {
-                    crate::tensor::Output::State(n) if n == name => Some(match self.graph.shape(*id) {
-                        crate::tensor::Shape::Matrix(o, i) => vec![o, i],
-                        crate::tensor::Shape::Vector(d) | crate::tensor::Shape::Sample(d) => vec![d],
-                    }),
-                    _ => None,
-                })
-                .unwrap_or_default(),
-        }
-    }
-
     fn smallest(&self, rate: Option<usize>) -> f64 {
         rate.map_or(1.0, |rate| self.rates[rate].smallest())
     }
@@ -309,7 +257,9 @@ impl Lowering<'_> {
             (Some(wire), None) | (None, Some(wire)) => wire,
             (None, None) => return None,
         };
-        self.circuit.outputs.push(OutputDraft { label: "state".to_owned(), wire, contents: returned, headroom });
+        let alone = kept.is_none() && returned.iter().all(|content| matches!(content.tensor, Target::Value { .. }));
+        let label = if alone { "gradient" } else { "state" }.to_owned();
+        self.circuit.outputs.push(OutputDraft { label, wire, contents: returned, headroom });
         Some(wire)
     }
 }

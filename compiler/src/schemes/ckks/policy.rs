@@ -1,7 +1,7 @@
 //! Networks with the plan's polynomials as clear-text programs of the client's: the policy that acts, and the arguments of
 //! activations that it watches.
 
-use hecc_plan::{ClearId, ClearOp, Watch, Watched};
+use hecc_plan::{ClearId, ClearOp, Ties, Watch, Watched};
 
 use super::approximate::approximate;
 use super::known::Client;
@@ -33,7 +33,7 @@ pub fn watch(program: &Program, graph: &Graph, approximation: &Approximation) ->
         if let Some(node) = graph.operands(id).first().and_then(|x| values[x.index()])
             && !watch.arguments.iter().any(|a| a.node == node && a.range == [range.low, range.high])
         {
-            watch.arguments.push(Watched { name, node, range: [range.low, range.high] });
+            watch.arguments.push(Watched { name, node, range: [range.low, range.high], span: graph.node(id).span, widens: true });
         }
     }
     watch
@@ -95,9 +95,23 @@ fn node(
         Op::Scale(c) => client.scaled(x[0], *c),
         Op::Offset(c) => client.push(ClearOp::Affine { x: x[0], factor: 1.0, offset: *c }),
         Op::Dense => client.push(ClearOp::Dense { x: x[0], weight: x[1], bias: None }),
+        Op::Conv(window) => {
+            let weight = client.push(ClearOp::Expand { x: x[1], ties: Ties::Kernel(*window) });
+            client.push(ClearOp::Dense { x: x[0], weight, bias: None })
+        }
+        Op::Patches(window) => client.push(ClearOp::Patches { x: x[0], window: *window }),
+        Op::Places(window) => {
+            let weight = client.push(ClearOp::Expand { x: x[1], ties: Ties::Places(*window) });
+            client.push(ClearOp::Dense { x: x[0], weight, bias: None })
+        }
+        Op::Expand(ties) => client.push(ClearOp::Expand { x: x[0], ties: *ties }),
+        Op::Repeat => {
+            let crate::tensor::Shape::Vector(channels) = graph.shape(graph.operands(id)[0]) else { return None };
+            client.push(ClearOp::Expand { x: x[0], ties: Ties::Runs(dim / channels) })
+        }
         // A bias joins the product it is added to.
         Op::Spread => x[0],
-        Op::Broadcast | Op::Stop | Op::Refresh => x[0],
+        Op::Broadcast | Op::Stop | Op::Return | Op::Refresh => x[0],
         Op::SumElements => client.push(ClearOp::SumElements(x[0])),
         Op::Slice { start } => client.push(ClearOp::Slice { x: x[0], start: *start, len: dim }),
         Op::Map(map) => match &map.function {
@@ -117,7 +131,19 @@ fn node(
             parts.extend(vec![zero; dim.checked_sub(start + width)?]);
             client.push(ClearOp::Concat(parts))
         }
-        Op::Rate(_) | Op::DenseTranspose | Op::DenseGradient | Op::SumBatch | Op::Max(_) | Op::ArgMax | Op::Extremum { .. } => {
+        Op::Rate(_)
+        | Op::AdamStep(_)
+        | Op::DenseTranspose
+        | Op::DenseGradient
+        | Op::ConvTranspose(_)
+        | Op::ConvGradient(_)
+        | Op::PlacesGradient(_)
+        | Op::Collect(_)
+        | Op::SumRuns
+        | Op::SumBatch
+        | Op::Max(_)
+        | Op::ArgMax
+        | Op::Extremum { .. } => {
             return None;
         }
     })

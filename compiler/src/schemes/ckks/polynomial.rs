@@ -8,6 +8,7 @@
 use hecc_plan::{Geometry, Op, Span, WireId};
 
 use super::approximate::Polynomial;
+use super::circuit::Argument;
 use super::lower::{Cts, Lowering};
 use crate::check::hir::Program;
 use crate::tensor::Graph;
@@ -16,6 +17,7 @@ impl Lowering<'_> {
     /// p of a value. The degree is at least 1.
     pub(super) fn polynomial(&mut self, x: &Cts, p: &Polynomial, span: Span) -> Cts {
         let x = &if p.degree() > 1 { self.balanced(x, p.half, span) } else { x.clone() };
+        self.note_argument(x, p);
         if p.is_composed() {
             return self.composition(x, p, span);
         }
@@ -39,6 +41,14 @@ impl Lowering<'_> {
             }
             _ => self.chebyshev(x, p, span),
         }
+    }
+
+    /// Says which slots the interval is about.
+    fn note_argument(&mut self, x: &Cts, p: &Polynomial) {
+        let ends = [(p.centre - p.half) / x.factor, (p.centre + p.half) / x.factor];
+        let interval = [ends[0].min(ends[1]), ends[0].max(ends[1])];
+        let arguments = x.wires.iter().enumerate().map(|(group, &wire)| Argument { wire, group, dim: x.dim, interval });
+        self.circuit.arguments.extend(arguments);
     }
 
     /// Each stage on what the one before gives, and the whole times c1 t, or c0.

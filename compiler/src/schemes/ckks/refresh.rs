@@ -1,47 +1,83 @@
-//! Bootstraps inside an update, where its budget does not reach from end to end.
+//! Refreshes inside an update, where its budget does not reach from end to end: bootstraps, or exchanges with the key owner.
 //!
 //! With as few layers of bootstraps as the longest path needs, the first layer is where the values so far fit one budget
 //! and what follows fits the layers that are left; among these places a minimum vertex cut refreshes the fewest
 //! ciphertexts. Values on paths that are short enough pass by. Then the same again from there. Each layer is exact; all
 //! together they are the regions of ReSBM (Liu et al. 2025), with its sweep replaced by a minimum cut.
 
+use std::collections::BTreeSet;
+
 use petgraph::graph::DiGraph;
 
 use hecc_plan::{Bootstrap, Op, WireId};
 
 use super::budget;
-use super::circuit::Circuit;
+use super::circuit::{Circuit, Node};
 use crate::planner::flow::{FOREVER, min_cut};
 
 /// Most layers of bootstraps.
 const MOST_LAYERS: usize = 64;
 
+/// What a refresh does, in bits of budget.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refresher {
+    /// What it needs of a value, unless the value itself takes more ([`budget::taken`]).
+    pub takes: u32,
+    /// What the value has afterwards.
+    pub gives: u32,
+    /// Whether fresh inputs have no more than that either.
+    pub inputs: bool,
+}
+
 /// Adds bootstraps until everything that is refreshed or carried reaches its ends; `None` if they cannot help.
 pub fn run(circuit: &Circuit, bootstrap: &Bootstrap) -> Option<Circuit> {
-    let reach = bootstrap.output_k.checked_sub(circuit.scale)?;
+    let gives = bootstrap.output_k.checked_sub(circuit.scale)?;
+    let takes = bootstrap.input_k.checked_sub(circuit.scale)?;
+    with(circuit, Refresher { takes, gives, inputs: false })
+}
+
+/// The same by any means; a refresh is a [`Op::Bootstrap`].
+pub(super) fn with(circuit: &Circuit, refresher: Refresher) -> Option<Circuit> {
+    let Refresher { takes, gives: reach, inputs } = refresher;
     let mut circuit = circuit.clone();
+    // What no refresh gives room for.
+    let too_large = |(node, need): (&Node, &Option<u32>)| need.is_some() && node.room > reach;
+    if circuit.nodes.iter().zip(&budget::needs_once(&circuit, takes)).any(too_large) {
+        return None;
+    }
     for _ in 0..MOST_LAYERS {
-        let need = budget::needs_once(&circuit, bootstrap);
-        let starts = |index: usize| matches!(circuit.nodes[index].op, Op::Carried(_) | Op::Bootstrap(_));
+        let need = budget::needs_once(&circuit, takes);
+        let starts = |index: usize| match circuit.nodes[index].op {
+            Op::Carried(_) | Op::Bootstrap(_) => true,
+            Op::Input(_) => inputs,
+            _ => false,
+        };
         let short = (0..circuit.nodes.len()).filter(|&i| starts(i) && need[i].is_some_and(|bits| bits > reach));
         let short: Vec<usize> = short.collect();
         if short.is_empty() {
             return Some(circuit);
         }
-        let spends = reach.checked_sub(bootstrap.input_k - circuit.scale).filter(|&bits| bits > 0)?;
+        let spends = reach.checked_sub(takes).filter(|&bits| bits > 0)?;
         let longest = short.iter().filter_map(|&i| need[i]).max()?;
         let fewest = (longest - reach).div_ceil(spends);
         // One layer more where the fewest have no room for a cut.
-        let cut = (fewest..=fewest + 1).find_map(|layers| {
-            let window = Window { before: spends, after: reach + (layers - 1) * spends };
-            layer(&circuit, &need, &short, reach, &window)
-        })?;
+        let cut_of = |short: &[usize], limit: u32| {
+            (fewest..=fewest + 1).find_map(|layers| {
+                let window = Window { takes, before: spends, after: reach + (layers - 1) * spends };
+                layer(&circuit, &need, short, limit, &window)
+            })
+        };
+        // A fresh value that meets only what was long on its way has no place for a cut before that. Then the paths that need all
+        // of the layers go first: what meets them so late needs fewer.
+        let fewer = reach + (fewest - 1) * spends;
+        let most = || short.iter().copied().filter(|&i| need[i].is_some_and(|bits| bits > fewer)).collect::<Vec<_>>();
+        let cut = cut_of(&short, reach).or_else(|| cut_of(&most(), fewer))?;
         circuit = refreshed(&circuit, &cut);
     }
     None
 }
 
-/// Values to refresh, and what each operand of the circuit sees: whether a use is on a path that is too long.
+/// Values to refresh, and what each operand of the circuit sees: whether a use is on a path that is too long for now.
 struct Cut {
     values: Vec<bool>,
     long: Vec<Vec<bool>>,
@@ -49,59 +85,89 @@ struct Cut {
 
 /// Where a layer of bootstraps may stand: bits spent before it, and needed after.
 struct Window {
+    /// What a bootstrap takes of a value, unless the value takes more: fewer can be spent before that.
+    takes: u32,
     before: u32,
     after: u32,
 }
 
-fn layer(circuit: &Circuit, need: &[Option<u32>], short: &[usize], reach: u32, window: &Window) -> Option<Cut> {
+/// A cut of all paths of more than `limit` bits from the sources `short`.
+fn layer(circuit: &Circuit, need: &[Option<u32>], short: &[usize], limit: u32, window: &Window) -> Option<Cut> {
     let count = circuit.nodes.len();
     // Bits spent since the sources that do not reach.
     let mut spent: Vec<Option<u32>> = vec![None; count];
+    let mut starts = vec![false; count];
     for &source in short {
-        spent[source] = Some(0);
+        (spent[source], starts[source]) = (Some(0), true);
     }
+    let ends: Vec<bool> = circuit.nodes.iter().map(|node| matches!(node.op, Op::Bootstrap(_))).collect();
     let mut long: Vec<Vec<bool>> = Vec::with_capacity(count);
     for index in 0..count {
         let op = &circuit.nodes[index].op;
         let bits = budget::spent(circuit, op);
-        let ends = matches!(op, Op::Bootstrap(_));
         let to_end = |before: u32| match need[index] {
             // What a bootstrap takes is the end of a path.
-            Some(_) if ends => before + need[op.operands()[0].index()].unwrap_or(0) > reach,
-            Some(after) => before + bits + after > reach,
+            Some(_) if ends[index] => before + need[op.operands()[0].index()].unwrap_or(0) > limit,
+            Some(after) => before + bits + after > limit,
             None => false,
         };
         let uses: Vec<bool> = op.operands().iter().map(|w| spent[w.index()].is_some_and(to_end)).collect();
-        if !short.contains(&index) && !ends {
+        if !starts[index] && !ends[index] {
             let before = op.operands().iter().zip(&uses).filter(|(_, long)| **long).filter_map(|(w, _)| spent[w.index()]).max();
             spent[index] = before.map(|before| before + bits);
         }
         long.push(uses);
     }
+    // Values that may be refreshed, and which others the sources reach through such as may not, or reach the ends.
+    let inside = |index: usize, before: u32, after: u32| {
+        let more = budget::taken(&circuit.nodes[index], window.takes) - window.takes;
+        before > 0 && before + more <= window.before && after <= window.after
+    };
+    let fits = (0..count).map(|index| spent[index].zip(need[index]).is_some_and(|(s, n)| inside(index, s, n)));
+    let fits: Vec<bool> = fits.collect();
+    let uses: Vec<(usize, usize)> = (0..count)
+        .flat_map(|user| {
+            let operands = circuit.nodes[user].op.operands();
+            operands.into_iter().zip(&long[user]).filter(|(_, long)| **long).map(|(w, _)| (w.index(), user)).collect::<Vec<_>>()
+        })
+        .collect();
+    let mut open: Vec<bool> = starts.iter().zip(&fits).map(|(start, fits)| *start && !fits).collect();
+    uses.iter().for_each(|&(from, to)| open[to] |= open[from] && !fits[to] && !ends[to]);
+    let mut used = vec![false; count];
+    uses.iter().for_each(|&(from, _)| used[from] = true);
+    let mut closed: Vec<bool> = (0..count).map(|i| !fits[i] && spent[i].is_some() && !used[i]).collect();
+    uses.iter().rev().for_each(|&(from, to)| closed[from] |= (ends[to] || closed[to]) && !fits[from]);
+    if open.iter().zip(&closed).any(|(open, closed)| *open && *closed) {
+        return None;
+    }
+    // These stand for source and sink: the least cut stays the same, and the network has little more than what may be cut.
     let mut network: DiGraph<(), u64> = DiGraph::new();
     let (source, sink) = (network.add_node(()), network.add_node(()));
-    let doors: Vec<_> = (0..count).map(|_| (network.add_node(()), network.add_node(()))).collect();
-    for &index in short {
-        network.add_edge(source, doors[index].0, FOREVER);
-    }
-    let mut used = vec![false; count];
-    for (index, uses) in long.iter().enumerate() {
-        for (operand, _) in circuit.nodes[index].op.operands().iter().zip(uses).filter(|(_, long)| **long) {
-            used[operand.index()] = true;
-            let end = if matches!(circuit.nodes[index].op, Op::Bootstrap(_)) { sink } else { doors[index].0 };
-            network.add_edge(doors[operand.index()].1, end, FOREVER);
-        }
-    }
-    for index in (0..count).filter(|&i| spent[i].is_some()) {
-        let inside = |before: u32, after: u32| before > 0 && before <= window.before && after <= window.after;
-        let fits = spent[index].zip(need[index]).is_some_and(|(before, after)| inside(before, after));
-        network.add_edge(doors[index].0, doors[index].1, if fits { 1 } else { FOREVER });
+    let doors: Vec<_> = (0..count)
+        .map(|index| match (open[index], closed[index], fits[index]) {
+            (true, ..) => (source, source),
+            (_, true, _) => (sink, sink),
+            (.., true) => (network.add_node(()), network.add_node(())),
+            (.., false) if spent[index].is_some() => {
+                let door = network.add_node(());
+                (door, door)
+            }
+            _ => (sink, sink),
+        })
+        .collect();
+    for index in (0..count).filter(|&index| fits[index]) {
+        let (enter, leave) = doors[index];
+        network.add_edge(enter, leave, 1);
         if !used[index] {
-            network.add_edge(doors[index].1, sink, FOREVER);
+            network.add_edge(leave, sink, FOREVER);
         }
+    }
+    let edges: BTreeSet<_> = uses.iter().map(|&(from, to)| (doors[from].1, if ends[to] { sink } else { doors[to].0 })).collect();
+    for (from, to) in edges.into_iter().filter(|&(from, to)| from != to && from != sink && to != source) {
+        network.add_edge(from, to, FOREVER);
     }
     let (cost, reached) = min_cut(&network, source, sink);
-    let values = doors.iter().map(|(enter, leave)| reached[enter.index()] && !reached[leave.index()]).collect();
+    let values = (0..count).map(|i| fits[i] && reached[doors[i].0.index()] && !reached[doors[i].1.index()]).collect();
     (cost < FOREVER).then_some(Cut { values, long })
 }
 
@@ -124,8 +190,13 @@ fn refreshed(circuit: &Circuit, cut: &Cut) -> Circuit {
             }
             op => new.push(op.map_operands(operand), node.span),
         };
+        new.make_room(copy, node.room);
         copies.push(copy);
-        fresh.push(cut.values[index].then(|| new.push(Op::Bootstrap(copy), node.span)));
+        fresh.push(cut.values[index].then(|| {
+            let fresh = new.push(Op::Bootstrap(copy), node.span);
+            new.make_room(fresh, node.room);
+            fresh
+        }));
     }
     let moved = |w: &WireId| copies[w.index()];
     new.outputs.iter_mut().for_each(|output| output.wire = moved(&output.wire));

@@ -4,7 +4,7 @@
 use hecc_plan::{Op, WireId};
 
 use super::budget::needs;
-use super::circuit::Circuit;
+use super::circuit::{Argument, Circuit};
 use super::measure::Measure;
 
 /// The circuit with rotations moved behind sums, or `circuit` as it is where that saves nothing.
@@ -29,6 +29,8 @@ pub fn run(circuit: Circuit) -> Circuit {
         output.wire = map[output.wire.index()].expect("an output is needed");
         mover.new.outputs.push(output);
     }
+    let moved = |argument: &Argument| Some(Argument { wire: map[argument.wire.index()]?, ..*argument });
+    mover.new.arguments = circuit.arguments.iter().filter_map(moved).collect();
     if Measure::of(&mover.new).beats(&Measure::of(&circuit)) { mover.new } else { circuit }
 }
 

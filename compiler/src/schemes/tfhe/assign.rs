@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use hecc_plan::tfhe::parameters::{LookupId, RingId, SwitchId};
-use hecc_plan::tfhe::{Input, Op as Step, Output, Row, Step as PlanStep, Table, TableId, Wire, WireId};
-use hecc_plan::{InputId, Span};
+use hecc_plan::tfhe::{Carried, Input, Op as Step, Output, Row, Step as PlanStep, Table, TableId, Wire, WireId};
+use hecc_plan::{CarriedId, InputId, Span};
 
 use super::circuit::{Circuit, Id, Op, width};
 
@@ -19,6 +19,8 @@ pub struct Assigned {
     pub steps: Vec<PlanStep>,
     /// What leaves.
     pub outputs: Vec<Output>,
+    /// What stays.
+    pub carried: Vec<Carried>,
     /// How many rings there are.
     pub rings: u32,
     /// (operands' ring, results' ring) of each lookup.
@@ -36,6 +38,9 @@ struct Assigner<'a> {
     made: Vec<WireId>,
     switched: BTreeMap<(WireId, RingId), WireId>,
 }
+
+/// Finest torus step that a wire can have, -log2.
+const FINEST: u32 = 30;
 
 /// Lookups that share keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,33 +74,64 @@ pub fn run(circuit: &Circuit) -> Assigned {
     assigner.finish()
 }
 
-/// log2 of the torus step of every vector: as fine as the finest of its users reads.
+/// log2 of the torus step of every vector: as fine as the finest of its users reads. What an update keeps stands as what it found.
 fn bits(circuit: &Circuit) -> Vec<u32> {
     let mut bits = vec![1u32; circuit.nodes.len()];
+    loop {
+        refine(circuit, &mut bits);
+        let mut changed = false;
+        for kept in &circuit.carried {
+            let finest = bits[kept.old.0].max(bits[kept.new.0]);
+            changed |= bits[kept.old.0] != finest || bits[kept.new.0] != finest;
+            (bits[kept.old.0], bits[kept.new.0]) = (finest, finest);
+        }
+        // What would be finer from update to update has no parameters: they say so.
+        if !changed || bits.iter().any(|bits| *bits > FINEST) {
+            return bits;
+        }
+    }
+}
+
+/// Steps at least as fine as users read.
+fn refine(circuit: &Circuit, bits: &mut [u32]) {
     for output in &circuit.outputs {
         bits[output.id.0] = bits[output.id.0].max(width(circuit.range(output.id)).saturating_sub(1));
     }
     for (index, node) in circuit.nodes.iter().enumerate().rev() {
         let own = bits[index];
-        for operand in node.op.operands() {
+        for (slot, operand) in node.op.operands().iter().enumerate() {
             let asked = match &node.op {
-                Op::Input { .. } => 0,
+                Op::Input { .. } | Op::Carried(_) => 0,
+                // With what the server keeps, states have parts that are far coarser than others.
+                Op::Affine { rows, .. } if !circuit.carried.is_empty() => own.saturating_sub(multiple(rows, slot)),
                 Op::Affine { .. } => own,
                 Op::Table { a, .. } => width(circuit.range(*a)),
                 Op::Floor { drop, .. } => own + drop,
-                Op::Rest { .. } => 0,
+                Op::Rest { operands: [a, floor] } => match &circuit.node(*floor).op {
+                    Op::Floor { drop, .. } if operand != a => own.saturating_sub(*drop),
+                    _ => own,
+                },
                 Op::Sign { a, .. } => width(circuit.range(*a)).saturating_sub(1),
             };
             bits[operand.0] = bits[operand.0].max(asked).max(width(circuit.range(*operand)).saturating_sub(1));
         }
     }
-    bits
+}
+
+/// log2 of the largest power of two that all coefficients of an operand are multiples of.
+fn multiple(rows: &[Row], slot: usize) -> u32 {
+    let terms = rows.iter().flat_map(|row| &row.terms).filter(|term| term.0 as usize == slot);
+    terms.map(|term| term.2.trailing_zeros()).min().unwrap_or(0)
 }
 
 /// The key of every vector: tables give theirs, dropped bits theirs, a sum follows the tables in it, and the client encrypts
 /// under the key that its vectors are read under.
 fn homes(circuit: &Circuit, bit_ring: RingId, table_ring: RingId) -> Vec<RingId> {
     let mut tabled: Vec<bool> = circuit.nodes.iter().map(|node| matches!(node.op, Op::Table { .. } | Op::Sign { .. })).collect();
+    // What is kept of a table is one's result.
+    for kept in &circuit.carried {
+        tabled[kept.old.0] = tabled[kept.new.0];
+    }
     // An input beside a table's result in one sum makes every sum that it is in one of tables.
     loop {
         let mut changed = false;
@@ -191,6 +227,7 @@ impl Assigner<'_> {
                 let number = InputId(self.out.inputs.len() as u32 - 1);
                 self.push(Step::Input(number), wire, span)
             }
+            Op::Carried(number) => self.push(Step::Carried(CarriedId(*number as u32)), wire, span),
             Op::Affine { operands, rows } => {
                 let operands = operands.iter().map(|o| self.made[o.0]).collect::<Vec<_>>();
                 let operands = operands.into_iter().map(|o| self.under(o, home, span)).collect();
@@ -227,6 +264,8 @@ impl Assigner<'_> {
     }
 
     fn finish(mut self) -> Assigned {
+        let kept = self.circuit.carried.iter();
+        self.out.carried = kept.map(|k| Carried { state: k.state.clone(), scale: k.scale, wire: self.made[k.new.0] }).collect();
         for (number, output) in self.circuit.outputs.iter().enumerate() {
             let wire = self.made[output.id.0];
             let label = match &output.target {

@@ -1,6 +1,6 @@
 //! A circuit of integers before keys are chosen: what [`super::assign`] makes a plan's steps of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hecc_plan::tfhe::Row;
 use hecc_plan::{ClearId, Span, Target};
@@ -21,6 +21,8 @@ pub enum Op {
         /// What an integer of 1 stands for.
         scale: f64,
     },
+    /// What the server keeps of that number.
+    Carried(usize),
     /// Linear combinations.
     Affine {
         /// What is combined.
@@ -110,6 +112,19 @@ pub struct Output {
     pub scale: f64,
 }
 
+/// A vector that the server keeps: a part of a state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Carried {
+    /// The state.
+    pub state: String,
+    /// What an integer of 1 stands for.
+    pub scale: f64,
+    /// The vector as the last update left it.
+    pub old: Id,
+    /// The vector as this update leaves it: `old` unless something changes it.
+    pub new: Id,
+}
+
 /// A circuit; operands come before their users.
 #[derive(Clone, Debug, Default)]
 pub struct Circuit {
@@ -117,6 +132,8 @@ pub struct Circuit {
     pub nodes: Vec<Node>,
     /// What leaves.
     pub outputs: Vec<Output>,
+    /// What stays, the parts of a state from the coarsest to the finest.
+    pub carried: Vec<Carried>,
 }
 
 /// Terms that merging linear combinations may make of those that they replace.
@@ -152,6 +169,13 @@ impl Circuit {
         self.push(Op::Input { tensor, label: label.to_owned(), scale }, vec![range; len], span)
     }
 
+    /// A vector that the server keeps, of integers in a range.
+    pub fn carried(&mut self, state: &str, scale: f64, range: (i64, i64), len: usize, span: Span) -> Id {
+        let old = self.push(Op::Carried(self.carried.len()), vec![range; len], span);
+        self.carried.push(Carried { state: state.to_owned(), scale, old, new: old });
+        old
+    }
+
     /// Linear combinations; those of linear combinations are merged.
     pub fn affine(&mut self, operands: &[Id], rows: Vec<Row>, span: Span) -> Id {
         let (operands, rows) = self.merged(operands, rows);
@@ -175,7 +199,7 @@ impl Circuit {
         let count = |rows: &[Row]| rows.iter().map(|row| row.terms.len()).sum::<usize>();
         let inner = |id: Id| match &self.nodes[id.0].op {
             Op::Affine { operands, rows } => Some((operands, rows)),
-            Op::Input { .. } | Op::Table { .. } | Op::Floor { .. } | Op::Rest { .. } | Op::Sign { .. } => None,
+            Op::Input { .. } | Op::Carried(_) | Op::Table { .. } | Op::Floor { .. } | Op::Rest { .. } | Op::Sign { .. } => None,
         };
         let before = count(&rows) + operands.iter().filter_map(|&id| inner(id)).map(|(_, rows)| count(rows)).sum::<usize>();
         let mut leaves: Vec<Id> = Vec::new();
@@ -224,7 +248,24 @@ impl Circuit {
         }
         let row = |i| Row { terms: vec![(0, i as u32, 1)], constant: 1 << (drop - 1) };
         let raised = self.affine(&[a], (0..self.len(a)).map(row).collect(), span);
-        self.floor(raised, drop, span)
+        let Op::Affine { operands, rows } = self.nodes[raised.0].op.clone() else { return self.floor(raised, drop, span) };
+        let even: Vec<u32> = rows.iter().map(|row| row.factor().trailing_zeros().min(drop)).collect();
+        if even.iter().all(|bits| *bits == 0) {
+            return self.floor(raised, drop, span);
+        }
+        // Lowest bits that are the same whatever is summed are dropped with the constant.
+        let (mut floors, mut places) = (Vec::new(), vec![(0, 0); rows.len()]);
+        for bits in even.iter().copied().collect::<BTreeSet<u32>>() {
+            let mut shifted = Vec::new();
+            for (element, row) in rows.iter().enumerate().filter(|(element, _)| even[*element] == bits) {
+                places[element] = (floors.len() as u32, shifted.len() as u32);
+                let terms = row.terms.iter().map(|&(o, e, c)| (o, e, c >> bits)).collect();
+                shifted.push(Row { terms, constant: row.constant >> bits });
+            }
+            let part = self.affine(&operands, shifted, span);
+            floors.push(self.floor(part, drop - bits, span));
+        }
+        self.affine(&floors, places.into_iter().map(|(o, e)| Row { terms: vec![(o, e, 1)], constant: 0 }).collect(), span)
     }
 
     /// floor(v / 2^drop).
@@ -247,12 +288,26 @@ impl Circuit {
         self.push(Op::Sign { a, no, yes }, ranges, span)
     }
 
+    /// What integers are without the factors that all coefficients of one have, and so factor and constant of each: it was
+    /// factor v + constant, with a constant from 0 to factor − 1, so that signs are the same.
+    pub fn without_factors(&mut self, a: Id, span: Span) -> (Id, Vec<(i64, i64)>) {
+        let Op::Affine { operands, rows } = self.nodes[a.0].op.clone() else { return (a, vec![(1, 0); self.len(a)]) };
+        let factor = |row: &Row| row.factor().abs();
+        let lines = rows.iter().map(|row| (factor(row), row.constant.rem_euclid(factor(row)))).collect();
+        let reduced = |row: Row| {
+            let factor = factor(&row);
+            let terms = row.terms.into_iter().map(|(o, e, c)| (o, e, c / factor)).collect();
+            Row { terms, constant: row.constant.div_euclid(factor) }
+        };
+        (self.affine(&operands, rows.into_iter().map(reduced).collect(), span), lines)
+    }
+
     /// Some integers of a vector.
     pub fn pick(&mut self, a: Id, elements: &[usize], span: Span) -> Id {
         self.affine(&[a], elements.iter().map(|&e| Row { terms: vec![(0, e as u32, 1)], constant: 0 }).collect(), span)
     }
 
-    /// The same circuit without the integers that no output needs; the client's vectors stay whole.
+    /// The same circuit without the integers that neither an output nor the next update needs; the client's vectors stay whole.
     #[must_use]
     pub fn pruned(&self) -> Self {
         let all_needed = self.needed();
@@ -285,7 +340,7 @@ impl Circuit {
                 Id(nodes.len() - 1)
             };
             let op = match &node.op {
-                Op::Input { .. } => node.op.clone(),
+                Op::Input { .. } | Op::Carried(_) => node.op.clone(),
                 Op::Affine { operands, rows } => {
                     let term = |&(o, e, c): &(u32, u32, i64)| (o, places[operands[o as usize].0][e as usize] as u32, c);
                     let row = |row: &Row| Row { terms: row.terms.iter().map(term).collect(), constant: row.constant };
@@ -316,17 +371,20 @@ impl Circuit {
             nodes.push(Node { op, ranges, span: node.span });
         }
         let outputs = self.outputs.iter().map(|output| Output { id: new[output.id.0], ..output.clone() }).collect();
-        Self { nodes, outputs }
+        let kept = |kept: &Carried| Carried { old: new[kept.old.0], new: new[kept.new.0], ..kept.clone() };
+        Self { nodes, outputs, carried: self.carried.iter().map(kept).collect() }
     }
 
-    /// Which integers an output needs.
+    /// Which integers an output needs, or the next update.
     fn needed(&self) -> Vec<Vec<bool>> {
         let mut needed: Vec<Vec<bool>> = self.nodes.iter().map(|node| vec![false; node.ranges.len()]).collect();
         self.outputs.iter().for_each(|output| needed[output.id.0].fill(true));
+        self.carried.iter().for_each(|kept| needed[kept.old.0].fill(true));
+        self.carried.iter().for_each(|kept| needed[kept.new.0].fill(true));
         for (index, node) in self.nodes.iter().enumerate().rev() {
             let own = needed[index].clone();
             match &node.op {
-                Op::Input { .. } => {
+                Op::Input { .. } | Op::Carried(_) => {
                     let any = own.contains(&true);
                     needed[index].fill(any);
                 }
@@ -357,7 +415,7 @@ impl Op {
     /// The operands.
     pub fn operands(&self) -> &[Id] {
         match self {
-            Op::Input { .. } => &[],
+            Op::Input { .. } | Op::Carried(_) => &[],
             Op::Affine { operands, .. } => operands,
             Op::Rest { operands } => operands,
             Op::Table { a, .. } | Op::Floor { a, .. } | Op::Sign { a, .. } => std::slice::from_ref(a),

@@ -56,6 +56,20 @@ impl Combination {
         }
         self.constant += factor * other.constant;
     }
+
+    /// This plus `factor` times another.
+    #[must_use]
+    pub fn plus(&self, other: &Combination, factor: f64) -> Self {
+        let mut sum = self.clone();
+        sum.add(other, factor);
+        sum
+    }
+
+    /// 1 less this.
+    #[must_use]
+    pub fn complement(&self) -> Self {
+        Self::constant(1.0).plus(self, -1.0)
+    }
 }
 
 impl Linear {

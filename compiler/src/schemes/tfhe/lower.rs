@@ -1,15 +1,26 @@
 //! From the tensor graph to a circuit of integers: scales, products, tables.
 
+mod arg_max;
+mod carried;
+mod functions;
+mod products;
+
 use std::collections::BTreeMap;
 
 use hecc_plan::tfhe::Row;
-use hecc_plan::{ClearId, ClearOp, Span, Target};
+use hecc_plan::{ClearId, ClearOp, Function as Named, Span, State, Target};
 
-use super::circuit::{self, Circuit, Function, Id, Output, width};
+use self::carried::Kept;
+pub use self::carried::{FINEST, Master};
+use self::functions::{Direction, Narrow, Rounded};
+use super::circuit::{Circuit, Function, Id, Output, width};
 use super::error::TfheError;
+use super::last::Last;
 use super::linear::{Combination, Leaf, Linear};
-use crate::check::hir::{Program, Task};
+use super::seen::Seen;
+use crate::check::hir::{Program, Refresh, Task};
 use crate::schemes::ckks::known::Client;
+use crate::tensor::build::Built;
 use crate::tensor::eval::{Exact, Functions};
 use crate::tensor::graph::{self, Graph, Op, Shape};
 
@@ -17,6 +28,8 @@ use crate::tensor::graph::{self, Graph, Op, Shape};
 const SPREAD: u32 = 12;
 /// Bits beyond those of weights that a state keeps where it is only added.
 const FINER: u32 = 14;
+/// Most bits beyond those that a table reads of sums of what the client encrypts.
+const MORE: u32 = 2;
 /// How far values of a training run may leave those of the sample before they are cut off.
 const MARGIN: f64 = 1.5;
 /// Bits by which the integers that can occur must exceed those that do, for cutting the others off to pay: it takes some
@@ -42,17 +55,6 @@ struct Digits {
     scale: f64,
 }
 
-/// A table before it was rounded to integers.
-#[derive(Clone, Debug)]
-struct Rounded {
-    /// The first argument.
-    low: i64,
-    /// Values of it and the next.
-    values: Vec<f64>,
-    /// What an integer of 1 stands for.
-    scale: f64,
-}
-
 /// Integers of few bits.
 struct Narrowed {
     id: Id,
@@ -75,8 +77,21 @@ struct Lowering<'a> {
     circuit: Circuit,
     client: Client,
     held: BTreeMap<ClearId, Held>,
+    /// The states of the program.
+    states: &'a [State],
+    /// Whether the server carries them, and which it has so far.
+    carries: bool,
+    kept: BTreeMap<String, Kept>,
+    masters: Vec<Master>,
+    /// What is known of values beside the sample.
+    seen: Seen<'a>,
+    /// The layer before the choice, where the client prepares its weights.
+    last: Option<Last>,
     /// What the integers of a table are rounded from.
     reals: BTreeMap<Id, Rounded>,
+    /// What was rounded to few bits, by direction.
+    narrow: BTreeMap<Direction, Narrow>,
+    choices: Choices,
     values: Vec<Linear>,
 }
 
@@ -86,20 +101,61 @@ pub struct Lowered {
     pub circuit: Circuit,
     /// The client's program.
     pub client: Client,
+    /// How states are carried, if the server does.
+    pub masters: Vec<Master>,
+}
+
+/// Whether the server is to carry the states of a program.
+pub fn carries(program: &Program) -> bool {
+    matches!(program.task, Task::Train(_)) && program.secure.refresh == Refresh::Bootstrap
+}
+
+/// What more than one circuit does: which one is cheaper is seen when parameters are chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Choices {
+    /// An arg-max of more than two by a tournament, not by all pairs.
+    pub tournament: bool,
+    /// Products that share tables of their factors, where that takes fewer tables.
+    pub shared_halves: bool,
+    /// All integers of a vector drop as many bits: more bootstraps, and smaller ones.
+    pub together: bool,
+    /// Products of wide integers from products of their halves: more tables, of fewer bits.
+    pub radix: bool,
+    /// Most bits below those that are read in states that the server carries.
+    pub below: u32,
+}
+
+impl Choices {
+    /// All that are worth a look.
+    pub const ALL: [Choices; 7] = {
+        let plain = Choices { tournament: false, shared_halves: false, together: false, radix: false, below: FINEST };
+        [
+            plain,
+            Choices { shared_halves: true, ..plain },
+            Choices { tournament: true, ..plain },
+            Choices { tournament: true, shared_halves: true, ..plain },
+            Choices { together: true, ..plain },
+            Choices { radix: true, ..plain },
+            Choices { radix: true, shared_halves: true, ..plain },
+        ]
+    };
 }
 
 /// Lowers a graph. `sample` holds the values of its nodes on `sample_batch` samples, by which scales are chosen; `public` the
-/// arrays that stand in the circuit.
+/// arrays that stand in the circuit; `seen` what is known of values beside the sample.
 ///
 /// # Errors
 /// What has no circuit of integers.
 pub fn run(
     program: &Program,
-    graph: &Graph,
+    built: &Built,
     batch: usize,
     (sample, sample_batch): (&[Vec<f64>], usize),
     public: &BTreeMap<String, Vec<f64>>,
+    choices: Choices,
+    seen: Seen<'_>,
 ) -> Result<Lowered, Vec<TfheError>> {
+    let graph = &built.graph;
     let mut lowering = Lowering {
         graph,
         batch,
@@ -110,18 +166,34 @@ pub fn run(
         circuit: Circuit::default(),
         client: Client::default(),
         held: BTreeMap::new(),
+        states: &built.states,
+        carries: carries(program),
+        kept: BTreeMap::new(),
+        masters: Vec::new(),
+        seen,
+        last: seen.moving.and_then(|moving| Last::find(graph, moving.functions)),
         reals: BTreeMap::new(),
+        narrow: BTreeMap::new(),
+        choices,
         values: Vec::new(),
     };
     for id in graph.ids() {
-        let value = lowering.node(program, id, public).map_err(|error| vec![error])?;
+        let mut value = lowering.node(program, id, public).map_err(|error| vec![error])?;
+        if lowering.carries {
+            value = lowering.kept_anew(id, value).map_err(|error| vec![error])?;
+        }
         lowering.values.push(value);
     }
     for (output, id) in &graph.outputs {
-        lowering.output(output, *id);
+        if !lowering.carries || matches!(output, graph::Output::Result(_)) {
+            lowering.output(output, *id);
+        }
     }
-    let Lowering { circuit, client, .. } = lowering;
-    Ok(Lowered { circuit: circuit.pruned(), client })
+    if lowering.carries {
+        lowering.carry_others(&built.states);
+    }
+    let Lowering { circuit, client, masters, .. } = lowering;
+    Ok(Lowered { circuit: circuit.pruned(), client, masters })
 }
 
 /// What all but one in a thousand values do not exceed in magnitude: the client clips the others.
@@ -157,9 +229,17 @@ impl Lowering<'_> {
             }
             Op::State(name) => match public.get(name) {
                 Some(values) => Linear::constants(values.iter().copied()),
+                None if self.carries => self.carried(&name.clone(), rows * cols, span),
                 None => {
                     let tensor = self.client.push(ClearOp::State(name.clone()));
-                    self.hold(tensor, id, name.clone(), true, span)
+                    match self.prepared(id, tensor) {
+                        Some((tensor, bound)) => {
+                            let (len, bounds) = (rows * cols, vec![bound]);
+                            self.held.entry(tensor).or_insert(Held { len, bounds, label: name.clone(), state: true, span });
+                            Linear::of(Leaf::Client(tensor), len, 1.0)
+                        }
+                        None => self.hold(tensor, id, name.clone(), true, span),
+                    }
                 }
             },
             Op::Constant(c) => Linear::constants(vec![*c; rows * cols]),
@@ -167,8 +247,9 @@ impl Lowering<'_> {
             Op::Sub => x(0).plus(x(1), -1.0),
             Op::Scale(c) => x(0).affine(*c, 0.0),
             Op::Offset(c) => x(0).affine(1.0, *c),
-            Op::Rate(_) => return Err(TfheError::unsupported("a learning rate that changes", span)),
-            Op::Stop | Op::Refresh => x(0).clone(),
+            Op::AdamStep(_) => return Err(TfheError::unsupported("`adam` and `rmsprop`", span)),
+            Op::Rate(_) => return Err(TfheError::unsupported("a learning rate that changes, on integers: write one that stays", span)),
+            Op::Stop | Op::Return | Op::Refresh => x(0).clone(),
             Op::Spread => x(0).gather((0..rows * cols).map(|i| Some(i % cols))),
             Op::Broadcast => x(0).gather((0..rows * cols).map(|i| Some(i / cols))),
             Op::Slice { start } => {
@@ -193,6 +274,16 @@ impl Lowering<'_> {
             }
             Op::Dense => {
                 let ((_, inputs), (a, w)) = (extent(0), (x(0).clone(), x(1).clone()));
+                if cols == 2 && self.last.is_some_and(|last| last.dense == id) {
+                    let pairs = |row: usize| (0..inputs).map(|e| (row * inputs + e, e)).collect();
+                    let first = self.products((&a, bound(0)), (&w, bound(1)), &(0..rows).map(pairs).collect::<Vec<_>>(), span)?;
+                    let both = |e: &Combination| {
+                        let mut negative = Combination::default();
+                        negative.add(e, -1.0);
+                        [e.clone(), negative]
+                    };
+                    return Ok(Linear { elements: first.elements.iter().flat_map(both).collect() });
+                }
                 let pairs = |i: usize| (0..inputs).map(|e| (i / cols * inputs + e, i % cols * inputs + e)).collect();
                 self.products((&a, bound(0)), (&w, bound(1)), &(0..rows * cols).map(pairs).collect::<Vec<_>>(), span)?
             }
@@ -206,16 +297,55 @@ impl Lowering<'_> {
                 let pairs = |i: usize| (0..batch).map(|b| (b * rows + i / cols, b * cols + i % cols)).collect();
                 self.products((&d, bound(0)), (&a, bound(1)), &(0..rows * cols).map(pairs).collect::<Vec<_>>(), span)?
             }
+            Op::Conv(w) | Op::ConvTranspose(w) | Op::ConvGradient(w) => {
+                let (first, second) = (x(0).clone(), x(1).clone());
+                let (output, input) = (w.output(), w.input());
+                let mut pairs: Vec<Vec<(usize, usize)>> = vec![Vec::new(); rows * cols];
+                for b in 0..self.batch {
+                    w.visit(|weight, o, i| match node.op {
+                        Op::Conv(_) => pairs[b * output + o].push((b * input + i, weight)),
+                        Op::ConvTranspose(_) => pairs[b * input + i].push((b * output + o, weight)),
+                        _ => pairs[weight].push((b * output + o, b * input + i)),
+                    });
+                }
+                self.products((&first, bound(0)), (&second, bound(1)), &pairs, span)?
+            }
+            Op::Patches(_) | Op::Places(_) | Op::PlacesGradient(_) | Op::Expand(_) | Op::Collect(_) => {
+                return Err(TfheError::unsupported("what is laid out for slots", span));
+            }
+            Op::Repeat => {
+                let run = cols / extent(0).1;
+                x(0).gather((0..cols).map(|e| Some(e / run)))
+            }
+            Op::SumRuns => {
+                let run = extent(0).1 / cols;
+                x(0).sums((0..cols).map(|e| (e * run..(e + 1) * run).collect()))
+            }
             Op::Map(map) => {
                 let argument = x(0).clone();
-                self.activation(&argument, bound(0), &|v| Exact.map(map, v), span)?
+                let measured = match &map.function {
+                    graph::Elementwise::Named(function) => self.seen.argument(*function, span),
+                    graph::Elementwise::Polynomial(_) => None,
+                };
+                match (self.seen.moving, map.pins.range) {
+                    // The interval has a margin of its own.
+                    (Some(moving), Some(range)) => {
+                        let bound = range.low.abs().max(range.high.abs()) / MARGIN;
+                        self.activation(&argument, bound, &|v| moving.functions.map(map, v), span)?
+                    }
+                    (Some(_), None) | (None, _) => {
+                        self.activation(&argument, measured.unwrap_or(bound(0)), &|v| Exact.map(map, v), span)?
+                    }
+                }
             }
             Op::Extremum { larger, pins: _ } => {
                 let (a, b) = (x(0).clone(), x(1).clone());
-                self.extremum(&a, &b, bound(0) + bound(1), *larger, span)?
+                let measured = self.seen.argument(Named::Abs, span);
+                self.extremum(&a, &b, measured.unwrap_or(bound(0) + bound(1)), *larger, span)?
             }
             Op::Max(_) => {
                 let (argument, from) = (x(0).clone(), extent(0).1);
+                let widest = self.seen.argument(Named::Abs, span).unwrap_or(2.0 * bound(0));
                 let column = |e: usize| argument.gather((0..rows).map(move |b| Some(b * from + e)));
                 let mut columns: Vec<Linear> = (0..from).map(column).collect();
                 // In pairs: the path through a tournament is short, so that little noise and width pile up.
@@ -223,7 +353,7 @@ impl Lowering<'_> {
                     let mut winners = Vec::new();
                     for pair in columns.chunks(2) {
                         winners.push(match pair {
-                            [a, b] => self.extremum(a, b, 2.0 * bound(0), true, span)?,
+                            [a, b] => self.extremum(a, b, widest, true, span)?,
                             rest => rest[0].clone(),
                         });
                     }
@@ -238,11 +368,29 @@ impl Lowering<'_> {
         })
     }
 
+    /// The weights or the bias of the layer before the choice, as the client prepares them, and their largest magnitude.
+    fn prepared(&mut self, id: crate::tensor::Id, tensor: ClearId) -> Option<(ClearId, f64)> {
+        let last = self.last?;
+        if last.weight == id {
+            return Some(last.weights(&mut self.client, tensor));
+        }
+        let Op::State(weight) = &self.graph.node(last.weight).op else { return None };
+        let weight = ClearOp::State(weight.clone());
+        (last.bias == Some(id)).then(|| {
+            let weight = self.client.push(weight);
+            last.bias(&mut self.client, weight, tensor)
+        })
+    }
+
     /// What the client has, as a leaf.
     fn hold(&mut self, tensor: ClearId, id: crate::tensor::Id, label: String, state: bool, span: Span) -> Linear {
         let (rows, cols) = self.extent(id);
         let seen = &self.sample[id.index()];
-        let bounds = if state {
+        let bounds = if let Some(bound) = self.seen.moving.filter(|_| state).and_then(|moving| moving.bounds.get(&label)) {
+            vec![*bound]
+        } else if let Some(bound) = state.then_some(&label).and_then(|label| self.seen.state(label)) {
+            vec![bound]
+        } else if state {
             // Weights move in training, and other weights are served.
             vec![seen.iter().fold(1e-6f64, |m, v| m.max(v.abs())) * 2.0]
         } else {
@@ -310,7 +458,10 @@ impl Lowering<'_> {
         });
         let scale = if coefficients.is_empty() {
             let reach = x.iter().map(|e| self.reach(e)).fold(1e-9f64, f64::max);
-            self.scale(reach, self.bits.0 + FINER)
+            // What is encrypted for a table alone needs no bit that the table does not read; each of several terms is off by half
+            // a step of its own.
+            let terms = x.iter().map(|e| e.terms.len()).max().unwrap_or(1).max(1);
+            self.scale(reach, bits.map_or(self.bits.0 + FINER, |bits| bits + (terms as u32 - 1).min(MORE)))
         } else if exact {
             least
         } else {
@@ -383,8 +534,8 @@ impl Lowering<'_> {
         self.circuit.affine(&operands, rows, span)
     }
 
-    /// A tensor as integers of few bits, for products.
-    fn digits(&mut self, x: &Linear, bound: f64, span: Span) -> Digits {
+    /// A tensor as integers of few bits, for products; what has `most` bits is taken as it is.
+    fn digits(&mut self, x: &Linear, bound: f64, most: u32, span: Span) -> Result<Digits, TfheError> {
         let (weight_bits, bits) = self.bits;
         let mut distinct: Vec<&Combination> = Vec::new();
         let mut elements = Vec::with_capacity(x.elements.len());
@@ -417,11 +568,19 @@ impl Lowering<'_> {
             };
             let id = self.circuit.input(tensor, &self.held[&tensor].label.clone(), scale, range, held.len, held.span);
             let elements = elements.into_iter().map(|d| lines[d].1).collect();
-            return Digits { id, elements, scale };
+            return Ok(Digits { id, elements, scale });
         }
-        let distinct: Vec<Combination> = distinct.into_iter().cloned().collect();
+        // What is read of a state has the bits of weights, whatever those of activations are.
+        let distinct = Linear { elements: distinct.into_iter().cloned().collect() };
+        if let Some((id, scale)) = self.read_alone(&distinct) {
+            return Ok(Digits { id, elements, scale });
+        }
+        let distinct = self.spread_out(&distinct).elements;
         let (id, scale) = self.integers(&distinct, Some(bits), span);
-        let Narrowed { id, scale, most } = self.narrowed(id, scale, bound, bits, span);
+        if width(self.circuit.range(id)) <= most {
+            return Ok(Digits { id, elements, scale });
+        }
+        let Narrowed { id, scale, most } = self.narrowed(id, scale, bound, bits, span)?;
         let id = match most {
             Some(most) => {
                 let over = self.circuit.range(id);
@@ -429,7 +588,7 @@ impl Lowering<'_> {
             }
             None => id,
         };
-        Digits { id, elements, scale }
+        Ok(Digits { id, elements, scale })
     }
 
     /// Integers rounded to `bits` bits. Where many more can occur than do, as the sample says, those beyond are to be cut off
@@ -437,32 +596,35 @@ impl Lowering<'_> {
     ///
     /// With v = 2^k h + l, all that matters of h is whether it is −1 or 0, or beyond: a table of h keeps that, and l is what
     /// dropping more bits has left over.
-    fn narrowed(&mut self, id: Id, scale: f64, bound: f64, bits: u32, span: Span) -> Narrowed {
+    fn narrowed(&mut self, id: Id, scale: f64, bound: f64, bits: u32, span: Span) -> Result<Narrowed, TfheError> {
         let full = width(self.circuit.range(id));
-        let reach = (libm::ceil(bound * MARGIN / scale) as i64).max(1);
-        let used = width((-reach, reach)).max(bits);
-        if full < used + SLACK[usize::from(self.dyadic)] || bits < 2 {
+        let Some(used) = self.occurring(full, scale, bound, bits) else {
             let drop = full.saturating_sub(bits);
             let id = self.circuit.rounded(id, drop, span);
-            return Narrowed { id, scale: scale * libm::exp2(f64::from(drop)), most: None };
-        }
+            return Ok(Narrowed { id, scale: scale * libm::exp2(f64::from(drop)), most: None });
+        };
         let drop = used - bits;
         let near = self.circuit.rounded(id, drop, span);
         let scale = scale * libm::exp2(f64::from(drop));
         let part = 1i64 << (bits - 1);
-        let far = self.circuit.floor(near, bits - 1, span);
-        let over = self.circuit.range(far);
-        if width(over) > bits + 1 {
-            // The rest is itself too wide for a table: bits that only say how far beyond it is.
-            let id = self.circuit.rounded(near, full - used, span);
-            return Narrowed { id, scale: scale * libm::exp2(f64::from(full - used)), most: None };
+        if width(self.circuit.range(near)) <= bits + 1 {
+            // The table that follows reads all there is.
+            return Ok(Narrowed { id: near, scale, most: Some(part - 1) });
         }
-        let kept = self.circuit.table(far, vec![Function::over(over, |h| h.clamp(-2, 1))], span);
+        let far = self.circuit.floor(near, bits - 1, span);
+        let kept = self.clipped(far, (-2, 1), span)?;
         let rest = self.circuit.rest(near, far, bits - 1, span);
         let row = |e: usize| Row { terms: vec![(0, e as u32, 1), (1, e as u32, part)], constant: 0 };
         let rows = (0..self.circuit.len(near)).map(row).collect();
         let id = self.circuit.affine(&[rest, kept], rows, span);
-        Narrowed { id, scale, most: Some(part - 1) }
+        Ok(Narrowed { id, scale, most: Some(part - 1) })
+    }
+
+    /// Bits of the integers that occur, where they can have so many more, `full`, that cutting the others off pays.
+    fn occurring(&self, full: u32, scale: f64, bound: f64, bits: u32) -> Option<u32> {
+        let reach = (libm::ceil(bound * MARGIN / scale) as i64).max(1);
+        let used = width((-reach, reach)).max(bits);
+        (full >= used + SLACK[usize::from(self.dyadic)] && bits >= 2).then_some(used)
     }
 
     /// factor x + offset, computed by the client.
@@ -473,247 +635,10 @@ impl Lowering<'_> {
         line
     }
 
-    /// For each group, the sum over its pairs of products of elements.
-    fn products(
-        &mut self,
-        (a, bound_a): (&Linear, f64),
-        (b, bound_b): (&Linear, f64),
-        groups: &[Vec<(usize, usize)>],
-        span: Span,
-    ) -> Result<Linear, TfheError> {
-        let (a, b) = match (a.known(), b.known()) {
-            (_, Some(known)) => return Ok(self.by_constants(a, &known, groups, false)),
-            (Some(known), None) => return Ok(self.by_constants(b, &known, groups, true)),
-            (None, None) => (self.digits(a, bound_a, span), self.digits(b, bound_b, span)),
-        };
-        let mut pairs: Vec<(usize, usize)> = Vec::new();
-        let mut numbers: BTreeMap<(usize, usize), usize> = BTreeMap::new();
-        let mut sums = Vec::with_capacity(groups.len());
-        for group in groups {
-            let mut sum: Vec<usize> = Vec::with_capacity(group.len());
-            for &(i, j) in group {
-                let pair = (a.elements[i], b.elements[j]);
-                sum.push(*numbers.entry(pair).or_insert_with(|| {
-                    pairs.push(pair);
-                    pairs.len() - 1
-                }));
-            }
-            sums.push(sum);
-        }
-        let products = self.multiplied(a.id, b.id, &pairs, a.scale * b.scale, span)?;
-        Ok(products.sums(sums))
-    }
-
-    /// Products with constants: no bootstrap.
-    fn by_constants(&mut self, x: &Linear, known: &[f64], groups: &[Vec<(usize, usize)>], swapped: bool) -> Linear {
-        let x = self.spread_out(x);
-        let sum = |group: &Vec<(usize, usize)>| {
-            let mut sum = Combination::default();
-            for &(i, j) in group {
-                let (e, k) = if swapped { (j, i) } else { (i, j) };
-                sum.add(&x.elements[e], known[k]);
-            }
-            sum
-        };
-        Linear { elements: groups.iter().map(sum).collect() }
-    }
-
-    /// Products of integers. One that is 0 or 1 selects, by one table over both; others are a quarter of the difference of two
-    /// squares.
-    fn multiplied(&mut self, a: Id, b: Id, pairs: &[(usize, usize)], scale: f64, span: Span) -> Result<Linear, TfheError> {
-        let (ra, rb) = (self.circuit.range(a), self.circuit.range(b));
-        let is_bit = |range: (i64, i64)| range.0 >= 0 && range.1 <= 1;
-        let sum = |ca: i64, cb: i64, constant: i64| -> Vec<Row> {
-            pairs.iter().map(|&(i, j)| Row { terms: vec![(0, i as u32, ca), (1, j as u32, cb)], constant }).collect()
-        };
-        let len = pairs.len();
-        if is_bit(ra) || is_bit(rb) {
-            let (value, range) = if is_bit(rb) { (true, ra) } else { (false, rb) };
-            let half = 1i64 << (width(range) - 1);
-            // The value from −half to half, moved to 0 and above where the bit is 1, and below 0 where it is 0.
-            let (ca, cb) = if value { (1, 2 * half) } else { (2 * half, 1) };
-            let both = self.circuit.affine(&[a, b], sum(ca, cb, -half), span);
-            let over = self.circuit.range(both);
-            self.readable(over, span)?;
-            let table = self.circuit.table(both, vec![Function::over(over, |v| if v < 0 { 0 } else { v - half })], span);
-            return Ok(Linear::of(Leaf::Integers(table), len, scale));
-        }
-        if a == b && pairs.iter().all(|(i, j)| i == j) {
-            let picked = self.circuit.pick(a, &pairs.iter().map(|p| p.0).collect::<Vec<_>>(), span);
-            let table = self.circuit.table(picked, vec![Function::over(ra, |v| v * v)], span);
-            return Ok(Linear::of(Leaf::Integers(table), len, scale));
-        }
-        let plus = self.circuit.affine(&[a, b], sum(1, 1, 0), span);
-        let minus = self.circuit.affine(&[a, b], sum(1, -1, 0), span);
-        let mut parts = Vec::new();
-        for side in [plus, minus] {
-            let over = self.circuit.range(side);
-            self.readable(over, span)?;
-            // Sum and difference are odd together: what floor cuts off is the same for both.
-            parts.push(self.circuit.table(side, vec![Function::over(over, |v| (v * v).div_euclid(4))], span));
-        }
-        Ok(Linear::of(Leaf::Integers(parts[0]), len, scale).plus(&Linear::of(Leaf::Integers(parts[1]), len, scale), -1.0))
-    }
-
     /// Tables of more than 10 bits have no keys.
     fn readable(&self, range: (i64, i64), span: Span) -> Result<(), TfheError> {
         let bits = width(range);
         if bits > super::WIDEST_TABLE { Err(TfheError::TooWide { bits, most: super::WIDEST_TABLE, span }) } else { Ok(()) }
-    }
-
-    /// A function of each element, by tables.
-    fn activation(&mut self, x: &Linear, bound: f64, f: &dyn Fn(f64) -> f64, span: Span) -> Result<Linear, TfheError> {
-        if let Some(known) = x.known() {
-            return Ok(Linear::constants(known.into_iter().map(f)));
-        }
-        let bits = self.bits.1;
-        let x = self.spread_out(x);
-        let (id, scale) = self.integers(&x.elements, Some(bits), span);
-        let Narrowed { id, scale: step, most } = self.narrowed(id, scale, bound, bits, span);
-        let over = self.circuit.range(id);
-        self.readable(over, span)?;
-        let most = most.unwrap_or(i64::MAX);
-        let reals: Vec<f64> = (over.0..=over.1).map(|v| f(v.clamp(-most, most) as f64 * step)).collect();
-        let bound = reals.iter().fold(1e-9f64, |m, v| m.max(v.abs()));
-        let unit = reals.iter().all(|v| [0.0, 1.0].contains(v));
-        let scale = if unit { 1.0 } else { self.scale(bound, bits) };
-        let round = |v: i64| libm::round(reals[(v - over.0) as usize] / scale) as i64;
-        let table = self.circuit.table(id, vec![Function::over(over, round)], span);
-        self.reals.insert(table, Rounded { low: over.0, values: reals, scale });
-        Ok(Linear::of(Leaf::Integers(table), self.circuit.len(table), scale))
-    }
-
-    /// The larger (or smaller) of two: b + max(a − b, 0).
-    fn extremum(&mut self, a: &Linear, b: &Linear, bound: f64, larger: bool, span: Span) -> Result<Linear, TfheError> {
-        let sign = if larger { 1.0 } else { -1.0 };
-        let difference = a.plus(b, -1.0).affine(sign, 0.0);
-        let part = self.activation(&difference, bound, &|v| v.max(0.0), span)?;
-        Ok(b.plus(&part, sign))
-    }
-
-    /// One-hot of the largest element of each row, the first of equals.
-    fn arg_max(&mut self, x: &Linear, rows: usize, cols: usize, span: Span) -> Result<Linear, TfheError> {
-        if cols == 1 {
-            return Ok(Linear::constants(vec![1.0; rows]));
-        }
-        let mut x = self.spread_out(x);
-        if cols > 2 {
-            // Differences that were rounded one by one could go round in a circle, with no largest element.
-            let (id, scale) = self.integers(&x.elements, None, span);
-            x = Linear::of(Leaf::Integers(id), rows * cols, scale);
-        }
-        let mut differences = Vec::new();
-        let matches: Vec<(usize, usize)> = (0..cols).flat_map(|i| (i + 1..cols).map(move |j| (i, j))).collect();
-        for row in 0..rows {
-            for &(i, j) in &matches {
-                let mut difference = x.elements[row * cols + i].clone();
-                difference.add(&x.elements[row * cols + j], -1.0);
-                differences.push(difference);
-            }
-        }
-        let first_wins = self.compared(&differences, span)?;
-        let won = |row: usize, e: usize| {
-            let mut count = Combination::default();
-            for (number, &(i, j)) in matches.iter().enumerate() {
-                let bit = Combination::term(Leaf::Integers(first_wins), row * matches.len() + number, 1.0);
-                if i == e {
-                    count.add(&bit, 1.0);
-                } else if j == e {
-                    count.add(&bit, -1.0);
-                    count.add(&Combination::constant(1.0), 1.0);
-                }
-            }
-            count
-        };
-        let counts: Vec<Combination> = (0..rows * cols).map(|i| won(i / cols, i % cols)).collect();
-        if cols == 2 {
-            return Ok(Linear { elements: counts });
-        }
-        let all = cols as i64 - 1;
-        let mut centred = counts;
-        let middle = cols as i64 / 2;
-        centred.iter_mut().for_each(|count| count.add(&Combination::constant(1.0), -(middle as f64)));
-        let (id, _) = self.integers(&centred, None, span);
-        let over = self.circuit.range(id);
-        self.readable(over, span)?;
-        let table = self.circuit.table(id, vec![Function::over(over, |v| i64::from(v + middle == all))], span);
-        Ok(Linear::of(Leaf::Integers(table), rows * cols, 1.0))
-    }
-
-    /// 1 where a value is at least 0, 0 elsewhere, exactly as its integers say.
-    fn compared(&mut self, x: &[Combination], span: Span) -> Result<Id, TfheError> {
-        let id = match self.folded(x, span) {
-            Some(id) => id,
-            None => self.integers(x, None, span).0,
-        };
-        // The sign of floor(v / 2^k) is that of v.
-        let drop = width(self.circuit.range(id)).saturating_sub(self.bits.1 + 1);
-        let id = self.circuit.floor(id, drop, span);
-        Ok(self.circuit.sign(id, 0, 1, span))
-    }
-
-    /// A sum over results of tables that nothing else uses, with the weights in the tables: the integers that are summed are
-    /// then rounded once, and the noise of none is multiplied. `None` where a result is used twice.
-    fn folded(&mut self, x: &[Combination], span: Span) -> Option<Id> {
-        let mut used: BTreeMap<(Id, usize), usize> = BTreeMap::new();
-        for (leaf, element) in x.iter().flat_map(|e| e.terms.keys()) {
-            let Leaf::Integers(id) = leaf else { return None };
-            self.reals.get(id)?;
-            *used.entry((*id, *element)).or_default() += 1;
-        }
-        if used.is_empty() || used.values().any(|&count| count > 1) {
-            return None;
-        }
-        let count = x.iter().map(|e| e.terms.len()).max().unwrap_or(1);
-        // The rounding of as many terms, each off by half a step at most, is then well below that of an activation.
-        let bits = self.bits.1 + 2 + (usize::BITS - (count - 1).leading_zeros()).div_ceil(2);
-        // What a term is at each argument: its coefficient is that of an integer, not of the value that the integer rounds.
-        let term = |lowering: &Self, id: Id, element: usize, c: f64| {
-            let Rounded { low, values, scale } = &lowering.reals[&id];
-            let circuit::Op::Table { a, .. } = &lowering.circuit.node(id).op else { return (0, Vec::new()) };
-            let (from, to) = lowering.circuit.node(*a).ranges[element];
-            (from, (from..=to).map(|v| c / scale * values[(v - low) as usize]).collect::<Vec<f64>>())
-        };
-        // Up and down each by themselves: what only ever adds needs no room below.
-        let reach = |e: &Combination| {
-            let (mut up, mut down) = (e.constant, e.constant);
-            for (&(leaf, element), &c) in &e.terms {
-                let Leaf::Integers(id) = leaf else { continue };
-                let values = term(self, id, element, c).1;
-                up += values.iter().fold(f64::NEG_INFINITY, |m, v| m.max(*v));
-                down += values.iter().fold(f64::INFINITY, |m, v| m.min(*v));
-            }
-            up.max(-down)
-        };
-        let room = libm::exp2(f64::from(bits - 1)) - 1.0 - 0.5 * (count + 1) as f64;
-        let scale = x.iter().map(reach).fold(1e-9f64, f64::max) / room.max(1.0);
-        // The new tables of an argument together, in one vector.
-        let mut made: BTreeMap<Id, Vec<(usize, usize, Function)>> = BTreeMap::new();
-        for (number, combination) in x.iter().enumerate() {
-            for (&(leaf, element), &c) in &combination.terms {
-                let Leaf::Integers(id) = leaf else { continue };
-                let (low, reals) = term(self, id, element, c);
-                let values: Vec<i64> = reals.iter().map(|v| libm::round(v / scale) as i64).collect();
-                if values.iter().any(|&v| v != 0) {
-                    made.entry(id).or_default().push((number, element, Function { low, values }));
-                }
-            }
-        }
-        let mut operands = Vec::new();
-        let constant = |e: &Combination| libm::round(e.constant / scale) as i64;
-        let mut rows: Vec<Row> = x.iter().map(|e| Row { terms: Vec::new(), constant: constant(e) }).collect();
-        for (id, tables) in made {
-            let circuit::Op::Table { a, .. } = self.circuit.node(id).op.clone() else { continue };
-            let span = self.circuit.node(id).span;
-            let picked = self.circuit.pick(a, &tables.iter().map(|t| t.1).collect::<Vec<_>>(), span);
-            let numbers: Vec<usize> = tables.iter().map(|t| t.0).collect();
-            let table = self.circuit.table(picked, tables.into_iter().map(|t| t.2).collect(), span);
-            for (element, number) in numbers.into_iter().enumerate() {
-                rows[number].terms.push((operands.len() as u32, element as u32, 1));
-            }
-            operands.push(table);
-        }
-        Some(self.circuit.affine(&operands, rows, span))
     }
 
     fn output(&mut self, output: &graph::Output, id: crate::tensor::Id) {
@@ -721,7 +646,8 @@ impl Lowering<'_> {
         let span = self.graph.node(id).span;
         let value = self.values[id.index()].clone();
         let value = self.spread_out(&value);
-        let (integers, scale) = self.integers(&value.elements, None, span);
+        let sums = self.fused(value.elements, span);
+        let (integers, scale) = self.integers(&sums, None, span);
         let (target, shape) = match output {
             graph::Output::State(name) => {
                 let shape = match self.graph.shape(id) {

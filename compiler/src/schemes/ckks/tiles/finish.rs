@@ -99,7 +99,10 @@ impl Tiles<'_> {
             self.floor.homes.keys().map(|name| (name.clone(), (still(name), Span::default()))).collect();
         for (output, id) in &graph.outputs {
             let Output::State(name) = output else { return None };
-            let Some(Value::Form(form)) = self.lowering.value_of(*id) else { return None };
+            let Some(Value::Form(form)) = self.lowering.value_of(*id).filter(|v| !matches!(v, Value::Form(f) if !f.products.is_empty()))
+            else {
+                return None;
+            };
             forms.insert(name.clone(), (form, graph.node(*id).span));
         }
         Some(forms)

@@ -107,7 +107,8 @@ fn one(name: &str, updates: usize) {
     let margins = precision.iter().filter_map(|p| {
         let pairs = last.get(&p.name)?.data.iter().zip(&exact.get(&p.name)?.data);
         let error = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        Some((p.error / error.max(1e-18)).log2())
+        // What the key owner keeps as it was is exact, predicted and measured.
+        Some((p.error.max(1e-18) / error.max(1e-18)).log2())
     });
     let margins: Vec<f64> = margins.collect();
     let (least, most) = (margins.iter().copied().fold(f64::INFINITY, f64::min), margins.iter().copied().fold(f64::NEG_INFINITY, f64::max));

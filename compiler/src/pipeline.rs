@@ -194,13 +194,14 @@ fn compile_checked(
     if program.secure.refresh == Refresh::Auto {
         return by_cost(program, source, options, calibration);
     }
-    let tracking::Resolved { program, choices, warnings } = tracking::resolve(program, calibration, options.insecure_log_n)?;
+    let tracking::Resolved { program, choices, mut warnings } = tracking::resolve(program, calibration, options.insecure_log_n)?;
     let program = &program;
     let facts = facts(program);
     let selection = Selection::new(options.level, &options.without);
     let mut last: Option<Built> = None;
     let first = build::build(program, false).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?;
     let optimised = passes::run_some(&first.graph, &facts, &selection);
+    warnings.extend(approximation::maxima::coarse(program, &optimised));
     let approximation = approximation::run(program, &optimised, &first.states);
     let Built { public, periods, states, .. } = first;
     let ring = ckks::Ring {

@@ -6,20 +6,18 @@
 //! τ ≥ 6.7 σ / √(2 (1 - β2)), gradients being at most 1. A step of Newton's diverges from u = (v + τ) w² ≥ 3 on, and the
 //! polynomial from B = 20 on; u is at most 1 + (1 - β2) G² / τ, which gives the other bound on τ.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use hecc_plan::calibration::Calibration;
-use hecc_plan::{ClearOp, Decision, DecisionKind, Function, Span, State, StateInit, Watch, Watched, init};
+use hecc_plan::{ClearOp, Decision, DecisionKind, Span, State, StateInit, Watch, Watched, init};
 
-use crate::check::hir::{By, ClientOp, Optimizer, OptimizerKind, Pins, Program, Refresh, Stmt, Task};
+use crate::approximation::maxima::Maxima;
+use crate::check::hir::{By, Optimizer, OptimizerKind, Program, Refresh, Stmt, Task};
 use crate::diagnostics::Diagnostic;
 use crate::schemes::ckks;
-use crate::schemes::ckks::approximate::{Polynomial, approximate};
 use crate::tensor::build::tracking::{self, Constants, INTERVAL, States};
 use crate::tensor::build::{self, Built, Scaled};
 use crate::tensor::eval::{self, Exact, Functions};
-use crate::tensor::graph::{Elementwise, Map};
 use crate::tensor::{Graph, Op, Shape, TensorError, ranges};
 
 /// Deviations of noise that a mean square has to stay away from zero.
@@ -137,8 +135,7 @@ fn largest(program: &Program, built: &Built, calibration: Option<&Calibration>) 
     };
     let nodes: Vec<_> = built.scaled.iter().map(|scaled| scaled.gradient).collect();
     let shadowed = |functions: &dyn Functions| ranges::largest(program, &built.graph, &built.states, seed, &nodes, functions);
-    let by_polynomials = Maxima { program, made: RefCell::new(Vec::new()) };
-    let shadowed = shadowed(&Exact).into_iter().zip(shadowed(&by_polynomials)).map(|(a, b)| a.max(b));
+    let shadowed = shadowed(&Exact).into_iter().zip(shadowed(&Maxima::new(program))).map(|(a, b)| a.max(b));
     let mut found: BTreeMap<usize, f64> = BTreeMap::new();
     for (scaled, shadowed) in built.scaled.iter().zip(shadowed) {
         let measured = calibration.and_then(|c| c.gradients.iter().find(|g| g.name == scaled.name));
@@ -151,33 +148,6 @@ fn largest(program: &Program, built: &Built, calibration: Option<&Calibration>) 
         *size = libm::ceil(*size * digits) / digits;
     }
     found
-}
-
-/// Maxima and minima as a plan computes them: on the wide intervals that declared rewards leave them, their polynomials are so far
-/// off that gradients are larger for it.
-struct Maxima<'a> {
-    program: &'a Program,
-    made: RefCell<Vec<(Pins, Polynomial)>>,
-}
-
-impl Functions for Maxima<'_> {
-    fn map(&self, map: &Map, x: f64) -> f64 {
-        Exact.map(map, x)
-    }
-
-    fn abs(&self, pins: &Pins, x: f64) -> f64 {
-        if [ClientOp::Max, ClientOp::Min].iter().any(|op| self.program.secure.client.contains(op)) {
-            return x.abs();
-        }
-        let x = pins.range.map_or(x, |range| x.clamp(range.low, range.high));
-        let mut made = self.made.borrow_mut();
-        let at = made.iter().position(|(other, _)| other == pins).unwrap_or_else(|| {
-            let cap = if pins.degree.is_some() { usize::MAX } else { ckks::degree_cap() };
-            made.push((*pins, approximate(&Elementwise::Named(Function::Abs), pins, ckks::tolerance(self.program), cap)));
-            made.len() - 1
-        });
-        made[at].1.eval(x)
-    }
 }
 
 /// The optimisers of all `minimize`, in the order in which they are built.

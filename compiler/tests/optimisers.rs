@@ -11,7 +11,7 @@ use hecc_compiler::tensor::graph::{AdamStep, Rate};
 use hecc_compiler::tensor::{Data, Op, Output, build};
 use hecc_compiler::tracking::{self, NEAR, Variant};
 use hecc_compiler::{Compiled, Options, compile};
-use hecc_plan::DecisionKind;
+use hecc_plan::{DecisionKind, StateInit};
 use support::{Numbers, agrees, agrees_alone};
 
 fn regression(net: &str, optimizer: &str, secure: &str) -> String {
@@ -204,6 +204,42 @@ fn a_recurrence_that_does_not_hold_is_told_with_the_least_eps() {
     let hopeless = "adam(lr: 0.01, beta2: 0.9999999, eps: 1e-3, by: newton)";
     let errors = compiled(hopeless, "refresh = bootstrap precision = 0.5").expect_err("nothing holds");
     assert_eq!((errors[0].code, errors[0].severity), ("HE0303", Severity::Error));
+}
+
+#[test]
+fn scales_start_where_a_coarse_maximum_leaves_the_gradients() {
+    // Rewards of at most 0.17 after recoding; without pins the maximum has an interval for the 17 of the environment.
+    let source = |pins: &str| {
+        format!(
+            r#"env "Other-v0" {{ observe s: [3] in [-1, 1]  act a: one of 2  reward r in [-17, 0]  client {{ r <- 0.01 * r }} }}
+net q(s) -> [2] {{ dense 4 square dense 2 init small }}
+algorithm fit(q) {{
+    parameter optimizer
+    state t = copy(q)
+    let y = stop(r + 0.9 * max(t(s'){pins}))
+    minimize mean((dot(q(s), a) - y)^2) over q with optimizer
+    t <- mix(t, q, 0.1)
+}}
+train fit(q) {{ batch = 16 updates = 9 optimizer = adam(lr: 0.01, beta2: 0.99, eps: 1e-3) }}
+secure ckks {{ refresh = bootstrap }}"#
+        )
+    };
+    let [wide, narrow] = ["", ", range: [-0.5, 0.5]"].map(source);
+    let starts = |source: &str| {
+        let program = hecc_compiler::front::check(source).expect("the program checks");
+        let resolved = tracking::resolve(&program, None, Some(10)).expect("a recurrence");
+        let built = build::build(&resolved.program, false).expect("it builds");
+        let scales = built.states.iter().filter(|state| state.name.ends_with(".scale"));
+        scales.map(|state| if let StateInit::Constant(start) = state.init { start } else { panic!("{}", state.name) }).collect::<Vec<_>>()
+    };
+    let (coarse, fine) = (starts(&wide), starts(&narrow));
+    assert!(coarse.len() == 4 && coarse.iter().zip(&fine).all(|(c, f)| *c < f / 5.0), "{coarse:?} {fine:?}");
+    let warned = |source: &str| {
+        let options = Options { insecure_log_n: Some(10), ..Options::default() };
+        compile(source, &options).expect("it compiles").warnings.into_iter().map(|w| (w.code, w.severity)).collect::<Vec<_>>()
+    };
+    assert_eq!(warned(&wide), [("HE0304", Severity::Warning)]);
+    assert_eq!(warned(&narrow), []);
 }
 
 #[test]

@@ -10,6 +10,7 @@
 pub mod calibrated;
 pub mod composite;
 mod knapsack;
+pub(crate) mod maxima;
 pub mod minimax;
 mod options;
 pub(crate) mod shadow;

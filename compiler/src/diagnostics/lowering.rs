@@ -23,7 +23,7 @@ impl From<&TensorError> for Diagnostic {
                 Diagnostic::error(error.code(), format!("the loss does not depend on `{net}`, so there is nothing to train"), *span)
                     .help("a value in stop(...) passes no gradient; `old(...)` and copies are other networks")
             }
-            TensorError::Scale { what, span } => Diagnostic::error(error.code(), what, *span),
+            TensorError::Scale { what, span } | TensorError::Coarse { what, span } => Diagnostic::error(error.code(), what, *span),
         }
     }
 }

@@ -28,6 +28,13 @@ pub enum TensorError {
         /// The optimiser.
         span: Span,
     },
+    /// HE0304: a maximum whose polynomial is further off than rewards are large.
+    Coarse {
+        /// By how much.
+        what: String,
+        /// The maximum.
+        span: Span,
+    },
 }
 
 impl TensorError {
@@ -37,6 +44,7 @@ impl TensorError {
             TensorError::NotSupported { .. } => "HE0301",
             TensorError::NoGradient { .. } => "HE0302",
             TensorError::Scale { .. } => "HE0303",
+            TensorError::Coarse { .. } => "HE0304",
         }
     }
 

@@ -125,9 +125,16 @@ fn shadow(program: &Program, graph: &Graph, states: &[State], seed: u64, batch: 
     eval::eval(graph, batch, functions, &|data| drawn.get(data).cloned().unwrap_or_default(), &weights)
 }
 
-/// The root of the mean square of each node's elements in such an update.
-pub fn root_mean_squares(program: &Program, graph: &Graph, states: &[State], seed: u64, nodes: &[super::Id]) -> Vec<f64> {
-    let values = shadow(program, graph, states, seed, batch(program), &Exact);
+/// The root of the mean square of each node's elements in such an update, by these functions.
+pub fn root_mean_squares(
+    program: &Program,
+    graph: &Graph,
+    states: &[State],
+    seed: u64,
+    nodes: &[super::Id],
+    functions: &dyn Functions,
+) -> Vec<f64> {
+    let values = shadow(program, graph, states, seed, batch(program), functions);
     let size = |id: &super::Id| {
         let finite: Vec<f64> = values[id.index()].iter().copied().filter(|v| v.is_finite()).collect();
         libm::sqrt(finite.iter().map(|v| v * v).sum::<f64>() / finite.len().max(1) as f64)

@@ -14,8 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hecc_plan::{Span, State, StateInit};
 
+use super::eval::{Exact, Functions};
 use super::graph::{Graph, Id, Op, Output, Shape};
 use super::{TensorError, ranges};
+use crate::approximation::maxima::Maxima;
 use crate::check::hir::{
     Body, By, Expr, Init, Layer, LayerKind, NetId, NetRef, Pins, Program, Range, StateExpr, StateId, StateKind, Stmt, Task, Train, Trained,
 };
@@ -408,13 +410,17 @@ impl Builder<'_> {
     }
 
     /// Tracked scales start where the gradients of the first update are, by a shadow of it: where they would have started at 1,
-    /// the first gradients would be far outside of what the tracking follows.
+    /// the first gradients would be far outside of what the tracking follows. The larger counts of those that exact maxima give and
+    /// those that their polynomials do, which are far off on wide intervals.
     fn start_scales(&mut self) {
         if self.scales.is_empty() {
             return;
         }
         let gradients: Vec<Id> = self.scales.iter().map(|scaled| scaled.gradient).collect();
-        let sizes = ranges::root_mean_squares(self.program, &self.graph, &self.states, self.seed, &gradients);
+        let sizes = |functions: &dyn Functions| {
+            ranges::root_mean_squares(self.program, &self.graph, &self.states, self.seed, &gradients, functions)
+        };
+        let sizes: Vec<f64> = sizes(&Exact).into_iter().zip(sizes(&Maxima::new(self.program))).map(|(a, b)| a.max(b)).collect();
         for (Scaled { name, constants, .. }, size) in self.scales.iter().zip(sizes) {
             let (square, floor) = (SHADOW_MARGIN * size * size, constants.eps * constants.eps);
             let starts = [

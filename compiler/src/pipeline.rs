@@ -10,7 +10,7 @@ use hecc_plan::{AnyPlan, Plan};
 use crate::approximation::{self, Approximation};
 use crate::check::hir::{Action, ActionKind, ClientOp, Program, Refresh, Scheme, Task};
 use crate::diagnostics::Diagnostic;
-use crate::passes::{self, Facts, Level, PassName, Selection, places, saturate};
+use crate::passes::{self, Facts, Level, PassName, Selection, places, saturate, twins};
 use crate::schemes::ckks::inside::{Inside, Method};
 use crate::schemes::ckks::{self, LowerError, Lowered, Measure};
 use crate::schemes::tfhe;
@@ -252,6 +252,9 @@ fn compile_checked(
     if selection.contains(PassName::Saturate) {
         lowered = saturated(program, &public, ring, &facts, options.trade, lowered);
     }
+    if selection.contains(PassName::Twins) && by_client && public.is_empty() {
+        lowered = merged(program, ring, &facts, lowered);
+    }
     lowered.convolved = convolved;
     lowered.notes.extend(approximation.note());
     lowered.approximation = approximation.clone();
@@ -359,6 +362,14 @@ fn saturated(
         Some(again) if better(&Measure::of(&again.circuit)) => again,
         _ => lowered,
     }
+}
+
+/// The plan with twin networks in one, where there are any and it is predicted to take less time.
+fn merged(program: &Program, ring: ckks::Ring, facts: &Facts, lowered: Lowered) -> Lowered {
+    let Some(graph) = twins::run(&lowered.graph, facts, ckks::WIDEST) else { return lowered };
+    let Some(other) = ckks::lower_again(program, &graph, &[], ring, &lowered) else { return lowered };
+    let (apart, merged) = (lowered.with_client(ring.costs), other.with_client(ring.costs));
+    if merged < apart { Lowered { twins: Some(apart), ..other } } else { Lowered { twins: Some(merged), ..lowered } }
 }
 
 /// The plan with the bootstraps that extraction from the e-graph chooses, or `lowered` where that is no cheaper; either way

@@ -209,15 +209,15 @@ impl Building {
                 self.sum(all)
             }
             Loss::Slice => {
-                let part = self.push(Op::Slice { start: d / 2 }, &[y], Shape::Sample(d - d / 2));
+                let part = self.push(Op::Slice { start: d / 2, step: 1 }, &[y], Shape::Sample(d - d / 2));
                 let square = self.like(Op::Mul, &[part, part]);
                 self.sum(square)
             }
             Loss::Place => {
                 let r = self.push(Op::Data(Data::Reward), &[], Shape::Sample(1));
                 let (front, back) = (
-                    self.push(Op::Place { start: 0 }, &[y], Shape::Sample(d + 1)),
-                    self.push(Op::Place { start: d }, &[r], Shape::Sample(d + 1)),
+                    self.push(Op::Place { start: 0, step: 1 }, &[y], Shape::Sample(d + 1)),
+                    self.push(Op::Place { start: d, step: 1 }, &[r], Shape::Sample(d + 1)),
                 );
                 let joined = self.like(Op::Add, &[front, back]);
                 let square = self.like(Op::Mul, &[joined, joined]);

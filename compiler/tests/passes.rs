@@ -100,8 +100,8 @@ impl Grower {
                 let one = self.pick(first, |s| s == Shape::Sample(1))?;
                 self.push(Op::Broadcast, &[one], Shape::Sample(if second.is_multiple_of(2) { ACTION } else { d }))
             }
-            19 => self.push(Op::Slice { start: dim / 2 }, &[x], Shape::Sample(dim - dim / 2)),
-            20 => self.push(Op::Place { start: d }, &[x], Shape::Sample(dim + d)),
+            19 => self.push(Op::Slice { start: dim / 2, step: 1 }, &[x], Shape::Sample(dim - dim / 2)),
+            20 => self.push(Op::Place { start: d, step: 1 }, &[x], Shape::Sample(dim + d)),
             21 => {
                 let function = [Function::Tanh, Function::Sigmoid, Function::Sin][d % 3];
                 self.push(Op::Map(Map { function: Elementwise::Named(function), order: (second >> 4) as u8 % 2, pins }), &[x], shape)

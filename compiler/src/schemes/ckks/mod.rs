@@ -48,7 +48,7 @@ use circuit::Circuit;
 /// Scale of 0-1 masks, in bits: what rounding a mask leaves of the other slots must stay below the noise, whatever they hold.
 pub(crate) const MASK_BITS: u32 = 28;
 /// Widest vector.
-pub(crate) const WIDEST: usize = 4096;
+pub const WIDEST: usize = 4096;
 
 /// A program lowered for one ring.
 #[derive(Clone, Debug)]
@@ -96,6 +96,8 @@ pub struct Lowered {
     pub inside: Option<inside::Inside>,
     /// Seconds of an update that convolves pictures the other way, by patches or by a matrix, where there are two.
     pub convolved: Option<f64>,
+    /// Seconds of an update with twin networks the other way, merged or apart, where there are two.
+    pub twins: Option<f64>,
     /// What it saves to have fewer rotation keys than rotations, where it has.
     pub fewer: Option<keys::Fewer>,
 }
@@ -538,6 +540,7 @@ fn widths_as_is(
             cycle: None,
             inside: None,
             convolved: None,
+            twins: None,
             fewer: None,
         });
     }

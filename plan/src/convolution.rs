@@ -442,6 +442,26 @@ mod tests {
     }
 
     #[test]
+    fn interleaved_parameters_keep_out_of_each_others_way() {
+        let matrix = Tensor::new(vec![2, 2], vec![1.0, 2.0, 3.0, 4.0]);
+        let both = |track: usize| Ties::Strided { first: [track; 2], step: [2; 2] };
+        let spread = both(1).expand(&matrix).expect("it fits");
+        assert_eq!(spread.shape, [4, 4]);
+        assert_eq!(spread.data, [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 3.0, 0.0, 4.0]);
+        assert_eq!(both(1).collect(&spread), Some(matrix));
+        assert_eq!(both(0).collect(&spread), Some(Tensor::zeros(&[2, 2])));
+        let rows = Ties::Strided { first: [0, 0], step: [2, 1] };
+        let bias = Tensor::new(vec![2], vec![5.0, 6.0]);
+        assert_eq!(rows.expand(&bias), Some(Tensor::new(vec![4], vec![5.0, 0.0, 6.0, 0.0])));
+        assert_eq!(rows.collect(&Tensor::new(vec![4], vec![5.0, 7.0, 6.0, 7.0])), Some(bias));
+        for (first, step) in [([0, 0], [0, 1]), ([2, 0], [2, 1]), ([0, 1], [1, 1]), ([0, 0], [usize::MAX, 2]), ([0, 0], [64, 64])] {
+            assert_eq!(Ties::Strided { first, step }.expanded((2, 6), 1 << 10), None, "{first:?} {step:?}");
+        }
+        assert_eq!(both(0).collected((3, 4), 1 << 10), None);
+        assert_eq!(Ties::Strided { first: [0, 0], step: [0, 2] }.collected((4, 4), 1 << 10), None);
+    }
+
+    #[test]
     fn ties_of_other_parameters_fit_nothing() {
         let w = Window { channels: 1, height: 4, width: 4, outputs: 2, kernel: 3, stride: 1 };
         assert_eq!(Ties::Kernel(w).expanded((2, 9), 1 << 10), Some((8, 16)));

@@ -176,39 +176,3 @@ fn a_plan_with_strides_that_do_not_fit_is_refused() {
         }
     }
 }
-#[test]
-#[ignore]
-fn figures_of() {
-    for name in std::env::var("RL").expect("RL").split(',') {
-        let source = std::fs::read_to_string(format!("{}/../examples/{name}.rl", env!("CARGO_MANIFEST_DIR"))).unwrap();
-        if std::env::var("DUMP").is_ok() {
-            let (graph, merged) = graphs(&source);
-            println!("{}\n=====\n{}", graph.print(), merged.map(|g| g.print()).unwrap_or_default());
-        }
-        for without in [vec![PassName::Twins], vec![]] {
-            let start = std::time::Instant::now();
-            let plan = compile(&source, &Options { without: without.clone(), ..Options::default() }).unwrap().plan;
-            let took = start.elapsed();
-            let c = hecc_plan::counts::counts(&plan);
-            let p = hecc_plan::cost::predict(&plan, hecc_plan::cost::CostTable::built_in(), 0);
-            println!(
-                "{name} {without:?} {:.3} s; products {} plain {} rotations {} relin {} keys {} up {} down {} depth {} rounds {} logn {} grid {:?} compile {took:?}",
-                p.seconds_per_update,
-                c.multiplications,
-                c.plaintext_multiplications,
-                c.rotations,
-                c.relinearisations,
-                c.rotation_keys,
-                c.bytes_to_server_per_update,
-                c.bytes_to_client_per_update,
-                c.depth_bits,
-                plan.rounds.len(),
-                c.log_n,
-                plan.geometry
-            );
-            for d in plan.decisions.iter().filter(|d| d.subject == "twin networks") {
-                println!("   {} / {} / {:?}", d.choice, d.why, d.runner_up);
-            }
-        }
-    }
-}

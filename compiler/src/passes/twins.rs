@@ -4,7 +4,8 @@
 //! A layer of the two is one matrix, the one weight at even rows and columns and the other at odd ones: its odd diagonals are 0, and
 //! it takes as many products as one of them ([`Ties::Strided`]). Where both read the same value, rows alone are interleaved, and the
 //! adjoint is the sum that both send back. What leaves for something that is not done twice goes by way of the key owner, if he
-//! computes it, or is a single number, which a mask takes out.
+//! computes it, or through a layer or a gradient, which read one of two where it stands, or is a single number, which a mask takes
+//! out. What follows and is not done twice may also go on in the merged form, half of it idle.
 //!
 //! This is a lowering for slots, whose plans choose between it and the twins apart.
 
@@ -30,6 +31,14 @@ struct Twin {
     track: usize,
 }
 
+/// What is not done twice, but stands where one of two twins does.
+#[derive(Clone, Copy, Debug)]
+struct Half {
+    track: usize,
+    /// The twins that it comes from.
+    of: (Id, Id),
+}
+
 /// How operands of twins are one operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meeting {
@@ -50,6 +59,7 @@ struct Pairs<'a> {
     /// How many operands and outputs each node is.
     uses: Vec<usize>,
     of: Vec<Option<Twin>>,
+    half: Vec<Option<Half>>,
     /// Weights of merged layers.
     weights: BTreeSet<(Id, Id)>,
 }
@@ -64,10 +74,11 @@ impl<'a> Pairs<'a> {
         }
         let names: Vec<String> = graph.ids().map(|id| format!("{} {:?}", graph::name(&graph.node(id).op), graph.shape(id))).collect();
         let bound = bound(graph, facts);
-        let mut apart: BTreeSet<Id> = BTreeSet::new();
+        let mut apart: BTreeSet<(Id, Id)> = BTreeSet::new();
         loop {
-            let (known, bound, of) = (known.clone(), bound.clone(), vec![None; graph.len()]);
-            let mut pairs = Self { graph, known, bound, uses: graph.uses(), of, weights: BTreeSet::new() };
+            let (known, bound, uses) = (known.clone(), bound.clone(), graph.uses());
+            let (of, half) = (vec![None; graph.len()], vec![None; graph.len()]);
+            let mut pairs = Self { graph, known, bound, uses, of, half, weights: BTreeSet::new() };
             pairs.discover(&names, &apart);
             if pairs.of.iter().all(Option::is_none) {
                 return None;
@@ -88,22 +99,28 @@ impl<'a> Pairs<'a> {
     }
 
     /// Pairs nodes from the inputs on; those of `apart` stay alone.
-    fn discover(&mut self, names: &[String], apart: &BTreeSet<Id>) {
+    fn discover(&mut self, names: &[String], apart: &BTreeSet<(Id, Id)>) {
         let mut alone: BTreeMap<&str, Vec<Id>> = BTreeMap::new();
-        for id in self.graph.ids().filter(|id| !apart.contains(id)) {
+        for id in self.graph.ids() {
             let earlier = alone.entry(&names[id.index()]).or_default();
-            let fits = |pairs: &Self, other: Id| {
-                if pairs.fits(other, id) { Some((other, id)) } else { pairs.fits(id, other).then_some((id, other)) }
-            };
-            match earlier.iter().enumerate().find_map(|(at, &other)| Some((at, fits(self, other)?))) {
+            let mut found = None;
+            for (at, &other) in earlier.iter().enumerate() {
+                let fitting = [(other, id), (id, other)].into_iter().find(|&(first, second)| self.fits(first, second));
+                let Some((first, second)) = fitting else { continue };
+                if matches!(self.graph.node(first).op, Op::Dense) {
+                    self.weights.insert((self.graph.operands(first)[1], self.graph.operands(second)[1]));
+                }
+                if !apart.contains(&(first, second)) {
+                    found = Some((at, first, second));
+                    break;
+                }
+            }
+            match found {
                 None => earlier.push(id),
-                Some((at, (first, second))) => {
+                Some((at, first, second)) => {
                     earlier.remove(at);
                     self.of[first.index()] = Some(Twin { other: second, track: 0 });
                     self.of[second.index()] = Some(Twin { other: first, track: 1 });
-                    if matches!(self.graph.node(first).op, Op::Dense) {
-                        self.weights.insert((self.graph.operands(first)[1], self.graph.operands(second)[1]));
-                    }
                 }
             }
         }
@@ -177,30 +194,107 @@ impl<'a> Pairs<'a> {
         self.of[id.index()].map(|twin| if twin.track == 0 { (id, twin.other) } else { (twin.other, id) })
     }
 
-    /// Nodes that cannot be merged, since something reads one of the two that can get neither, or since both are too long.
-    fn stuck(&self, widest: usize) -> Vec<Id> {
+    /// The twins that a merged node is one of, or comes from.
+    fn source(&self, id: Id) -> Option<(Id, Id)> {
+        self.both(id).or_else(|| self.half[id.index()].map(|half| half.of))
+    }
+
+    /// Where a merged node stands.
+    fn track(&self, id: Id) -> Option<usize> {
+        self.of[id.index()].map(|twin| twin.track).or_else(|| self.half[id.index()].map(|half| half.track))
+    }
+
+    fn number(&self, id: Id) -> bool {
+        self.graph.shape(id) == Shape::Sample(1)
+    }
+
+    /// Twins that cannot be merged, since something reads one of the two that can get neither, or since both are too long.
+    fn stuck(&mut self, widest: usize) -> Vec<(Id, Id)> {
         let mut stuck = BTreeSet::new();
+        let mut ahead: Vec<Id> = Vec::new();
         for id in self.graph.ids() {
             let long = match self.graph.shape(id) {
                 Shape::Sample(d) | Shape::Vector(d) => d,
                 Shape::Matrix(out, inputs) => out.max(inputs),
             };
-            if self.of[id.index()].is_some() && 2 * long.next_power_of_two() > widest {
-                stuck.insert(id);
+            if 2 * long.next_power_of_two() > widest {
+                stuck.extend(self.both(id));
             }
-            for operand in self.leaving(id) {
-                let single = !matches!(self.graph.shape(operand), Shape::Sample(d) if d > 1);
-                if !single && !self.bound[id.index()] {
-                    stuck.insert(operand);
+        }
+        // What goes on in the merged form may be read by others in turn.
+        ahead.extend(self.graph.ids());
+        while let Some(id) = ahead.pop() {
+            let long = |operand: &Id| matches!(self.graph.shape(*operand), Shape::Sample(d) if d > 1);
+            let leaving: Vec<Id> = self.leaving(id).into_iter().filter(long).collect();
+            for operand in leaving {
+                let Some(of) = self.source(operand).filter(|_| !self.bound[id.index()]) else { continue };
+                let mut lifted = Vec::new();
+                let track = self.track(operand).unwrap_or(0);
+                if self.of[id.index()].is_none() && self.half[id.index()].is_none() && self.lifts(id, track, &mut lifted) {
+                    lifted.iter().for_each(|lifted| self.half[lifted.index()] = Some(Half { track, of }));
+                    ahead = self.graph.ids().collect();
+                    break;
+                }
+                // Twins that read one value of two can be apart.
+                stuck.insert(self.both(id).unwrap_or(of));
+            }
+        }
+        for (_, id) in self.graph.outputs.iter().filter(|(_, id)| matches!(self.graph.shape(*id), Shape::Sample(d) if d > 1)) {
+            stuck.extend(self.source(*id));
+        }
+        if stuck.is_empty() {
+            stuck.extend(self.peeled());
+        }
+        stuck.into_iter().collect()
+    }
+
+    /// Whether a node can go on in the merged form, with what else has to.
+    fn lifts(&self, id: Id, track: usize, lifted: &mut Vec<Id>) -> bool {
+        let node = self.graph.node(id);
+        if lifted.contains(&id) || self.track(id) == Some(track) {
+            return true;
+        }
+        if self.track(id).is_some() || !matches!(node.shape, Shape::Sample(_)) {
+            return false;
+        }
+        lifted.push(id);
+        let operands = self.graph.operands(id);
+        let joins = |pairs: &Self, operand: Id| {
+            let spread = matches!(pairs.graph.node(operand).op, Op::Spread);
+            spread || pairs.known[operand.index()] || pairs.number(operand) || pairs.of_number(operand).is_some()
+        };
+        match &node.op {
+            Op::Dense | Op::DenseTranspose => self.track(operands[0]).is_none_or(|own| own == track),
+            Op::Add | Op::Sub | Op::Mul | Op::Scale(_) | Op::Offset(_) | Op::Map(_) => {
+                operands.iter().all(|&operand| joins(self, operand) || self.lifts(operand, track, lifted))
+            }
+            _ => false,
+        }
+    }
+
+    /// Twin numbers that only leave again: what was before them can as well, and a layer reads each where it stands.
+    fn peeled(&self) -> Vec<(Id, Id)> {
+        let (mut left, mut read) = (BTreeSet::new(), BTreeSet::new());
+        for id in self.graph.ids() {
+            let leaving = self.leaving(id);
+            for operand in self.graph.operands(id).into_iter().filter(|&operand| self.number(operand)) {
+                let alone = leaving.contains(&operand) && !self.bound[id.index()];
+                if let Some(pair) = self.both(operand) {
+                    if alone {
+                        left.insert(pair)
+                    } else {
+                        read.insert(pair)
+                    };
                 }
             }
         }
-        for (_, id) in &self.graph.outputs {
-            if self.of[id.index()].is_some() && matches!(self.graph.shape(*id), Shape::Sample(d) if d > 1) {
-                stuck.insert(*id);
-            }
-        }
-        stuck.into_iter().collect()
+        let given = |&(first, second): &(Id, Id)| {
+            let (a, b) = (self.graph.operands(first), self.graph.operands(second));
+            let merged = a.iter().zip(&b).filter(|&(&p, &q)| self.twins(p, q)).count();
+            let linear = matches!(self.graph.node(first).op, Op::Add | Op::Sub | Op::Scale(_) | Op::Offset(_));
+            matches!(self.graph.node(first).op, Op::Dense) || (linear && merged == 1)
+        };
+        left.difference(&read).copied().filter(given).collect()
     }
 
     /// Operands that are one of two twins, which a node reads alone.
@@ -209,10 +303,13 @@ impl<'a> Pairs<'a> {
         if self.sum(id).is_some() {
             return Vec::new();
         }
-        let merged = |slot: usize| {
-            self.both(id).is_some_and(|(first, second)| self.twins(self.graph.operands(first)[slot], self.graph.operands(second)[slot]))
+        let merged = |slot: usize, operand: Id| match (self.both(id), self.half[id.index()]) {
+            (Some((first, second)), _) => self.twins(self.graph.operands(first)[slot], self.graph.operands(second)[slot]),
+            (None, Some(half)) => self.track(operand) == Some(half.track),
+            // These read one of two where it stands.
+            (None, None) => matches!(self.graph.node(id).op, Op::Dense | Op::DenseTranspose | Op::DenseGradient | Op::SumBatch),
         };
-        let alone = |&(slot, operand): &(usize, Id)| self.of[operand.index()].is_some() && !merged(slot);
+        let alone = |&(slot, operand): &(usize, Id)| self.track(operand).is_some() && !merged(slot, operand);
         operands.into_iter().enumerate().filter(alone).map(|(_, operand)| operand).collect()
     }
 
@@ -248,7 +345,7 @@ impl<'a> Pairs<'a> {
     }
 
     /// Twins whose merging saves no more products than masks it takes: each group of those that hang together.
-    fn idle(&self) -> Vec<Id> {
+    fn idle(&self) -> Vec<(Id, Id)> {
         let mut group: Vec<usize> = (0..self.graph.len()).collect();
         fn root(group: &mut [usize], mut at: usize) -> usize {
             while group[at] != at {
@@ -277,12 +374,12 @@ impl<'a> Pairs<'a> {
         let masked = |operand: &Id| matches!(self.graph.shape(*operand), Shape::Sample(_));
         for id in self.graph.ids().filter(|&id| !self.bound[id.index()]) {
             for operand in self.leaving(id).into_iter().filter(masked) {
-                let (first, _) = self.both(operand).unwrap_or((operand, operand));
+                let (first, _) = self.source(operand).unwrap_or((operand, operand));
                 saves[root(&mut group, first.index())] -= 1;
             }
         }
         let idle = |&(first, _): &(Id, Id)| saves[root(&mut group.clone(), first.index())] <= 0;
-        pairs.iter().filter(|pair| idle(pair)).flat_map(|&(first, second)| [first, second]).collect()
+        pairs.iter().copied().filter(idle).collect()
     }
 
     /// Products that two twins in one take less than apart, masks that join operands counted as products.
@@ -311,8 +408,8 @@ impl<'a> Pairs<'a> {
         own - a.iter().zip(&b).map(joins).sum::<i64>()
     }
 
-    /// An order of evaluation in which twins are one; if there is none, the last node that waits for itself.
-    fn order(&self) -> Result<Vec<Id>, Id> {
+    /// An order of evaluation in which twins are one; if there is none, the last that wait for themselves.
+    fn order(&self) -> Result<Vec<Id>, (Id, Id)> {
         let unit = |id: Id| self.both(id).map_or(id, |(first, _)| first);
         let members = |id: Id| match self.both(id) {
             Some((first, second)) => vec![first, second],
@@ -340,7 +437,7 @@ impl<'a> Pairs<'a> {
                 }
             }
         }
-        let waiting = units.into_iter().rfind(|&id| waits[id.index()] > 0 && self.of[id.index()].is_some());
+        let waiting = units.into_iter().filter(|&id| waits[id.index()] > 0).rev().find_map(|id| self.both(id));
         waiting.map_or(Ok(order), Err)
     }
 }
@@ -397,14 +494,12 @@ impl<'a> Merger<'a> {
                 let merged = self.merge(first, second);
                 self.merged[first.index()] = Some(merged);
                 self.merged[second.index()] = Some(merged);
+            } else if self.pairs.half[id.index()].is_some() {
+                self.merged[id.index()] = Some(self.merge(id, id));
             } else {
                 let alone = match self.pairs.sum(id) {
                     Some((first, second)) => self.sum(first, second),
-                    None => {
-                        let operands: Vec<Id> = graph.operands(id).into_iter().map(|operand| self.alone(operand)).collect();
-                        let node = graph.node(id);
-                        self.new.push(node.op.clone(), &operands, node.shape, node.span)
-                    }
+                    None => self.single(id),
                 };
                 self.alone[id.index()] = Some(alone);
             }
@@ -418,14 +513,51 @@ impl<'a> Merger<'a> {
         self.new.push(op, operands, shape, self.pairs.graph.node(like).span)
     }
 
+    /// A node that is not merged; layers and gradients read merged operands where they stand.
+    fn single(&mut self, id: Id) -> Id {
+        let graph = self.pairs.graph;
+        let (node, operands) = (graph.node(id), graph.operands(id));
+        let stands = |slot: usize| self.pairs.track(operands[slot]).zip(self.merged[operands[slot].index()]);
+        let ties = |[rows, columns]: [Option<usize>; 2]| {
+            let at = [rows, columns];
+            Ties::Strided { first: at.map(Option::unwrap_or_default), step: at.map(|track| if track.is_some() { 2 } else { 1 }) }
+        };
+        let times = |track: Option<usize>| if track.is_some() { 2 } else { 1 };
+        match (&node.op, node.shape) {
+            (op @ (Op::Dense | Op::DenseTranspose), _) if stands(0).is_some() => {
+                let Some((track, x)) = stands(0) else { unreachable!("it stands in a merged value") };
+                let at = if matches!(op, Op::Dense) { [None, Some(track)] } else { [Some(track), None] };
+                let Shape::Matrix(out, inputs) = graph.shape(operands[1]) else { unreachable!("verified shapes") };
+                let weight = self.alone(operands[1]);
+                let matrix = self.push(Op::Expand(ties(at)), &[weight], Shape::Matrix(times(at[0]) * out, times(at[1]) * inputs), id);
+                self.push(op.clone(), &[x, matrix], node.shape, id)
+            }
+            (Op::DenseGradient, Shape::Matrix(out, inputs)) if stands(0).or(stands(1)).is_some() => {
+                let (delta, x) = (stands(0), stands(1));
+                let at = [delta, x].map(|stands| stands.map(|(track, _)| track));
+                let delta = delta.map_or_else(|| self.alone(operands[0]), |(_, merged)| merged);
+                let x = x.map_or_else(|| self.alone(operands[1]), |(_, merged)| merged);
+                let gradient = self.push(Op::DenseGradient, &[delta, x], Shape::Matrix(times(at[0]) * out, times(at[1]) * inputs), id);
+                self.push(Op::Collect(ties(at)), &[gradient], node.shape, id)
+            }
+            (Op::SumBatch, Shape::Vector(dim)) if stands(0).is_some() => {
+                let Some((track, x)) = stands(0) else { unreachable!("it stands in a merged value") };
+                let sum = self.push(Op::SumBatch, &[x], Shape::Vector(2 * dim), id);
+                self.push(Op::Collect(ties([Some(track), None])), &[sum], node.shape, id)
+            }
+            (op, shape) => {
+                let operands: Vec<Id> = operands.iter().map(|&operand| self.alone(operand)).collect();
+                self.push(op.clone(), &operands, shape, id)
+            }
+        }
+    }
+
     /// A node as it was, taken out of a merged one if it is in one.
     fn alone(&mut self, id: Id) -> Id {
         if let Some(alone) = self.alone[id.index()] {
             return alone;
         }
-        let (Some(Twin { track, .. }), Some(merged)) = (self.pairs.of[id.index()], self.merged[id.index()]) else {
-            unreachable!("operands come first")
-        };
+        let (Some(track), Some(merged)) = (self.pairs.track(id), self.merged[id.index()]) else { unreachable!("operands come first") };
         let shape = self.pairs.graph.shape(id);
         let alone = match shape {
             Shape::Sample(dim) => {
@@ -445,7 +577,7 @@ impl<'a> Merger<'a> {
         alone
     }
 
-    /// Both of two twins in one node.
+    /// Both of two twins in one node, or what stands where one of them does, by itself.
     fn merge(&mut self, first: Id, second: Id) -> Id {
         let graph = self.pairs.graph;
         let (a, b) = (graph.operands(first), graph.operands(second));
@@ -457,17 +589,17 @@ impl<'a> Merger<'a> {
         };
         match &node.op {
             Op::Dense => {
-                let (x, columns) = self.factor(a[0], b[0], false);
-                let matrix = self.matrix(a[1], b[1], [2, columns]);
+                let (x, columns) = self.factor(first, a[0], b[0], false);
+                let matrix = self.matrix(first, a[1], b[1], [2, columns]);
                 self.push(Op::Dense, &[x, matrix], twice, first)
             }
             Op::DenseTranspose => {
-                let (delta, rows) = self.factor(a[0], b[0], true);
-                let matrix = self.matrix(a[1], b[1], [rows, 2]);
+                let (delta, rows) = self.factor(first, a[0], b[0], true);
+                let matrix = self.matrix(first, a[1], b[1], [rows, 2]);
                 self.push(Op::DenseTranspose, &[delta, matrix], twice, first)
             }
             Op::DenseGradient => {
-                let ((delta, rows), (x, columns)) = (self.factor(a[0], b[0], true), self.factor(a[1], b[1], false));
+                let ((delta, rows), (x, columns)) = (self.factor(first, a[0], b[0], true), self.factor(first, a[1], b[1], false));
                 let Shape::Matrix(out, inputs) = node.shape else { unreachable!("verified shapes") };
                 self.push(Op::DenseGradient, &[delta, x], Shape::Matrix(rows * out, columns * inputs), first)
             }
@@ -477,7 +609,7 @@ impl<'a> Merger<'a> {
                     Op::Place { start, .. } => Op::Place { start: 2 * start, step: 1 },
                     op => op.clone(),
                 };
-                let operands: Vec<Id> = a.iter().zip(&b).map(|(&p, &q)| self.both(p, q)).collect();
+                let operands: Vec<Id> = a.iter().zip(&b).map(|(&p, &q)| self.both(first, p, q)).collect();
                 self.push(op, &operands, twice, first)
             }
         }
@@ -485,13 +617,25 @@ impl<'a> Merger<'a> {
 
     /// An operand of a merged layer, and how often its elements are there: a value that both read can stay as it is. A number
     /// that both send back is put beside itself, so that the layer's matrix is the one it was.
-    fn factor(&mut self, p: Id, q: Id, back: bool) -> (Id, usize) {
-        let number = self.pairs.graph.shape(p) == Shape::Sample(1);
-        if p == q && !(back && number) { (self.alone(p), 1) } else { (self.both(p, q), 2) }
+    fn factor(&mut self, user: Id, p: Id, q: Id, back: bool) -> (Id, usize) {
+        let stands = self.stands(user, p).is_some();
+        if p == q && !stands && !(back && self.pairs.number(p)) { (self.alone(p), 1) } else { (self.both(user, p, q), 2) }
+    }
+
+    /// The merged value that an operand of half a node is half of.
+    fn stands(&self, user: Id, operand: Id) -> Option<Id> {
+        let half = self.pairs.half[user.index()]?;
+        self.merged[operand.index()].filter(|_| self.pairs.track(operand) == Some(half.track))
     }
 
     /// The weights of a merged layer, rows and columns so far apart.
-    fn matrix(&mut self, first: Id, second: Id, step: [usize; 2]) -> Id {
+    fn matrix(&mut self, user: Id, first: Id, second: Id, step: [usize; 2]) -> Id {
+        // Half a layer takes the matrix that the whole one has.
+        let whole = self.pairs.half[user.index()].and_then(|half| {
+            let mut weights = self.pairs.weights.iter();
+            weights.find(|weights| [weights.0, weights.1][half.track] == first).copied()
+        });
+        let (first, second) = whole.unwrap_or((first, second));
         let Shape::Matrix(out, inputs) = self.pairs.graph.shape(first) else { unreachable!("verified shapes") };
         self.interleaved(first, second, step, Shape::Matrix(step[0] * out, step[1] * inputs))
     }
@@ -507,8 +651,11 @@ impl<'a> Merger<'a> {
     }
 
     /// Operands of twins as one.
-    fn both(&mut self, p: Id, q: Id) -> Id {
+    fn both(&mut self, user: Id, p: Id, q: Id) -> Id {
         let graph = self.pairs.graph;
+        if let Some(merged) = self.stands(user, p) {
+            return merged;
+        }
         if self.pairs.twins(p, q)
             && let Some(merged) = self.merged[p.index()]
         {
@@ -553,8 +700,8 @@ impl<'a> Merger<'a> {
             }
             (op @ (Op::Dense | Op::DenseTranspose), ..) => {
                 let forward = matches!(op, Op::Dense);
-                let (x, times) = self.factor(a[0], b[0], !forward);
-                let matrix = self.matrix(a[1], b[1], if forward { [1, times] } else { [times, 1] });
+                let (x, times) = self.factor(first, a[0], b[0], !forward);
+                let matrix = self.matrix(first, a[1], b[1], if forward { [1, times] } else { [times, 1] });
                 self.push(op.clone(), &[x, matrix], node.shape, first)
             }
             (Op::Spread, ..) => {

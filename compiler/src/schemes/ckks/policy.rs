@@ -9,7 +9,7 @@ use crate::approximation::Approximation;
 use crate::check::hir::Program;
 use crate::passes::hoist::client_computes;
 use crate::tensor::graph::{Elementwise, Map};
-use crate::tensor::{Graph, Id, Op, Shape};
+use crate::tensor::{Data, Graph, Id, Op, Shape};
 
 /// Translates a network's graph, its states taken from `rename`d names. Gives the node of its first output, or `None` if
 /// the network has an operation that a policy cannot have.
@@ -117,6 +117,7 @@ fn node(
         },
         Op::Stop | Op::Return | Op::Refresh => x[0],
         Op::SumElements if dim == 1 => client.push(ClearOp::SumElements(x[0])),
+        Op::Slice { step: 2.., .. } if repeats(graph, graph.operands(id)[0]) => x[0],
         Op::Slice { start, step: 1 } => client.push(ClearOp::Slice { x: x[0], start: *start, len: dim }),
         Op::Slice { start, step } => client.elements(x[0], (*start..).step_by(*step).take(dim)),
         Op::Map(map) => match &map.function {
@@ -135,8 +136,10 @@ fn node(
             if *step == 1 {
                 parts.splice(*start..start + width, [x[0]]);
             } else {
+                let repeats = repeats(graph, graph.operands(id)[0]);
                 for element in 0..width {
-                    parts[start + element * step] = client.push(ClearOp::Slice { x: x[0], start: element, len: 1 });
+                    parts[start + element * step] =
+                        if repeats { x[0] } else { client.push(ClearOp::Slice { x: x[0], start: element, len: 1 }) };
                 }
             }
             client.push(ClearOp::Concat(parts))
@@ -158,4 +161,16 @@ fn node(
             return None;
         }
     })
+}
+
+/// Whether all elements of a value are one number, which stands in one column.
+fn repeats(graph: &Graph, id: Id) -> bool {
+    let operands = graph.operands(id);
+    match graph.node(id).op {
+        _ if graph.shape(id) == Shape::Sample(1) => true,
+        Op::Constant(_) | Op::Data(Data::Ones) => true,
+        Op::Broadcast => graph.shape(operands[0]) == Shape::Sample(1),
+        Op::Add | Op::Sub | Op::Mul | Op::Scale(_) | Op::Offset(_) | Op::Map(_) => operands.iter().all(|&operand| repeats(graph, operand)),
+        _ => false,
+    }
 }

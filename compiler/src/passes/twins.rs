@@ -630,10 +630,11 @@ impl<'a> Merger<'a> {
 
     /// The weights of a merged layer, rows and columns so far apart.
     fn matrix(&mut self, user: Id, first: Id, second: Id, step: [usize; 2]) -> Id {
-        // Half a layer takes the matrix that the whole one has.
+        // Half a layer takes the matrix that the whole one has, if that is there.
         let whole = self.pairs.half[user.index()].and_then(|half| {
-            let mut weights = self.pairs.weights.iter();
-            weights.find(|weights| [weights.0, weights.1][half.track] == first).copied()
+            let there = |id: Id| self.alone[id.index()].or(self.merged[id.index()]).is_some();
+            let mut weights = self.pairs.weights.iter().copied();
+            weights.find(|&(one, other)| [one, other][half.track] == first && there(one) && there(other))
         });
         let (first, second) = whole.unwrap_or((first, second));
         let Shape::Matrix(out, inputs) = self.pairs.graph.shape(first) else { unreachable!("verified shapes") };

@@ -369,7 +369,13 @@ fn merged(program: &Program, ring: ckks::Ring, facts: &Facts, lowered: Lowered) 
     let Some(graph) = twins::run(&lowered.graph, facts, ckks::WIDEST) else { return lowered };
     let Some(other) = ckks::lower_again(program, &graph, &[], ring, &lowered) else { return lowered };
     let (apart, merged) = (lowered.with_client(ring.costs), other.with_client(ring.costs));
-    if merged < apart { Lowered { twins: Some(apart), ..other } } else { Lowered { twins: Some(merged), ..lowered } }
+    // What it saves should not be lost on the way between the parties.
+    let crossing = |lowered: &Lowered| lowered.crossing() as f64 / LINK;
+    if merged < apart && merged + crossing(&other) < apart + crossing(&lowered) {
+        Lowered { twins: Some(apart), ..other }
+    } else {
+        Lowered { twins: Some(merged), ..lowered }
+    }
 }
 
 /// The plan with the bootstraps that extraction from the e-graph chooses, or `lowered` where that is no cheaper; either way

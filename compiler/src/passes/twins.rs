@@ -5,7 +5,7 @@
 //! it takes as many products as one of them ([`Ties::Strided`]). Where both read the same value, rows alone are interleaved, and the
 //! adjoint is the sum that both send back. What leaves for something that is not done twice goes by way of the key owner, if he
 //! computes it, or through a layer or a gradient, which read one of two where it stands, or is a single number, which a mask takes
-//! out. What follows and is not done twice may also go on in the merged form, half of it idle.
+//! out.
 //!
 //! This is a lowering for slots, whose plans choose between it and the twins apart.
 
@@ -31,14 +31,6 @@ struct Twin {
     track: usize,
 }
 
-/// What is not done twice, but stands where one of two twins does.
-#[derive(Clone, Copy, Debug)]
-struct Half {
-    track: usize,
-    /// The twins that it comes from.
-    of: (Id, Id),
-}
-
 /// How operands of twins are one operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meeting {
@@ -59,7 +51,6 @@ struct Pairs<'a> {
     /// How many operands and outputs each node is.
     uses: Vec<usize>,
     of: Vec<Option<Twin>>,
-    half: Vec<Option<Half>>,
     /// Weights of merged layers.
     weights: BTreeSet<(Id, Id)>,
 }
@@ -77,8 +68,7 @@ impl<'a> Pairs<'a> {
         let mut apart: BTreeSet<(Id, Id)> = BTreeSet::new();
         loop {
             let (known, bound, uses) = (known.clone(), bound.clone(), graph.uses());
-            let (of, half) = (vec![None; graph.len()], vec![None; graph.len()]);
-            let mut pairs = Self { graph, known, bound, uses, of, half, weights: BTreeSet::new() };
+            let mut pairs = Self { graph, known, bound, uses, of: vec![None; graph.len()], weights: BTreeSet::new() };
             pairs.discover(&names, &apart);
             if pairs.of.iter().all(Option::is_none) {
                 return None;
@@ -194,24 +184,14 @@ impl<'a> Pairs<'a> {
         self.of[id.index()].map(|twin| if twin.track == 0 { (id, twin.other) } else { (twin.other, id) })
     }
 
-    /// The twins that a merged node is one of, or comes from.
-    fn source(&self, id: Id) -> Option<(Id, Id)> {
-        self.both(id).or_else(|| self.half[id.index()].map(|half| half.of))
-    }
-
-    /// Where a merged node stands.
-    fn track(&self, id: Id) -> Option<usize> {
-        self.of[id.index()].map(|twin| twin.track).or_else(|| self.half[id.index()].map(|half| half.track))
-    }
-
     fn number(&self, id: Id) -> bool {
         self.graph.shape(id) == Shape::Sample(1)
     }
 
     /// Twins that cannot be merged, since something reads one of the two that can get neither, or since both are too long.
-    fn stuck(&mut self, widest: usize) -> Vec<(Id, Id)> {
+    fn stuck(&self, widest: usize) -> Vec<(Id, Id)> {
         let mut stuck = BTreeSet::new();
-        let mut ahead: Vec<Id> = Vec::new();
+        let wide = |id: Id| matches!(self.graph.shape(id), Shape::Sample(d) if d > 1);
         for id in self.graph.ids() {
             let long = match self.graph.shape(id) {
                 Shape::Sample(d) | Shape::Vector(d) => d,
@@ -220,56 +200,15 @@ impl<'a> Pairs<'a> {
             if 2 * long.next_power_of_two() > widest {
                 stuck.extend(self.both(id));
             }
+            // Twins that read one value of two can be apart.
+            let read = self.leaving(id).into_iter().filter(|&operand| wide(operand) && !self.bound[id.index()]);
+            stuck.extend(read.filter_map(|operand| self.both(id).or(self.both(operand))));
         }
-        // What goes on in the merged form may be read by others in turn.
-        ahead.extend(self.graph.ids());
-        while let Some(id) = ahead.pop() {
-            let long = |operand: &Id| matches!(self.graph.shape(*operand), Shape::Sample(d) if d > 1);
-            let leaving: Vec<Id> = self.leaving(id).into_iter().filter(long).collect();
-            for operand in leaving {
-                let Some(of) = self.source(operand).filter(|_| !self.bound[id.index()]) else { continue };
-                let mut lifted = Vec::new();
-                let track = self.track(operand).unwrap_or(0);
-                if self.of[id.index()].is_none() && self.half[id.index()].is_none() && self.lifts(id, track, &mut lifted) {
-                    lifted.iter().for_each(|lifted| self.half[lifted.index()] = Some(Half { track, of }));
-                    ahead = self.graph.ids().collect();
-                    break;
-                }
-                // Twins that read one value of two can be apart.
-                stuck.insert(self.both(id).unwrap_or(of));
-            }
-        }
-        for (_, id) in self.graph.outputs.iter().filter(|(_, id)| matches!(self.graph.shape(*id), Shape::Sample(d) if d > 1)) {
-            stuck.extend(self.source(*id));
-        }
+        stuck.extend(self.graph.outputs.iter().filter(|(_, id)| wide(*id)).filter_map(|(_, id)| self.both(*id)));
         if stuck.is_empty() {
             stuck.extend(self.peeled());
         }
         stuck.into_iter().collect()
-    }
-
-    /// Whether a node can go on in the merged form, with what else has to.
-    fn lifts(&self, id: Id, track: usize, lifted: &mut Vec<Id>) -> bool {
-        let node = self.graph.node(id);
-        if lifted.contains(&id) || self.track(id) == Some(track) {
-            return true;
-        }
-        if self.track(id).is_some() || !matches!(node.shape, Shape::Sample(_)) {
-            return false;
-        }
-        lifted.push(id);
-        let operands = self.graph.operands(id);
-        let joins = |pairs: &Self, operand: Id| {
-            let spread = matches!(pairs.graph.node(operand).op, Op::Spread);
-            spread || pairs.known[operand.index()] || pairs.number(operand) || pairs.of_number(operand).is_some()
-        };
-        match &node.op {
-            Op::Dense | Op::DenseTranspose => self.track(operands[0]).is_none_or(|own| own == track),
-            Op::Add | Op::Sub | Op::Mul | Op::Scale(_) | Op::Offset(_) | Op::Map(_) => {
-                operands.iter().all(|&operand| joins(self, operand) || self.lifts(operand, track, lifted))
-            }
-            _ => false,
-        }
     }
 
     /// Twin numbers that only leave again: what was before them can as well, and a layer reads each where it stands.
@@ -303,13 +242,12 @@ impl<'a> Pairs<'a> {
         if self.sum(id).is_some() {
             return Vec::new();
         }
-        let merged = |slot: usize, operand: Id| match (self.both(id), self.half[id.index()]) {
-            (Some((first, second)), _) => self.twins(self.graph.operands(first)[slot], self.graph.operands(second)[slot]),
-            (None, Some(half)) => self.track(operand) == Some(half.track),
+        let merged = |slot: usize| match self.both(id) {
+            Some((first, second)) => self.twins(self.graph.operands(first)[slot], self.graph.operands(second)[slot]),
             // These read one of two where it stands.
-            (None, None) => matches!(self.graph.node(id).op, Op::Dense | Op::DenseTranspose | Op::DenseGradient | Op::SumBatch),
+            None => matches!(self.graph.node(id).op, Op::Dense | Op::DenseTranspose | Op::DenseGradient | Op::SumBatch),
         };
-        let alone = |&(slot, operand): &(usize, Id)| self.track(operand).is_some() && !merged(slot, operand);
+        let alone = |&(slot, operand): &(usize, Id)| self.of[operand.index()].is_some() && !merged(slot);
         operands.into_iter().enumerate().filter(alone).map(|(_, operand)| operand).collect()
     }
 
@@ -374,7 +312,7 @@ impl<'a> Pairs<'a> {
         let masked = |operand: &Id| matches!(self.graph.shape(*operand), Shape::Sample(_));
         for id in self.graph.ids().filter(|&id| !self.bound[id.index()]) {
             for operand in self.leaving(id).into_iter().filter(masked) {
-                let (first, _) = self.source(operand).unwrap_or((operand, operand));
+                let (first, _) = self.both(operand).unwrap_or((operand, operand));
                 saves[root(&mut group, first.index())] -= 1;
             }
         }
@@ -494,8 +432,6 @@ impl<'a> Merger<'a> {
                 let merged = self.merge(first, second);
                 self.merged[first.index()] = Some(merged);
                 self.merged[second.index()] = Some(merged);
-            } else if self.pairs.half[id.index()].is_some() {
-                self.merged[id.index()] = Some(self.merge(id, id));
             } else {
                 let alone = match self.pairs.sum(id) {
                     Some((first, second)) => self.sum(first, second),
@@ -517,7 +453,7 @@ impl<'a> Merger<'a> {
     fn single(&mut self, id: Id) -> Id {
         let graph = self.pairs.graph;
         let (node, operands) = (graph.node(id), graph.operands(id));
-        let stands = |slot: usize| self.pairs.track(operands[slot]).zip(self.merged[operands[slot].index()]);
+        let stands = |slot: usize| self.pairs.of[operands[slot].index()].map(|twin| twin.track).zip(self.merged[operands[slot].index()]);
         let ties = |[rows, columns]: [Option<usize>; 2]| {
             let at = [rows, columns];
             Ties::Strided { first: at.map(Option::unwrap_or_default), step: at.map(|track| if track.is_some() { 2 } else { 1 }) }
@@ -557,7 +493,9 @@ impl<'a> Merger<'a> {
         if let Some(alone) = self.alone[id.index()] {
             return alone;
         }
-        let (Some(track), Some(merged)) = (self.pairs.track(id), self.merged[id.index()]) else { unreachable!("operands come first") };
+        let (Some(Twin { track, .. }), Some(merged)) = (self.pairs.of[id.index()], self.merged[id.index()]) else {
+            unreachable!("operands come first")
+        };
         let shape = self.pairs.graph.shape(id);
         let alone = match shape {
             Shape::Sample(dim) => {
@@ -577,7 +515,7 @@ impl<'a> Merger<'a> {
         alone
     }
 
-    /// Both of two twins in one node, or what stands where one of them does, by itself.
+    /// Both of two twins in one node.
     fn merge(&mut self, first: Id, second: Id) -> Id {
         let graph = self.pairs.graph;
         let (a, b) = (graph.operands(first), graph.operands(second));
@@ -589,17 +527,17 @@ impl<'a> Merger<'a> {
         };
         match &node.op {
             Op::Dense => {
-                let (x, columns) = self.factor(first, a[0], b[0], false);
-                let matrix = self.matrix(first, a[1], b[1], [2, columns]);
+                let (x, columns) = self.factor(a[0], b[0], false);
+                let matrix = self.matrix(a[1], b[1], [2, columns]);
                 self.push(Op::Dense, &[x, matrix], twice, first)
             }
             Op::DenseTranspose => {
-                let (delta, rows) = self.factor(first, a[0], b[0], true);
-                let matrix = self.matrix(first, a[1], b[1], [rows, 2]);
+                let (delta, rows) = self.factor(a[0], b[0], true);
+                let matrix = self.matrix(a[1], b[1], [rows, 2]);
                 self.push(Op::DenseTranspose, &[delta, matrix], twice, first)
             }
             Op::DenseGradient => {
-                let ((delta, rows), (x, columns)) = (self.factor(first, a[0], b[0], true), self.factor(first, a[1], b[1], false));
+                let ((delta, rows), (x, columns)) = (self.factor(a[0], b[0], true), self.factor(a[1], b[1], false));
                 let Shape::Matrix(out, inputs) = node.shape else { unreachable!("verified shapes") };
                 self.push(Op::DenseGradient, &[delta, x], Shape::Matrix(rows * out, columns * inputs), first)
             }
@@ -609,7 +547,7 @@ impl<'a> Merger<'a> {
                     Op::Place { start, .. } => Op::Place { start: 2 * start, step: 1 },
                     op => op.clone(),
                 };
-                let operands: Vec<Id> = a.iter().zip(&b).map(|(&p, &q)| self.both(first, p, q)).collect();
+                let operands: Vec<Id> = a.iter().zip(&b).map(|(&p, &q)| self.both(p, q)).collect();
                 self.push(op, &operands, twice, first)
             }
         }
@@ -617,26 +555,12 @@ impl<'a> Merger<'a> {
 
     /// An operand of a merged layer, and how often its elements are there: a value that both read can stay as it is. A number
     /// that both send back is put beside itself, so that the layer's matrix is the one it was.
-    fn factor(&mut self, user: Id, p: Id, q: Id, back: bool) -> (Id, usize) {
-        let stands = self.stands(user, p).is_some();
-        if p == q && !stands && !(back && self.pairs.number(p)) { (self.alone(p), 1) } else { (self.both(user, p, q), 2) }
-    }
-
-    /// The merged value that an operand of half a node is half of.
-    fn stands(&self, user: Id, operand: Id) -> Option<Id> {
-        let half = self.pairs.half[user.index()]?;
-        self.merged[operand.index()].filter(|_| self.pairs.track(operand) == Some(half.track))
+    fn factor(&mut self, p: Id, q: Id, back: bool) -> (Id, usize) {
+        if p == q && !(back && self.pairs.number(p)) { (self.alone(p), 1) } else { (self.both(p, q), 2) }
     }
 
     /// The weights of a merged layer, rows and columns so far apart.
-    fn matrix(&mut self, user: Id, first: Id, second: Id, step: [usize; 2]) -> Id {
-        // Half a layer takes the matrix that the whole one has, if that is there.
-        let whole = self.pairs.half[user.index()].and_then(|half| {
-            let there = |id: Id| self.alone[id.index()].or(self.merged[id.index()]).is_some();
-            let mut weights = self.pairs.weights.iter().copied();
-            weights.find(|&(one, other)| [one, other][half.track] == first && there(one) && there(other))
-        });
-        let (first, second) = whole.unwrap_or((first, second));
+    fn matrix(&mut self, first: Id, second: Id, step: [usize; 2]) -> Id {
         let Shape::Matrix(out, inputs) = self.pairs.graph.shape(first) else { unreachable!("verified shapes") };
         self.interleaved(first, second, step, Shape::Matrix(step[0] * out, step[1] * inputs))
     }
@@ -652,11 +576,8 @@ impl<'a> Merger<'a> {
     }
 
     /// Operands of twins as one.
-    fn both(&mut self, user: Id, p: Id, q: Id) -> Id {
+    fn both(&mut self, p: Id, q: Id) -> Id {
         let graph = self.pairs.graph;
-        if let Some(merged) = self.stands(user, p) {
-            return merged;
-        }
         if self.pairs.twins(p, q)
             && let Some(merged) = self.merged[p.index()]
         {
@@ -701,8 +622,8 @@ impl<'a> Merger<'a> {
             }
             (op @ (Op::Dense | Op::DenseTranspose), ..) => {
                 let forward = matches!(op, Op::Dense);
-                let (x, times) = self.factor(first, a[0], b[0], !forward);
-                let matrix = self.matrix(first, a[1], b[1], if forward { [1, times] } else { [times, 1] });
+                let (x, times) = self.factor(a[0], b[0], !forward);
+                let matrix = self.matrix(a[1], b[1], if forward { [1, times] } else { [times, 1] });
                 self.push(op.clone(), &[x, matrix], node.shape, first)
             }
             (Op::Spread, ..) => {

@@ -225,7 +225,7 @@ fn twins(lowered: &Lowered) -> Option<Decision> {
         let why = "they do the same on the slots that one of them leaves empty: a matrix of the two has as many diagonals as one";
         (format!("two in one, neuron beside neuron, in {}", plural(count, "layer")), why, "each in ciphertexts of its own")
     } else {
-        ("each in ciphertexts of its own".to_owned(), "two in one would leave room for fewer samples", "two in one")
+        ("each in ciphertexts of its own".to_owned(), "two in one would leave room for fewer samples, or more would cross", "two in one")
     };
     let runner_up = format!("{other}: {seconds:.2} s of work per update");
     Some(decision(DecisionKind::Layout, "twin networks", choice, why.to_owned(), Some(runner_up), None))

@@ -422,6 +422,13 @@ impl Lowered {
         let opened = |output: &hecc_plan::Output| costs.open(self.sized.steps[output.wire.index()].wire.k, output.contents.len());
         self.seconds + sealed + self.sized.outputs.iter().map(opened).sum::<f64>()
     }
+
+    /// Bytes of an update that cross: fresh ciphertexts as halves, what comes back whole.
+    pub(crate) fn crossing(&self) -> u64 {
+        let half = |k: u32| (u64::from(k.div_ceil(self.ckks.base2k)) * 8) << self.ckks.log_n;
+        let sent: u64 = self.sized.inputs.iter().map(|input| half(input.wire.k)).sum();
+        sent + self.sized.outputs.iter().map(|output| 2 * half(self.sized.steps[output.wire.index()].wire.k)).sum::<u64>()
+    }
 }
 
 /// The circuit of one update.

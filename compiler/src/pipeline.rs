@@ -10,7 +10,7 @@ use hecc_plan::{AnyPlan, Plan};
 use crate::approximation::{self, Approximation};
 use crate::check::hir::{Action, ActionKind, ClientOp, Program, Refresh, Scheme, Task};
 use crate::diagnostics::Diagnostic;
-use crate::passes::{self, Facts, Level, PassName, Selection, places, saturate};
+use crate::passes::{self, Facts, Level, PassName, Selection, places, saturate, twins};
 use crate::schemes::ckks::inside::{Inside, Method};
 use crate::schemes::ckks::{self, LowerError, Lowered, Measure};
 use crate::schemes::tfhe;
@@ -253,6 +253,9 @@ fn compile_checked(
     if selection.contains(PassName::Saturate) {
         lowered = saturated(program, &public, ring, &facts, options.trade, lowered);
     }
+    if selection.contains(PassName::Twins) && by_client && public.is_empty() {
+        lowered = merged(program, ring, &facts, lowered);
+    }
     lowered.convolved = convolved;
     lowered.notes.extend(approximation.note());
     lowered.approximation = approximation.clone();
@@ -359,6 +362,20 @@ fn saturated(
     match ckks::lower_again(program, &graph, public, ring, &lowered) {
         Some(again) if better(&Measure::of(&again.circuit)) => again,
         _ => lowered,
+    }
+}
+
+/// The plan with twin networks in one, where there are any and it is predicted to take less time.
+fn merged(program: &Program, ring: ckks::Ring, facts: &Facts, lowered: Lowered) -> Lowered {
+    let Some(graph) = twins::run(&lowered.graph, facts, ckks::WIDEST) else { return lowered };
+    let Some(other) = ckks::lower_again(program, &graph, &[], ring, &lowered) else { return lowered };
+    let (apart, merged) = (lowered.with_client(ring.costs), other.with_client(ring.costs));
+    // What it saves should not be lost on the way between the parties.
+    let crossing = |lowered: &Lowered| lowered.crossing() as f64 / LINK;
+    if merged < apart && merged + crossing(&other) < apart + crossing(&lowered) {
+        Lowered { twins: Some(apart), ..other }
+    } else {
+        Lowered { twins: Some(merged), ..lowered }
     }
 }
 

@@ -209,15 +209,18 @@ impl Building {
                 self.sum(all)
             }
             Loss::Slice => {
-                let part = self.push(Op::Slice { start: d / 2 }, &[y], Shape::Sample(d - d / 2));
+                let part = self.push(Op::Slice { start: d / 2, step: 1 }, &[y], Shape::Sample(d - d / 2));
+                let turns = self.push(Op::Slice { start: 0, step: 2 }, &[y], Shape::Sample(d.div_ceil(2)));
                 let square = self.like(Op::Mul, &[part, part]);
-                self.sum(square)
+                let (square, cube) = (self.sum(square), self.like(Op::Mul, &[turns, turns]));
+                let cube = self.sum(cube);
+                self.like(Op::Add, &[square, cube])
             }
             Loss::Place => {
                 let r = self.push(Op::Data(Data::Reward), &[], Shape::Sample(1));
                 let (front, back) = (
-                    self.push(Op::Place { start: 0 }, &[y], Shape::Sample(d + 1)),
-                    self.push(Op::Place { start: d }, &[r], Shape::Sample(d + 1)),
+                    self.push(Op::Place { start: 0, step: 1 }, &[y], Shape::Sample(d + 1)),
+                    self.push(Op::Place { start: d, step: 1 }, &[r], Shape::Sample(d + 1)),
                 );
                 let joined = self.like(Op::Add, &[front, back]);
                 let square = self.like(Op::Mul, &[joined, joined]);
@@ -227,6 +230,11 @@ impl Building {
                 let sum = self.sum(y);
                 let wide = self.push(Op::Broadcast, &[sum], Shape::Sample(d));
                 let product = self.like(Op::Mul, &[wide, y]);
+                // The same of every second element with itself.
+                let spaced = self.push(Op::Place { start: 1, step: 2 }, &[product], Shape::Sample(2 * d));
+                let turns = self.push(Op::SumElements, &[spaced], Shape::Sample(2));
+                let wide = self.push(Op::Broadcast, &[turns], Shape::Sample(2 * d));
+                let product = self.like(Op::Mul, &[wide, spaced]);
                 self.sum(product)
             }
             Loss::Centred => {

@@ -95,13 +95,19 @@ impl Grower {
                 self.push(Op::Spread, &[v], Shape::Sample(length))
             }
             16 => self.push(Op::SumBatch, &[x], Shape::Vector(dim)),
-            17 => self.push(Op::SumElements, &[x], Shape::Sample(1)),
+            17 => {
+                let turns = if second.is_multiple_of(3) && dim.is_multiple_of(2) { 2 } else { 1 };
+                self.push(Op::SumElements, &[x], Shape::Sample(turns))
+            }
+            18 if second.is_multiple_of(5) => self.push(Op::Broadcast, &[x], Shape::Sample(2 * dim)),
             18 => {
                 let one = self.pick(first, |s| s == Shape::Sample(1))?;
                 self.push(Op::Broadcast, &[one], Shape::Sample(if second.is_multiple_of(2) { ACTION } else { d }))
             }
-            19 => self.push(Op::Slice { start: dim / 2 }, &[x], Shape::Sample(dim - dim / 2)),
-            20 => self.push(Op::Place { start: d }, &[x], Shape::Sample(dim + d)),
+            19 if second.is_multiple_of(3) => self.push(Op::Slice { start: 0, step: 2 }, &[x], Shape::Sample(dim.div_ceil(2))),
+            20 if second.is_multiple_of(3) => self.push(Op::Place { start: 1, step: 2 }, &[x], Shape::Sample(2 * dim)),
+            19 => self.push(Op::Slice { start: dim / 2, step: 1 }, &[x], Shape::Sample(dim - dim / 2)),
+            20 => self.push(Op::Place { start: d, step: 1 }, &[x], Shape::Sample(dim + d)),
             21 => {
                 let function = [Function::Tanh, Function::Sigmoid, Function::Sin][d % 3];
                 self.push(Op::Map(Map { function: Elementwise::Named(function), order: (second >> 4) as u8 % 2, pins }), &[x], shape)

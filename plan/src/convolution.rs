@@ -234,6 +234,13 @@ pub enum Ties {
     },
     /// Each element of a vector so many times in a row: a bias of each channel at every place.
     Runs(usize),
+    /// Rows, and columns, so far apart, from a first one: a parameter among others of its shape that stand interleaved with it.
+    Strided {
+        /// Where the first row and the first column stand, below the steps.
+        first: [usize; 2],
+        /// From one row to the next, and from one column to the next.
+        step: [usize; 2],
+    },
 }
 
 impl Ties {
@@ -252,6 +259,10 @@ impl Ties {
                 fits.then(|| (cols / run).checked_mul(*pitch)).flatten().map(|cols| (rows, cols))
             }
             Ties::Runs(times) => (cols == 1).then(|| rows.checked_mul(*times)).flatten().map(|rows| (rows, 1)),
+            Ties::Strided { first, step } => {
+                let fits = first.iter().zip(step).all(|(first, step)| first < step);
+                fits.then(|| Some((rows.checked_mul(step[0])?, cols.checked_mul(step[1])?))).flatten()
+            }
         };
         size.filter(|(rows, cols)| rows.checked_mul(*cols).is_some_and(|size| (1..=limit).contains(&size)))
     }
@@ -262,6 +273,7 @@ impl Ties {
             Ties::Kernel(w) | Ties::Places(w) => (w.is_sound() && w.sizes_within(limit)).then(|| (w.outputs, w.patch())),
             Ties::Pitch { run, pitch } => cols.checked_div(*pitch).and_then(|runs| Some((rows, runs.checked_mul(*run)?))),
             Ties::Runs(times) => rows.checked_div(*times).map(|rows| (rows, 1)),
+            Ties::Strided { step, .. } => rows.checked_div(step[0]).zip(cols.checked_div(step[1])),
         };
         own.filter(|own| self.expanded(*own, limit) == Some((rows, cols)))
     }
@@ -269,7 +281,7 @@ impl Ties {
     /// The larger parameter; `None` if the ties are of another.
     pub fn expand(&self, x: &Tensor) -> Option<Tensor> {
         let (rows, cols) = self.expanded(x.rows_cols(), usize::MAX)?;
-        let mut out = Tensor::zeros(&self.shape(rows, cols));
+        let mut out = Tensor::zeros(&self.shape(x, (rows, cols)));
         self.visit(x.rows_cols(), |own, place| out.data[place] = x.data[own]);
         Some(out)
     }
@@ -277,13 +289,15 @@ impl Ties {
     /// Its adjoint: the sum of what stands in the places of each element.
     pub fn collect(&self, x: &Tensor) -> Option<Tensor> {
         let (rows, cols) = self.collected(x.rows_cols(), usize::MAX)?;
-        let mut out = Tensor::zeros(&self.shape(rows, cols));
+        let mut out = Tensor::zeros(&self.shape(x, (rows, cols)));
         self.visit((rows, cols), |own, place| out.data[own] += x.data[place]);
         Some(out)
     }
 
-    fn shape(&self, rows: usize, cols: usize) -> Vec<usize> {
-        if matches!(self, Ties::Runs(_)) { vec![rows] } else { vec![rows, cols] }
+    /// Of a vector it is a vector.
+    fn shape(&self, x: &Tensor, (rows, cols): (usize, usize)) -> Vec<usize> {
+        let vector = matches!(self, Ties::Runs(_)) || (x.shape.len() == 1 && cols == 1);
+        if vector { vec![rows] } else { vec![rows, cols] }
     }
 
     /// Every element of a parameter of that size with each of its places.
@@ -299,6 +313,12 @@ impl Ties {
             }
             Ties::Pitch { run, pitch } => (0..rows * cols).for_each(|own| visit(own, own / run * pitch + own % run)),
             Ties::Runs(times) => (0..rows * times).for_each(|place| visit(place / times, place)),
+            Ties::Strided { first, step } => {
+                for own in 0..rows * cols {
+                    let (row, col) = (own / cols * step[0] + first[0], own % cols * step[1] + first[1]);
+                    visit(own, row * cols * step[1] + col);
+                }
+            }
         }
     }
 }
@@ -419,6 +439,26 @@ mod tests {
         for (run, pitch) in [(0, 4), (4, 4), (5, 4), (3, usize::MAX)] {
             assert_eq!(Ties::Pitch { run, pitch }.expanded((2, 6), 1 << 10), None);
         }
+    }
+
+    #[test]
+    fn interleaved_parameters_keep_out_of_each_others_way() {
+        let matrix = Tensor::new(vec![2, 2], vec![1.0, 2.0, 3.0, 4.0]);
+        let both = |track: usize| Ties::Strided { first: [track; 2], step: [2; 2] };
+        let spread = both(1).expand(&matrix).expect("it fits");
+        assert_eq!(spread.shape, [4, 4]);
+        assert_eq!(spread.data, [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 3.0, 0.0, 4.0]);
+        assert_eq!(both(1).collect(&spread), Some(matrix));
+        assert_eq!(both(0).collect(&spread), Some(Tensor::zeros(&[2, 2])));
+        let rows = Ties::Strided { first: [0, 0], step: [2, 1] };
+        let bias = Tensor::new(vec![2], vec![5.0, 6.0]);
+        assert_eq!(rows.expand(&bias), Some(Tensor::new(vec![4], vec![5.0, 0.0, 6.0, 0.0])));
+        assert_eq!(rows.collect(&Tensor::new(vec![4], vec![5.0, 7.0, 6.0, 7.0])), Some(bias));
+        for (first, step) in [([0, 0], [0, 1]), ([2, 0], [2, 1]), ([0, 1], [1, 1]), ([0, 0], [usize::MAX, 2]), ([0, 0], [64, 64])] {
+            assert_eq!(Ties::Strided { first, step }.expanded((2, 6), 1 << 10), None, "{first:?} {step:?}");
+        }
+        assert_eq!(both(0).collected((3, 4), 1 << 10), None);
+        assert_eq!(Ties::Strided { first: [0, 0], step: [0, 2] }.collected((4, 4), 1 << 10), None);
     }
 
     #[test]

@@ -167,7 +167,7 @@ impl Hoister<'_> {
             return None;
         }
         let sum = graph.operands(x)[0];
-        if !matches!(graph.node(sum).op, Op::SumElements) {
+        if !matches!(graph.node(sum).op, Op::SumElements) || graph.shape(sum) != Shape::Sample(1) {
             return None;
         }
         let product = graph.operands(sum)[0];

@@ -9,6 +9,7 @@ pub mod prune;
 mod rebuild;
 pub mod saturate;
 pub mod share;
+pub mod twins;
 
 pub use name::{Level, NAMES, PassName, Selection, UnknownPass};
 

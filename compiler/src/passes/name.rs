@@ -15,6 +15,8 @@ pub enum PassName {
     Prune,
     /// Products to the client.
     Hoist,
+    /// Twin networks in one.
+    Twins,
     /// Equality saturation.
     Saturate,
     /// Precision that costs no limb.
@@ -28,11 +30,12 @@ pub enum PassName {
 }
 
 /// All names, in the order in which the passes run.
-pub const NAMES: [PassName; 9] = [
+pub const NAMES: [PassName; 10] = [
     PassName::Fold,
     PassName::Share,
     PassName::Prune,
     PassName::Hoist,
+    PassName::Twins,
     PassName::Saturate,
     PassName::Lanes,
     PassName::Tiles,
@@ -48,6 +51,7 @@ impl PassName {
             Self::Share => "share",
             Self::Prune => "prune",
             Self::Hoist => "hoist",
+            Self::Twins => "twins",
             Self::Saturate => "saturate",
             Self::Refine => "refine",
             Self::Rotations => "rotations",
@@ -112,7 +116,7 @@ impl Selection {
         let from = |name: PassName| match name {
             PassName::Lanes => 0,
             PassName::Fold | PassName::Share | PassName::Prune => 1,
-            PassName::Hoist | PassName::Refine | PassName::Rotations | PassName::Tiles => 2,
+            PassName::Hoist | PassName::Refine | PassName::Rotations | PassName::Tiles | PassName::Twins => 2,
             PassName::Saturate => 3,
         };
         Self(NAMES.into_iter().filter(|&name| from(name) <= level.get() && !without.contains(&name)).collect())

@@ -79,8 +79,8 @@ fn partial(graph: &mut Graph, id: Id, operands: &[Id], slot: usize, adjoint: Id)
         Op::SumBatch => push(Op::Spread, &[adjoint], shape),
         Op::SumElements => push(Op::Broadcast, &[adjoint], shape),
         Op::Broadcast => push(Op::SumElements, &[adjoint], shape),
-        Op::Slice { start } => push(Op::Place { start: *start }, &[adjoint], shape),
-        Op::Place { start } => push(Op::Slice { start: *start }, &[adjoint], shape),
+        Op::Slice { start, step } => push(Op::Place { start: *start, step: *step }, &[adjoint], shape),
+        Op::Place { start, step } => push(Op::Slice { start: *start, step: *step }, &[adjoint], shape),
         Op::Map(map) if map.order == 0 => {
             let derivative = push(Op::Map(Map { order: 1, ..map.clone() }), &[operands[0]], shape);
             push(Op::Mul, &[derivative, adjoint], shape)

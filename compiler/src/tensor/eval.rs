@@ -160,17 +160,24 @@ pub fn borrowed<'a>(
             Op::SumRuns => x(0).chunks(x(0).len() / len).map(|run| run.iter().sum()).collect(),
             Op::Spread => (0..len).map(|i| x(0)[i % x(0).len()]).collect(),
             Op::SumBatch => (0..len).map(|j| (0..batch).map(|b| x(0)[b * len + j]).sum()).collect(),
-            Op::SumElements => x(0).chunks(x(0).len() / batch).map(|row| row.iter().sum()).collect(),
-            Op::Broadcast => (0..len).map(|i| x(0)[i / (len / batch)]).collect(),
-            Op::Slice { start } => {
-                let (from, to) = (x(0).len() / batch, len / batch);
-                (0..len).map(|i| x(0)[i / to * from + start + i % to]).collect()
+            Op::SumElements => {
+                let turns = len / batch;
+                let sum = |row: &[f64], turn: usize| row[turn..].iter().step_by(turns).sum::<f64>();
+                x(0).chunks(x(0).len() / batch).flat_map(|row| (0..turns).map(move |turn| sum(row, turn))).collect()
             }
-            Op::Place { start } => {
+            Op::Broadcast => {
+                let (from, to) = (x(0).len() / batch, len / batch);
+                (0..len).map(|i| x(0)[i / to * from + i % to % from]).collect()
+            }
+            Op::Slice { start, step } => {
+                let (from, to) = (x(0).len() / batch, len / batch);
+                (0..len).map(|i| x(0)[i / to * from + start + i % to * step]).collect()
+            }
+            Op::Place { start, step } => {
                 let (from, to) = (x(0).len() / batch, len / batch);
                 let mut y = vec![0.0; len];
                 for (i, v) in x(0).iter().enumerate() {
-                    y[i / from * to + start + i % from] = *v;
+                    y[i / from * to + start + i % from * step] = *v;
                 }
                 y
             }

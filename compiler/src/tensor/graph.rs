@@ -121,19 +121,23 @@ pub enum Op {
     Spread,
     /// Σ over the batch.
     SumBatch,
-    /// Σ over the elements.
+    /// Σ over the elements; of n numbers that stand interleaved, each of them over its own elements.
     SumElements,
-    /// A scalar for every element.
+    /// A scalar for every element; n numbers in turns.
     Broadcast,
-    /// Elements from `start`.
+    /// Elements from `start`, each `step`-th.
     Slice {
         /// First element.
         start: usize,
+        /// From one to the next.
+        step: usize,
     },
     /// The adjoint of a slice: zeros around.
     Place {
         /// First element.
         start: usize,
+        /// From one to the next.
+        step: usize,
     },
     /// A function of each element.
     Map(Map),
@@ -427,8 +431,8 @@ pub fn name(op: &Op) -> String {
         Op::SumBatch => "sum_batch".to_owned(),
         Op::SumElements => "sum_elements".to_owned(),
         Op::Broadcast => "broadcast".to_owned(),
-        Op::Slice { start } => format!("slice {start}"),
-        Op::Place { start } => format!("place {start}"),
+        Op::Slice { start, step } => format!("slice {start}{}", step_text(*step)),
+        Op::Place { start, step } => format!("place {start}{}", step_text(*step)),
         Op::Map(map) => {
             let function = match &map.function {
                 Elementwise::Named(f) => f.name().to_owned(),
@@ -460,7 +464,14 @@ fn ties_text(ties: &Ties) -> String {
         Ties::Places(window) => format!("places {}", window_text(window)),
         Ties::Pitch { run, pitch } => format!("runs of {run} at {pitch}"),
         Ties::Runs(times) => format!("{times} times"),
+        Ties::Strided { first, step } => {
+            format!("rows {}{}, columns {}{}", first[0], step_text(step[0]), first[1], step_text(step[1]))
+        }
     }
+}
+
+fn step_text(step: usize) -> String {
+    if step == 1 { String::new() } else { format!(" by {step}") }
 }
 
 fn pins_text(pins: &Pins) -> String {
@@ -495,18 +506,26 @@ fn fits(op: &Op, operands: &[Shape], shape: Shape) -> bool {
         (Op::PlacesGradient(w), [Sample(d), Sample(p)]) => {
             w.is_sound() && (*d, *p) == (w.outputs * w.pitch(), w.patch() * w.pitch()) && shape == Matrix(w.outputs, w.patch())
         }
+        (Op::Expand(ties), [Vector(d)]) => matches!(ties.expanded((*d, 1), usize::MAX), Some((o, 1)) if shape == Vector(o)),
+        (Op::Collect(ties), [Vector(d)]) => matches!(ties.collected((*d, 1), usize::MAX), Some((o, 1)) if shape == Vector(o)),
         (Op::Expand(ties), [Matrix(o, i)]) => matches!(ties.expanded((*o, *i), usize::MAX), Some((o, i)) if shape == Matrix(o, i)),
         (Op::Collect(ties), [Matrix(o, i)]) => matches!(ties.collected((*o, *i), usize::MAX), Some((o, i)) if shape == Matrix(o, i)),
         (Op::Repeat, [Vector(d)]) => matches!(shape, Vector(n) if *d > 0 && n.is_multiple_of(*d)),
         (Op::SumRuns, [Vector(d)]) => matches!(shape, Vector(n) if n > 0 && d.is_multiple_of(n)),
         (Op::Spread, [Vector(d)]) | (Op::ArgMax, [Sample(d)]) => shape == Sample(*d),
         (Op::SumBatch, [Sample(d)]) => shape == Vector(*d),
-        (Op::SumElements | Op::Max(_), [Sample(_)]) => shape == Sample(1),
-        (Op::Broadcast, [Sample(1)]) => matches!(shape, Sample(_)),
-        (Op::Slice { start }, [Sample(d)]) => matches!(shape, Sample(n) if start + n <= *d),
-        (Op::Place { start }, [Sample(n)]) => matches!(shape, Sample(d) if start + n <= d),
+        (Op::Max(_), [Sample(_)]) => shape == Sample(1),
+        (Op::SumElements, [Sample(d)]) => matches!(shape, Sample(n) if n > 0 && d.is_multiple_of(n)),
+        (Op::Broadcast, [Sample(n)]) => matches!(shape, Sample(d) if *n > 0 && d.is_multiple_of(*n)),
+        (Op::Slice { start, step }, [Sample(d)]) => matches!(shape, Sample(n) if within(n, *start, *step, *d)),
+        (Op::Place { start, step }, [Sample(n)]) => matches!(shape, Sample(d) if within(*n, *start, *step, d)),
         _ => false,
     }
+}
+
+/// Whether so many elements from a first one, a step apart, are among those of a vector.
+fn within(count: usize, start: usize, step: usize, dim: usize) -> bool {
+    step > 0 && (count == 0 || (count - 1).checked_mul(step).and_then(|last| last.checked_add(start)).is_some_and(|last| last < dim))
 }
 
 fn convolves(w: &Window, image: usize, weights: (usize, usize)) -> bool {

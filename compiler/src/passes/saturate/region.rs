@@ -112,12 +112,14 @@ impl Region {
             (Op::DenseTranspose, &[x, w]) => Term::DenseTranspose([x, w]),
             (Op::DenseGradient, &[d, x]) => Term::DenseGradient([d, x]),
             (Op::SumBatch, &[x]) => Term::SumBatch([x]),
-            (Op::SumElements, &[x]) => Term::SumElements([x]),
-            (Op::Broadcast, &[x]) => Term::Broadcast([self.number(super::term::length(node.shape) as f64), x]),
-            (Op::Slice { start }, &[x]) => {
+            (Op::SumElements, &[x]) if node.shape == Shape::Sample(1) => Term::SumElements([x]),
+            (Op::Broadcast, &[x]) if graph.operands(id).first().is_some_and(|&x| graph.shape(x) == Shape::Sample(1)) => {
+                Term::Broadcast([self.number(super::term::length(node.shape) as f64), x])
+            }
+            (Op::Slice { start, step: 1 }, &[x]) => {
                 Term::Slice([self.number(*start as f64), self.number(super::term::length(node.shape) as f64), x])
             }
-            (Op::Place { start }, &[x]) => {
+            (Op::Place { start, step: 1 }, &[x]) => {
                 Term::Place([self.number(*start as f64), self.number(super::term::length(node.shape) as f64), x])
             }
             _ => {
@@ -254,8 +256,8 @@ impl Region {
             Term::SumBatch(_) => Op::SumBatch,
             Term::SumElements(_) => Op::SumElements,
             Term::Broadcast(_) => Op::Broadcast,
-            Term::Slice([start, ..]) => Op::Slice { start: number(start) as usize },
-            Term::Place([start, ..]) => Op::Place { start: number(start) as usize },
+            Term::Slice([start, ..]) => Op::Slice { start: number(start) as usize, step: 1 },
+            Term::Place([start, ..]) => Op::Place { start: number(start) as usize, step: 1 },
             Term::Action => Op::Data(Data::Action),
             Term::Ones(_) => Op::Constant(1.0),
             Term::Opaque(op, _) => self.values.analysis.ops[op.0].0.clone()?,

@@ -340,9 +340,12 @@ mod tests {
                         },
                         Term::SumBatch(_) => push(Op::SumBatch, &[value(0)?], Shape::Vector(length(shape(0)?)))?,
                         Term::SumElements(_) => push(Op::SumElements, &[value(0)?], Shape::Sample(1))?,
+                        Term::Broadcast(_) if shape(1)? != Shape::Sample(1) => return None,
                         Term::Broadcast(_) => push(Op::Broadcast, &[value(1)?], Shape::Sample(count(0).filter(|&n| n > 0)?))?,
-                        Term::Slice(_) => push(Op::Slice { start: count(0)? }, &[value(2)?], Shape::Sample(count(1).filter(|&n| n > 0)?))?,
-                        Term::Place(_) => push(Op::Place { start: count(0)? }, &[value(2)?], Shape::Sample(count(1)?))?,
+                        Term::Slice(_) => {
+                            push(Op::Slice { start: count(0)?, step: 1 }, &[value(2)?], Shape::Sample(count(1).filter(|&n| n > 0)?))?
+                        }
+                        Term::Place(_) => push(Op::Place { start: count(0)?, step: 1 }, &[value(2)?], Shape::Sample(count(1)?))?,
                         Term::Action => push(Op::Data(Data::Action), &[], Shape::Sample(ACTION))?,
                         Term::Ones(_) => push(Op::Constant(1.0), &[], Shape::Sample(count(0)?))?,
                         Term::Opaque(..) => return None,

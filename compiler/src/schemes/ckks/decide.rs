@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hecc_plan::{Decision, DecisionKind, Op, REFRESHED, Span};
+use hecc_plan::{Decision, DecisionKind, Op, REFRESHED, Span, Ties};
 
 use super::approximate::{Polynomial, approximate};
 use super::inside::{Inside, Way};
@@ -36,6 +36,7 @@ pub fn run(program: &Program, lowered: &Lowered) -> Vec<Decision> {
     let total: f64 = lowered.fits.iter().map(|fit| fit.polynomial.error).sum();
     decisions.extend(lowered.fits.iter().map(|fit| activation(program, fit, total)));
     decisions.extend(convolutions(lowered));
+    decisions.extend(twins(lowered));
     decisions.extend(bootstrap(lowered));
     decisions.extend(exchanges(lowered));
     decisions.extend(crossing(program, lowered));
@@ -207,6 +208,27 @@ fn convolutions(lowered: &Lowered) -> Vec<Decision> {
         }
     }
     decisions
+}
+
+/// Whether networks of one shape stand interleaved.
+fn twins(lowered: &Lowered) -> Option<Decision> {
+    let seconds = lowered.twins?;
+    let merged = |id| match lowered.graph.node(id).op {
+        TensorOp::Dense => {
+            let parts = lowered.graph.operands(lowered.graph.operands(id)[1]);
+            parts.iter().any(|&part| matches!(lowered.graph.node(part).op, TensorOp::Expand(Ties::Strided { .. })))
+        }
+        _ => false,
+    };
+    let count = lowered.graph.ids().filter(|&id| merged(id)).count();
+    let (choice, why, other) = if count > 0 {
+        let why = "they do the same on the slots that one of them leaves empty: a matrix of the two has as many diagonals as one";
+        (format!("two in one, neuron beside neuron, in {}", plural(count, "layer")), why, "each in ciphertexts of its own")
+    } else {
+        ("each in ciphertexts of its own".to_owned(), "two in one would leave room for fewer samples, or more would cross", "two in one")
+    };
+    let runner_up = format!("{other}: {seconds:.2} s of work per update");
+    Some(decision(DecisionKind::Layout, "twin networks", choice, why.to_owned(), Some(runner_up), None))
 }
 
 /// How often something happens.

@@ -18,7 +18,7 @@ use hecc_plan::{ClearId, ClearOp, Content, Lanes, Layout, Matrix, Op, Span, Ties
 use super::CkksError;
 use super::lower::{BiasSource, Cts, Form, Gradient, Lowering, Term, Value};
 use crate::tensor::convolution::Window;
-use crate::tensor::{Id, Op as TensorOp, Shape};
+use crate::tensor::{Graph, Id, Op as TensorOp, Shape};
 
 /// Most diagonals of a convolution's matrix: each is a ciphertext of every update.
 const MOST_DIAGONALS: usize = 1024;
@@ -70,26 +70,50 @@ pub(super) fn diagonals(out: usize, inputs: usize, lanes: Lanes) -> Vec<Layout> 
     diagonals_of(Split::new(out, inputs, false), lanes)
 }
 
+/// For each node, how far apart the diagonals are that a matrix has, or that the users of a gradient want: parameters that stand
+/// interleaved leave those between them empty.
+pub(super) fn every(graph: &Graph) -> Vec<usize> {
+    let apart = |ties: &Ties| match ties {
+        Ties::Strided { first: [row, column], step: [rows, columns] } if row == column && rows == columns => {
+            Some(*rows).filter(|step| step.is_power_of_two())
+        }
+        _ => None,
+    };
+    let mut every = vec![1; graph.len()];
+    let mut wanted: Vec<Option<usize>> = vec![None; graph.len()];
+    for id in graph.ids() {
+        let operands = graph.operands(id);
+        let op = &graph.node(id).op;
+        every[id.index()] = match op {
+            TensorOp::Expand(ties) => apart(ties).unwrap_or(1),
+            TensorOp::Add => operands.iter().map(|o| every[o.index()]).min().unwrap_or(1),
+            _ => 1,
+        };
+        let own = match op {
+            TensorOp::Collect(ties) => apart(ties).unwrap_or(1),
+            _ => 1,
+        };
+        for operand in operands {
+            let so_far = &mut wanted[operand.index()];
+            *so_far = Some(so_far.map_or(own, |so_far| so_far.min(own)));
+        }
+    }
+    for (_, id) in &graph.outputs {
+        wanted[id.index()] = Some(1);
+    }
+    for id in graph.ids().filter(|id| matches!(graph.node(*id).op, TensorOp::DenseGradient)) {
+        every[id.index()] = wanted[id.index()].unwrap_or(1);
+    }
+    every
+}
+
 fn diagonals_of(split: Split, lanes: Lanes) -> Vec<Layout> {
     (0..split.giants()).flat_map(|giant| (0..split.baby).map(move |baby| split.layout(giant, baby, lanes))).collect()
 }
 
 impl Lowering<'_> {
-    /// W x, or Wᵀ x.
-    pub(super) fn dense(
-        &mut self,
-        x: &Value,
-        weight: &Value,
-        size: (usize, usize),
-        forward: bool,
-        wish: Option<f64>,
-        span: Span,
-    ) -> Option<Value> {
-        self.by_diagonals(x, weight, (size, 1), forward, wish, span)
-    }
-
-    /// The same of a matrix whose diagonals are zero but for each `every`-th.
-    fn by_diagonals(
+    /// W x, or Wᵀ x, of a matrix whose diagonals are zero but for each `every`-th.
+    pub(super) fn by_diagonals(
         &mut self,
         x: &Value,
         weight: &Value,
@@ -186,7 +210,7 @@ impl Lowering<'_> {
             _ => return self.unsupported("a computed weight", span),
         };
         let matrix = self.client.push(ClearOp::Expand { x: clear, ties });
-        self.dense(x, &Value::Owned(matrix), size, forward, wish, span)
+        self.by_diagonals(x, &Value::Owned(matrix), (size, 1), forward, wish, span)
     }
 
     /// A convolution of patches, by the kernels at every place.
@@ -327,7 +351,7 @@ impl Lowering<'_> {
             TensorOp::DenseGradient => {
                 let (delta, x) = (self.value_of(operands[0])?, self.value_of(operands[1])?);
                 let (delta, x) = (self.natural(&delta, span)?, self.natural(&x, span)?);
-                let gradient = self.outer(&delta, &x, 1, span);
+                let gradient = self.outer(&delta, &x, self.every[id.index()], span);
                 Some(self.leaf(id, gradient))
             }
             // That of every element of the matrix comes back, and the key owner sums what is one kernel's.

@@ -70,6 +70,12 @@ impl Client {
         self.push(ClearOp::Affine { x: first, factor: 0.0, offset: 1.0 })
     }
 
+    /// Some elements of a value, in that order.
+    pub fn elements(&mut self, x: ClearId, elements: impl Iterator<Item = usize>) -> ClearId {
+        let parts = elements.map(|start| self.push(ClearOp::Slice { x, start, len: 1 })).collect();
+        self.push(ClearOp::Concat(parts))
+    }
+
     /// factor x, without a node for 1.
     pub fn scaled(&mut self, x: ClearId, factor: f64) -> ClearId {
         if factor == 1.0 { x } else { self.push(ClearOp::Affine { x, factor, offset: 0.0 }) }

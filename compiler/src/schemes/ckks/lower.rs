@@ -104,6 +104,8 @@ pub(super) struct Lowering<'a> {
     pub known: Vec<bool>,
     /// The factor that a node's user would like best (Chebyshev bases want t itself).
     pub wanted: Vec<Option<f64>>,
+    /// For matrices and gradients of matrices: each how-many-th diagonal alone is not zero, or is asked for.
+    pub every: Vec<usize>,
     /// Factor of each weight's ciphertexts, the same for all its uses.
     pub weight_factors: BTreeMap<String, f64>,
     pub decrypted: u32,
@@ -175,6 +177,7 @@ impl<'a> Lowering<'a> {
             values: vec![None; graph.len()],
             known,
             wanted: vec![None; graph.len()],
+            every: super::dense::every(graph),
             weight_factors: BTreeMap::new(),
             decrypted: 0,
             rates: Vec::new(),
@@ -299,13 +302,17 @@ impl<'a> Lowering<'a> {
             },
             TensorOp::Broadcast => {
                 let cts = self.natural(&first, span)?;
+                if cts.dim != cts.period() {
+                    return self.unsupported("numbers in turns that do not fill their period", span);
+                }
                 Some(Value::Cts(Cts { dim, clean: dim.is_power_of_two(), ..cts }))
             }
             TensorOp::Dense | TensorOp::DenseTranspose => {
                 let weight = self.get(operands[1])?;
                 let Shape::Matrix(out, inputs) = self.graph.shape(operands[1]) else { return None };
                 let forward = matches!(node.op, TensorOp::Dense);
-                self.dense(&first, &weight, (out, inputs), forward, self.wanted[id.index()], span)
+                let every = self.every[operands[1].index()];
+                self.by_diagonals(&first, &weight, ((out, inputs), every), forward, self.wanted[id.index()], span)
             }
             TensorOp::Conv(window) | TensorOp::ConvTranspose(window) => {
                 let weight = self.get(operands[1])?;
@@ -318,13 +325,21 @@ impl<'a> Lowering<'a> {
             }
             TensorOp::SumElements => {
                 let cts = self.natural(&first, span)?;
-                Some(Value::Cts(self.sum_elements(&cts, span)))
+                if dim != dim.next_power_of_two() {
+                    return self.unsupported("sums of numbers in turns that do not fill their period", span);
+                }
+                Some(Value::Cts(self.sum_elements(&cts, dim, span)))
             }
-            TensorOp::Slice { start } => {
+            // A step from one element to the next matters where there is more than one.
+            TensorOp::Slice { step, .. } if *step > 1 && dim > 1 => self.unsupported("elements a step apart", span),
+            TensorOp::Place { step, .. } if *step > 1 && self.graph.shape(operands[0]) != Shape::Sample(1) => {
+                self.unsupported("elements a step apart", span)
+            }
+            TensorOp::Slice { start, .. } => {
                 let cts = self.natural(&first, span)?;
                 Some(Value::Cts(self.slice(&cts, *start, dim, span)))
             }
-            TensorOp::Place { start } => {
+            TensorOp::Place { start, .. } => {
                 let cts = self.natural(&first, span)?;
                 Some(Value::Cts(self.place(&cts, *start, dim, span)))
             }
@@ -401,6 +416,10 @@ impl<'a> Lowering<'a> {
             }
             TensorOp::Constant(c) => known(client.ones(self.program), 1, *c),
             TensorOp::Scale(c) => known(parts[0].0, widest, c * parts[0].1),
+            TensorOp::Broadcast if parts[0].2 > 1 => {
+                let turns = vec![parts[0].0; dim / parts[0].2];
+                known(client.push(ClearOp::Concat(turns)), dim, parts[0].1)
+            }
             TensorOp::Broadcast | TensorOp::Stop | TensorOp::Return | TensorOp::Refresh => known(parts[0].0, widest, parts[0].1),
             TensorOp::Mul => known(client.push(ClearOp::Mul(parts[0].0, parts[1].0)), widest, parts[0].1 * parts[1].1),
             TensorOp::Add | TensorOp::Sub => {
@@ -417,20 +436,40 @@ impl<'a> Lowering<'a> {
             }
             TensorOp::SumElements => {
                 let Shape::Sample(summed) = self.graph.shape(operands[0]) else { return None };
+                let (x, elements, scale) = (parts[0].0, parts[0].2, parts[0].1);
                 // One element for all counts for each.
-                let copies = if parts[0].2 == 1 { summed as f64 } else { 1.0 };
-                known(client.push(ClearOp::SumElements(parts[0].0)), 1, parts[0].1 * copies)
+                let copies = if elements == 1 { (summed / dim) as f64 } else { 1.0 };
+                if elements == 1 || dim == 1 {
+                    return known(client.push(ClearOp::SumElements(x)), 1, scale * copies);
+                }
+                let sums = (0..dim).map(|turn| {
+                    let own = client.elements(x, (turn..summed).step_by(dim));
+                    client.push(ClearOp::SumElements(own))
+                });
+                let sums = sums.collect();
+                known(client.push(ClearOp::Concat(sums)), dim, scale)
             }
             TensorOp::Slice { .. } if parts[0].2 == 1 => known(parts[0].0, 1, parts[0].1),
-            TensorOp::Slice { start } => known(client.push(ClearOp::Slice { x: parts[0].0, start: *start, len: dim }), dim, parts[0].1),
-            TensorOp::Place { start } => {
+            TensorOp::Slice { start, step: 1 } => {
+                known(client.push(ClearOp::Slice { x: parts[0].0, start: *start, len: dim }), dim, parts[0].1)
+            }
+            TensorOp::Slice { start, step } => known(client.elements(parts[0].0, (*start..).step_by(*step).take(dim)), dim, parts[0].1),
+            TensorOp::Place { start, step } => {
                 let x = plain(client, parts[0]);
                 let Shape::Sample(width) = self.graph.shape(operands[0]) else { return None };
                 let ones = client.ones(self.program);
                 let zero = client.push(ClearOp::Affine { x: ones, factor: 0.0, offset: 0.0 });
                 let mut whole = vec![zero; *start];
-                whole.extend(vec![x; width / parts[0].2]);
-                whole.extend(vec![zero; dim - start - width]);
+                if *step == 1 {
+                    whole.extend(vec![x; width / parts[0].2]);
+                    whole.extend(vec![zero; dim - start - width]);
+                } else {
+                    whole.resize(dim, zero);
+                    for element in 0..width {
+                        whole[start + element * step] =
+                            if parts[0].2 == 1 { x } else { client.push(ClearOp::Slice { x, start: element, len: 1 }) };
+                    }
+                }
                 known(client.push(ClearOp::Concat(whole)), dim, 1.0)
             }
             TensorOp::Map(map) => {
@@ -740,11 +779,12 @@ impl<'a> Lowering<'a> {
         self.masked(x, values, span)
     }
 
-    fn sum_elements(&mut self, x: &Cts, span: Span) -> Cts {
+    /// Sums of `turns` numbers that stand interleaved.
+    fn sum_elements(&mut self, x: &Cts, turns: usize, span: Span) -> Cts {
         let x = self.cleaned(x, span);
-        let (stride, count) = (self.grid.lanes, x.period());
+        let (stride, count) = (self.grid.lanes * turns, x.period() / turns);
         let wires = x.wires.iter().map(|&w| self.circuit.rotate_and_sum(w, stride, count, span)).collect();
-        Cts { wires, dim: 1, clean: true, factor: x.factor }
+        Cts { wires, dim: turns, clean: true, factor: x.factor }
     }
 
     /// Elements `start..start + dim` of each sample: what is kept moves to the front and is repeated at its own period.

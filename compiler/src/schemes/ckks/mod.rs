@@ -48,7 +48,7 @@ use circuit::Circuit;
 /// Scale of 0-1 masks, in bits: what rounding a mask leaves of the other slots must stay below the noise, whatever they hold.
 pub(crate) const MASK_BITS: u32 = 28;
 /// Widest vector.
-pub(crate) const WIDEST: usize = 4096;
+pub const WIDEST: usize = 4096;
 
 /// A program lowered for one ring.
 #[derive(Clone, Debug)]
@@ -96,6 +96,8 @@ pub struct Lowered {
     pub inside: Option<inside::Inside>,
     /// Seconds of an update that convolves pictures the other way, by patches or by a matrix, where there are two.
     pub convolved: Option<f64>,
+    /// Seconds of an update with twin networks the other way, merged or apart, where there are two.
+    pub twins: Option<f64>,
     /// What it saves to have fewer rotation keys than rotations, where it has.
     pub fewer: Option<keys::Fewer>,
 }
@@ -420,6 +422,13 @@ impl Lowered {
         let opened = |output: &hecc_plan::Output| costs.open(self.sized.steps[output.wire.index()].wire.k, output.contents.len());
         self.seconds + sealed + self.sized.outputs.iter().map(opened).sum::<f64>()
     }
+
+    /// Bytes of an update that cross: fresh ciphertexts as halves, what comes back whole.
+    pub(crate) fn crossing(&self) -> u64 {
+        let half = |k: u32| (u64::from(k.div_ceil(self.ckks.base2k)) * 8) << self.ckks.log_n;
+        let sent: u64 = self.sized.inputs.iter().map(|input| half(input.wire.k)).sum();
+        sent + self.sized.outputs.iter().map(|output| 2 * half(self.sized.steps[output.wire.index()].wire.k)).sum::<u64>()
+    }
 }
 
 /// The circuit of one update.
@@ -538,6 +547,7 @@ fn widths_as_is(
             cycle: None,
             inside: None,
             convolved: None,
+            twins: None,
             fewer: None,
         });
     }

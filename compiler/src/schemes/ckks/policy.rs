@@ -9,7 +9,7 @@ use crate::approximation::Approximation;
 use crate::check::hir::Program;
 use crate::passes::hoist::client_computes;
 use crate::tensor::graph::{Elementwise, Map};
-use crate::tensor::{Graph, Id, Op};
+use crate::tensor::{Data, Graph, Id, Op, Shape};
 
 /// Translates a network's graph, its states taken from `rename`d names. Gives the node of its first output, or `None` if
 /// the network has an operation that a policy cannot have.
@@ -68,8 +68,8 @@ fn node(
 ) -> Option<ClearId> {
     let node = graph.node(id);
     let dim = match node.shape {
-        crate::tensor::Shape::Sample(d) | crate::tensor::Shape::Vector(d) => d,
-        crate::tensor::Shape::Matrix(_, i) => i,
+        Shape::Sample(d) | Shape::Vector(d) => d,
+        Shape::Matrix(_, i) => i,
     };
     // A bias is one vector here, not one per sample: only the sum with its product takes it.
     if !matches!(node.op, Op::Add) && graph.operands(id).iter().any(|&o| matches!(graph.node(o).op, Op::Spread)) {
@@ -106,14 +106,20 @@ fn node(
         }
         Op::Expand(ties) => client.push(ClearOp::Expand { x: x[0], ties: *ties }),
         Op::Repeat => {
-            let crate::tensor::Shape::Vector(channels) = graph.shape(graph.operands(id)[0]) else { return None };
+            let Shape::Vector(channels) = graph.shape(graph.operands(id)[0]) else { return None };
             client.push(ClearOp::Expand { x: x[0], ties: Ties::Runs(dim / channels) })
         }
         // A bias joins the product it is added to.
         Op::Spread => x[0],
-        Op::Broadcast | Op::Stop | Op::Return | Op::Refresh => x[0],
-        Op::SumElements => client.push(ClearOp::SumElements(x[0])),
-        Op::Slice { start } => client.push(ClearOp::Slice { x: x[0], start: *start, len: dim }),
+        Op::Broadcast => match graph.shape(graph.operands(id)[0]) {
+            Shape::Sample(turns) if turns > 1 => client.push(ClearOp::Concat(vec![x[0]; dim / turns])),
+            _ => x[0],
+        },
+        Op::Stop | Op::Return | Op::Refresh => x[0],
+        Op::SumElements if dim == 1 => client.push(ClearOp::SumElements(x[0])),
+        Op::Slice { step: 2.., .. } if repeats(graph, graph.operands(id)[0]) => x[0],
+        Op::Slice { start, step: 1 } => client.push(ClearOp::Slice { x: x[0], start: *start, len: dim }),
+        Op::Slice { start, step } => client.elements(x[0], (*start..).step_by(*step).take(dim)),
         Op::Map(map) => match &map.function {
             Elementwise::Named(function) if client_computes(&node.op, &program.secure.client) => client.map(*function, map.order, x[0]),
             Elementwise::Named(_) | Elementwise::Polynomial(_) => {
@@ -123,12 +129,19 @@ fn node(
                 client.polynomial(x[0], p)
             }
         },
-        Op::Place { start } => {
-            let crate::tensor::Shape::Sample(width) = graph.shape(graph.operands(id)[0]) else { return None };
+        Op::Place { start, step } => {
+            let Shape::Sample(width) = graph.shape(graph.operands(id)[0]) else { return None };
             let zero = client.push(ClearOp::Number(0.0));
-            let mut parts = vec![zero; *start];
-            parts.push(x[0]);
-            parts.extend(vec![zero; dim.checked_sub(start + width)?]);
+            let mut parts = vec![zero; dim];
+            if *step == 1 {
+                parts.splice(*start..start + width, [x[0]]);
+            } else {
+                let repeats = repeats(graph, graph.operands(id)[0]);
+                for element in 0..width {
+                    parts[start + element * step] =
+                        if repeats { x[0] } else { client.push(ClearOp::Slice { x: x[0], start: element, len: 1 }) };
+                }
+            }
             client.push(ClearOp::Concat(parts))
         }
         Op::Rate(_)
@@ -141,10 +154,23 @@ fn node(
         | Op::Collect(_)
         | Op::SumRuns
         | Op::SumBatch
+        | Op::SumElements
         | Op::Max(_)
         | Op::ArgMax
         | Op::Extremum { .. } => {
             return None;
         }
     })
+}
+
+/// Whether all elements of a value are one number, which stands in one column.
+fn repeats(graph: &Graph, id: Id) -> bool {
+    let operands = graph.operands(id);
+    match graph.node(id).op {
+        _ if graph.shape(id) == Shape::Sample(1) => true,
+        Op::Constant(_) | Op::Data(Data::Ones) => true,
+        Op::Broadcast => graph.shape(operands[0]) == Shape::Sample(1),
+        Op::Add | Op::Sub | Op::Mul | Op::Scale(_) | Op::Offset(_) | Op::Map(_) => operands.iter().all(|&operand| repeats(graph, operand)),
+        _ => false,
+    }
 }

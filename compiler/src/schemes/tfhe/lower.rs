@@ -251,14 +251,20 @@ impl Lowering<'_> {
             Op::Rate(_) => return Err(TfheError::unsupported("a learning rate that changes, on integers: write one that stays", span)),
             Op::Stop | Op::Return | Op::Refresh => x(0).clone(),
             Op::Spread => x(0).gather((0..rows * cols).map(|i| Some(i % cols))),
-            Op::Broadcast => x(0).gather((0..rows * cols).map(|i| Some(i / cols))),
-            Op::Slice { start } => {
+            Op::Broadcast => {
                 let from = extent(0).1;
-                x(0).gather((0..rows * cols).map(|i| Some(i / cols * from + start + i % cols)))
+                x(0).gather((0..rows * cols).map(|i| Some(i / cols * from + i % cols % from)))
             }
-            Op::Place { start } => {
+            Op::Slice { start, step } => {
                 let from = extent(0).1;
-                x(0).gather((0..rows * cols).map(|i| (i % cols).checked_sub(*start).filter(|&e| e < from).map(|e| i / cols * from + e)))
+                x(0).gather((0..rows * cols).map(|i| Some(i / cols * from + start + i % cols * step)))
+            }
+            Op::Place { start, step } => {
+                let from = extent(0).1;
+                let element = |at: usize| {
+                    at.checked_sub(*start).filter(|past| past.is_multiple_of(*step)).map(|past| past / step).filter(|&e| e < from)
+                };
+                x(0).gather((0..rows * cols).map(|i| element(i % cols).map(|e| i / cols * from + e)))
             }
             Op::SumBatch => {
                 let batch = self.batch;
@@ -266,7 +272,7 @@ impl Lowering<'_> {
             }
             Op::SumElements => {
                 let from = extent(0).1;
-                x(0).sums((0..rows).map(|b| (0..from).map(|e| b * from + e).collect()))
+                x(0).sums((0..rows * cols).map(|i| (i % cols..from).step_by(cols).map(|e| i / cols * from + e).collect()))
             }
             Op::Mul => {
                 let (a, b) = (x(0).clone(), x(1).clone());

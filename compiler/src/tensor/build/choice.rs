@@ -42,7 +42,7 @@ impl Builder<'_> {
         }
         let first = all / 2;
         let halves = [(0, first), (first, all - first)];
-        let parts = halves.map(|(start, len)| self.graph.push(Op::Slice { start }, &[x], Shape::Sample(len), span));
+        let parts = halves.map(|(start, len)| self.graph.push(Op::Slice { start, step: 1 }, &[x], Shape::Sample(len), span));
         let pins = self.difference_pins(Pins::default());
         let one = Shape::Sample(1);
         let [left, right] = parts.map(|part| largest(&mut self.graph, part, pins, span));
@@ -61,7 +61,7 @@ impl Builder<'_> {
                 let (wide, inner) = (self.graph.push(Op::Broadcast, &[share], Shape::Sample(len), span), self.weights(part, span));
                 self.graph.push(Op::Mul, &[wide, inner], Shape::Sample(len), span)
             };
-            placed.push(self.graph.push(Op::Place { start }, &[inner], Shape::Sample(all), span));
+            placed.push(self.graph.push(Op::Place { start, step: 1 }, &[inner], Shape::Sample(all), span));
         }
         self.graph.push(Op::Add, &placed, Shape::Sample(all), span)
     }

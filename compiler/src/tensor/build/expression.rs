@@ -45,7 +45,7 @@ impl Builder<'_> {
             }
             ExprKind::Index(inner, index) => {
                 let x = self.one(inner, train)?;
-                self.graph.push(Op::Slice { start: *index }, &[x], Shape::Sample(1), span)
+                self.graph.push(Op::Slice { start: *index, step: 1 }, &[x], Shape::Sample(1), span)
             }
             ExprKind::Binary(binary, a, b) => {
                 let (a, b) = (self.one(a, train)?, self.one(b, train)?);
@@ -274,7 +274,7 @@ impl Builder<'_> {
         let mut sum: Option<Id> = None;
         for &part in parts {
             let length = dim(&self.graph, part);
-            let placed = self.graph.push(Op::Place { start }, &[part], Shape::Sample(total), span);
+            let placed = self.graph.push(Op::Place { start, step: 1 }, &[part], Shape::Sample(total), span);
             start += length;
             sum = Some(sum.map_or(placed, |sum| self.graph.push(Op::Add, &[sum, placed], Shape::Sample(total), span)));
         }

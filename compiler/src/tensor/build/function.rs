@@ -68,7 +68,7 @@ impl Builder<'_> {
 
     /// z₁ − z₂ of two logits.
     fn logit(&mut self, z: Id, span: Span) -> Id {
-        let [first, second] = [0, 1].map(|start| self.graph.push(Op::Slice { start }, &[z], Shape::Sample(1), span));
+        let [first, second] = [0, 1].map(|start| self.graph.push(Op::Slice { start, step: 1 }, &[z], Shape::Sample(1), span));
         self.graph.push(Op::Sub, &[first, second], Shape::Sample(1), span)
     }
 

@@ -154,7 +154,7 @@ impl Tiles<'_> {
                     }
                 }
                 TensorOp::Broadcast => own.into_iter().for_each(|need| ask(operands[0], need.iter().map(|&(slot, _)| (slot, 0)).collect())),
-                TensorOp::Slice { start } => own.into_iter().for_each(|need| {
+                TensorOp::Slice { start, step: 1 } => own.into_iter().for_each(|need| {
                     ask(operands[0], need.iter().map(|&(slot, e)| (slot, e + *start as u32)).collect());
                 }),
                 _ => {}
@@ -245,14 +245,14 @@ impl Tiles<'_> {
                 Some(Placed { cts, at, parts: None })
             }
             TensorOp::Stop => self.placed[operands[0].index()].clone(),
-            TensorOp::Broadcast => {
+            TensorOp::Broadcast if self.lowering.graph.shape(operands[0]) == Shape::Sample(1) => {
                 let x = self.placed[operands[0].index()].clone()?;
                 let at = x.at.iter().map(|&entry| if entry == Entry::Element(0) { Entry::Scalar } else { entry }).collect();
                 let parts = x.parts.map(|(wires, terms)| (wires, Terms { scalar: true, ..terms }));
                 Some(Placed { cts: Cts { dim, ..x.cts }, at, parts })
             }
             TensorOp::Dense | TensorOp::DenseTranspose => self.layer(id, matches!(op, TensorOp::Dense), operands, span),
-            TensorOp::SumElements => {
+            TensorOp::SumElements if dim == 1 => {
                 let x = self.placed[operands[0].index()].clone()?;
                 let Shape::Sample(count) = self.lowering.graph.shape(operands[0]) else { return None };
                 let term = |entry: &Entry| match *entry {
@@ -263,7 +263,7 @@ impl Tiles<'_> {
                 let terms = Terms { at: x.at.iter().map(term).collect(), count: count as u32, scalar: false, alike: false };
                 self.settle(x.cts.wires, terms, x.cts.factor, 1, &self.needs[id.index()].clone(), span)
             }
-            TensorOp::Slice { start } => {
+            TensorOp::Slice { start, step: 1 } => {
                 let x = self.placed[operands[0].index()].clone()?;
                 let (low, high) = (*start as u32, (*start + dim) as u32);
                 let entry = |entry: &Entry| match *entry {

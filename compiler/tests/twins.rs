@@ -158,7 +158,8 @@ fn a_plan_with_strides_that_do_not_fit_is_refused() {
     let options = Options { insecure_log_n: Some(10), ..Options::default() };
     let plan = compile(&programs()[1], &options).expect("it compiles").plan;
     assert_eq!(hecc_plan::check::check_insecure(&plan), Ok(()));
-    let broken: [fn(&mut [usize; 2], &mut [usize; 2]); 4] =
+    type Spoil = fn(&mut [usize; 2], &mut [usize; 2]);
+    let broken: [Spoil; 4] =
         [|first, step| *first = *step, |_, step| *step = [0, 1], |_, step| *step = [usize::MAX, 2], |_, step| *step = [64, 64]];
     let tied = |op: &ClearOp| matches!(op, ClearOp::Expand { .. } | ClearOp::Collect { .. });
     let at: Vec<usize> = (0..plan.client.nodes.len()).filter(|&at| tied(&plan.client.nodes[at].op)).collect();

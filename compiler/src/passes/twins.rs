@@ -94,7 +94,10 @@ impl<'a> Pairs<'a> {
         for id in self.graph.ids() {
             let earlier = alone.entry(&names[id.index()]).or_default();
             let mut found = None;
-            for (at, &other) in earlier.iter().enumerate() {
+            // Layers begin; all else follows twins, which its operands are by now.
+            let begins = matches!(self.graph.node(id).op, Op::Dense | Op::DenseTranspose);
+            let follows = begins || self.graph.operands(id).iter().any(|operand| self.of[operand.index()].is_some());
+            for (at, &other) in earlier.iter().enumerate().filter(|_| follows) {
                 let fitting = [(other, id), (id, other)].into_iter().find(|&(first, second)| self.fits(first, second));
                 let Some((first, second)) = fitting else { continue };
                 if matches!(self.graph.node(first).op, Op::Dense) {
@@ -316,8 +319,7 @@ impl<'a> Pairs<'a> {
                 saves[root(&mut group, first.index())] -= 1;
             }
         }
-        let idle = |&(first, _): &(Id, Id)| saves[root(&mut group.clone(), first.index())] <= 0;
-        pairs.iter().copied().filter(idle).collect()
+        pairs.into_iter().filter(|(first, _)| saves[root(&mut group, first.index())] <= 0).collect()
     }
 
     /// Products that two twins in one take less than apart, masks that join operands counted as products.

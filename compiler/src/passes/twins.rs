@@ -3,7 +3,7 @@
 //!
 //! A layer of the two is one matrix, the one weight at even rows and columns and the other at odd ones: its odd diagonals are 0, and
 //! it takes as many products as one of them ([`Ties::Strided`]). Where both read the same value, rows alone are interleaved, and the
-//! adjoint is the sum that both send back. What leaves for something that is not done twice goes by way of the key owner, if he
+//! adjoint is the sum that both send back. What leaves for something that is not done twice goes by way of the key owner, if it
 //! computes it, or through a layer or a gradient, which read one of two where it stands, or is a single number, which a mask takes
 //! out.
 //!
@@ -382,7 +382,7 @@ impl<'a> Pairs<'a> {
     }
 }
 
-/// What the key owner computes, and sums and differences that he alone reads.
+/// What the key owner computes, and sums and differences that it alone reads.
 fn bound(graph: &Graph, facts: &Facts) -> Vec<bool> {
     let mut read: Vec<Option<bool>> = vec![None; graph.len()];
     for (_, id) in &graph.outputs {

@@ -145,7 +145,10 @@ fn fewest(plan: &Plan) -> String {
     match plan.leanest {
         Some(Leanest { bootstraps, fewest, seconds: slower }) => {
             let proven = if bootstraps == fewest { ", proven,".to_owned() } else { format!(" (at least {fewest})") };
-            format!("{compared}; chosen for time: another way takes {bootstraps}{proven} and {}", seconds(slower))
+            format!(
+                "{compared}; chosen for time: another way takes {bootstraps}{proven} and, by the prices it was chosen by, {}",
+                seconds(slower)
+            )
         }
         None => compared,
     }

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::collections::BTreeMap;
+
 use hecc_compiler::check::hir::{By, Refresh};
 use hecc_compiler::diagnostics::{Diagnostic, Severity};
 use hecc_compiler::tensor::build::tracking::Constants;
@@ -11,7 +13,8 @@ use hecc_compiler::tensor::graph::{AdamStep, Rate};
 use hecc_compiler::tensor::{Data, Op, Output, build};
 use hecc_compiler::tracking::{self, NEAR, Variant};
 use hecc_compiler::{Compiled, Options, compile};
-use hecc_plan::{DecisionKind, StateInit};
+use hecc_plan::clear::Sources;
+use hecc_plan::{DecisionKind, StateInit, Tensor, Tensors};
 use support::{Numbers, agrees, agrees_alone};
 
 fn regression(net: &str, optimizer: &str, secure: &str) -> String {
@@ -240,6 +243,31 @@ secure ckks {{ refresh = bootstrap }}"#
     };
     assert_eq!(warned(&wide), [("HE0304", Severity::Warning)]);
     assert_eq!(warned(&narrow), []);
+}
+
+#[test]
+fn scales_that_leave_their_mean_squares_are_watched() {
+    let compiled = compiled("adam(lr: 0.01, beta2: 0.9, eps: 2.5, by: newton)", "refresh = bootstrap").expect("it compiles");
+    let watch = &compiled.plan.training.as_ref().expect("a training").watch;
+    let floor = compiled.choices[0].constants.floor();
+    // ε w of a half where v is three times τ, and of twice that, which (v + τ) w² = 4 shows.
+    for (scale, product) in [(0.5, 1.0), (1.0, 4.0)] {
+        let value = |state: &hecc_plan::State| if state.name.ends_with(".scale") { scale } else { 3.0 * floor };
+        let tensor = |state: &hecc_plan::State| {
+            let data = vec![value(state); state.shape.iter().product()];
+            (state.name.clone(), Tensor::new(state.shape.clone(), data))
+        };
+        let states: Tensors = compiled.plan.states.iter().map(tensor).collect();
+        let watched: Vec<_> = watch.arguments.iter().filter(|argument| argument.name.starts_with("the scale of ")).collect();
+        assert_eq!(watched.len(), 4, "two layers, weight and bias");
+        for argument in watched {
+            let (batch, decrypted, mut known) = (Tensors::new(), BTreeMap::new(), BTreeMap::new());
+            let sources = Sources { batch: &batch, states: &states, decrypted: &decrypted };
+            watch.program.eval(&[argument.node], sources, &mut known).expect("states are there");
+            assert!(known[&argument.node].data.iter().all(|u| (u - product).abs() < 1e-12), "{}", argument.name);
+            assert_eq!((argument.range[0]..=argument.range[1]).contains(&product), product == 1.0, "{}", argument.name);
+        }
+    }
 }
 
 #[test]

@@ -141,9 +141,13 @@ fn arm(source: &str, batch: usize, trials: usize, dynamics: Option<&dyn Dynamics
 }
 
 fn both_arms(batch: usize, trials: usize) {
+    both_arms_of(PENDULUM, batch, trials);
+}
+
+fn both_arms_of(source: &str, batch: usize, trials: usize) {
     let law = dynamics::known("Pendulum-v1").expect("known");
-    let without = arm(PENDULUM, batch, trials, None);
-    let with = arm(PENDULUM, batch, trials, Some(law.as_ref()));
+    let without = arm(source, batch, trials, None);
+    let with = arm(source, batch, trials, Some(law.as_ref()));
     assert!(without.mismatch < 1e-6 && with.mismatch < 1e-6, "both explain the gradient");
     assert!(without.next > 0.1 && with.next < 1e-3, "only one is right");
     assert!(with.success >= 0.8 && with.state < 1e-3);
@@ -163,6 +167,15 @@ fn of_two_transitions() {
 #[ignore = "cargo test -p hecc-audit --test transitions -- --ignored --nocapture"]
 fn of_four_transitions() {
     both_arms(4, 10);
+}
+
+/// Of a wider critic: 64 unknowns in 385 numbers instead of 145.
+#[test]
+#[ignore = "cargo test --release -p hecc-audit --test transitions -- --ignored --nocapture of_eight"]
+fn of_eight_transitions() {
+    let critic = "net critic(s, a) -> [1] { dense 24 tanh";
+    assert!(PENDULUM.contains(critic));
+    both_arms_of(&PENDULUM.replace(critic, &critic.replace("24", "64")), 8, 5);
 }
 
 /// Rows of an array of `count` transitions.

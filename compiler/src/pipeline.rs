@@ -198,19 +198,17 @@ fn compile_checked(
     let program = &program;
     let facts = facts(program);
     let selection = Selection::new(options.level, &options.without);
-    let mut last: Option<Built> = None;
     let first = build::build(program, false).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?;
     let optimised = passes::run_some(&first.graph, &facts, &selection);
     warnings.extend(approximation::maxima::coarse(program, &optimised));
-    let approximation = approximation::run(program, &optimised, &first.states);
-    let Built { public, periods, states, .. } = first;
+    let approximations = approximation::run(program, &optimised, &first.states);
     let ring = ckks::Ring {
         insecure_log_n: options.insecure_log_n,
         insecure_modulus: options.insecure_modulus.unwrap_or(4000),
         refine: selection.contains(PassName::Refine),
-        periods: &periods,
+        periods: &first.periods,
         known: ckks::magnitude::Known {
-            states: &states,
+            states: &first.states,
             measured: calibration.map_or(&[], |calibration| calibration.states.as_slice()),
             room: options.room,
         },
@@ -221,45 +219,9 @@ fn compile_checked(
         offer: None,
         inside: options.inside,
     };
-    let mut lower = |patches: bool| {
-        ckks::lower(program, &public, ring, |padded| {
-            let built = build::build(program, padded)?;
-            let graph = approximation.apply(&passes::run_some(&built.graph, &facts, &selection));
-            last = Some(built);
-            let patched = if patches { places::run(&graph, &facts, ckks::WIDEST) } else { None };
-            Ok::<_, Vec<TensorError>>(patched.unwrap_or(graph))
-        })
-    };
-    let whole = lower(false);
-    // Patches of pictures make vectors longer and matrices smaller: which is better, the cost says.
-    let by_client = matches!(program.task, Task::Serve(_)) || program.secure.refresh == Refresh::Client;
-    let patched = (by_client && public.is_empty() && places::run(&optimised, &facts, ckks::WIDEST).is_some()).then(|| lower(true));
-    let lowered = match (whole, patched) {
-        (Ok(whole), Some(Ok(patched))) => {
-            let (by_matrix, by_patches) = (whole.with_client(ring.costs), patched.with_client(ring.costs));
-            Ok(match by_patches < by_matrix {
-                true => Lowered { convolved: Some(by_matrix), ..patched },
-                false => Lowered { convolved: Some(by_patches), ..whole },
-            })
-        }
-        (Err(_), Some(Ok(patched))) => Ok(patched),
-        (whole, _) => whole,
-    };
-    let mut lowered = lowered.map_err(|error| match error {
-        LowerError::Graph(errors) => errors.iter().map(Diagnostic::from).collect::<Vec<_>>(),
-        LowerError::Ckks(errors) => errors.iter().map(Diagnostic::from).collect(),
-    })?;
-    let convolved = lowered.convolved;
-    if selection.contains(PassName::Saturate) {
-        lowered = saturated(program, &public, ring, &facts, options.trade, lowered);
-    }
-    if selection.contains(PassName::Twins) && by_client && public.is_empty() {
-        lowered = merged(program, ring, &facts, lowered);
-    }
-    lowered.convolved = convolved;
-    lowered.notes.extend(approximation.note());
-    lowered.approximation = approximation.clone();
-    let built = last.expect("lowering builds at least one graph");
+    let stages = Stages { program, public: &first.public, ring, facts: &facts, selection: &selection, trade: options.trade };
+    let (mut lowered, built) = stages.cheapest(&optimised, &approximations)?;
+    let approximation = lowered.approximation.clone();
     if let Some(limit) = &options.memory {
         let table = limit.costs.as_deref().unwrap_or_else(|| CostTable::built_in());
         let peak = |lowered: &Lowered| {
@@ -282,6 +244,85 @@ fn compile_checked(
         panic!("the compiler made a plan that does not check, which is a bug of hecc: {faults:?}");
     }
     Ok(Compiled { plan, graph, circuit, measure, approximation, warnings, choices })
+}
+
+/// What the stages from the degrees of polynomials to the circuit have in common.
+struct Stages<'a> {
+    program: &'a Program,
+    public: &'a [(String, Vec<usize>)],
+    ring: ckks::Ring<'a>,
+    facts: &'a Facts,
+    selection: &'a Selection,
+    trade: bool,
+}
+
+impl Stages<'_> {
+    /// The circuit that is predicted to take the least time, of those with the degrees of each of `approximations`.
+    fn cheapest(&self, optimised: &Graph, approximations: &[Approximation]) -> Result<(Lowered, Built), Vec<Diagnostic>> {
+        let seconds = |lowered: &Lowered| match &lowered.bootstrap {
+            Some(_) => lowered.seconds,
+            None => lowered.with_client(self.ring.costs),
+        };
+        let mut found = approximations.iter().map(|approximation| self.lowered(optimised, approximation));
+        let mut best = found.next().expect("there is at least one choice of degrees");
+        for other in found {
+            best = match (best, other) {
+                (Ok(best), Ok(other)) => {
+                    let (of_best, of_other) = (seconds(&best.0), seconds(&other.0));
+                    let (mut kept, left, of_left) = if of_other < of_best { (other, best, of_best) } else { (best, other, of_other) };
+                    kept.0.degrees = Some((left.0.approximation.aim, of_left));
+                    Ok(kept)
+                }
+                (best, other) => best.or(other),
+            };
+        }
+        best
+    }
+
+    /// The circuit with the degrees of `approximation`.
+    fn lowered(&self, optimised: &Graph, approximation: &Approximation) -> Result<(Lowered, Built), Vec<Diagnostic>> {
+        let Self { program, public, ring, facts, selection, .. } = *self;
+        let mut last: Option<Built> = None;
+        let mut lower = |patches: bool| {
+            ckks::lower(program, public, ring, |padded| {
+                let built = build::build(program, padded)?;
+                let graph = approximation.apply(&passes::run_some(&built.graph, facts, selection));
+                last = Some(built);
+                let patched = if patches { places::run(&graph, facts, ckks::WIDEST) } else { None };
+                Ok::<_, Vec<TensorError>>(patched.unwrap_or(graph))
+            })
+        };
+        let whole = lower(false);
+        // Patches of pictures make vectors longer and matrices smaller: which is better, the cost says.
+        let by_client = matches!(program.task, Task::Serve(_)) || program.secure.refresh == Refresh::Client;
+        let patched = (by_client && public.is_empty() && places::run(optimised, facts, ckks::WIDEST).is_some()).then(|| lower(true));
+        let lowered = match (whole, patched) {
+            (Ok(whole), Some(Ok(patched))) => {
+                let (by_matrix, by_patches) = (whole.with_client(ring.costs), patched.with_client(ring.costs));
+                Ok(match by_patches < by_matrix {
+                    true => Lowered { convolved: Some(by_matrix), ..patched },
+                    false => Lowered { convolved: Some(by_patches), ..whole },
+                })
+            }
+            (Err(_), Some(Ok(patched))) => Ok(patched),
+            (whole, _) => whole,
+        };
+        let mut lowered = lowered.map_err(|error| match error {
+            LowerError::Graph(errors) => errors.iter().map(Diagnostic::from).collect::<Vec<_>>(),
+            LowerError::Ckks(errors) => errors.iter().map(Diagnostic::from).collect(),
+        })?;
+        let convolved = lowered.convolved;
+        if selection.contains(PassName::Saturate) {
+            lowered = saturated(program, public, ring, facts, self.trade, lowered);
+        }
+        if selection.contains(PassName::Twins) && by_client && public.is_empty() {
+            lowered = merged(program, ring, facts, lowered);
+        }
+        lowered.convolved = convolved;
+        lowered.notes.extend(approximation.note());
+        lowered.approximation = approximation.clone();
+        Ok((lowered, last.expect("lowering builds at least one graph")))
+    }
 }
 
 /// Bytes per second between the parties that `refresh = auto` counts with: 100 Mbit/s.

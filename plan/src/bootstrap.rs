@@ -156,13 +156,15 @@ struct Family {
     bootstrap_k: u32,
     /// Bits of the scale that the result's rounding takes.
     rounding: u32,
+    /// Most bits that the reduction keeps, at any scale.
+    finest: u32,
     decode: Vec<(u32, u32)>,
     encode: Vec<(u32, u32)>,
 }
 
 static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(|| dense().into_iter().chain(sparse()).collect());
 
-/// The widths are the largest for which the widest keys have 3, 5 and 13 digits.
+/// At 2^16 the widths are the largest for which the widest keys have 3, 5 and 13 digits; at 2^15 that of the sparse ones.
 fn dense() -> Vec<Family> {
     let secure = |name: &str, bootstrap_k| Family {
         name: name.to_owned(),
@@ -170,6 +172,7 @@ fn dense() -> Vec<Family> {
         log_slots: 15,
         bootstrap_k,
         rounding: 15,
+        finest: 22,
         decode: vec![(4, 4), (5, 128), (6, 4096)],
         encode: vec![(5, 4096), (5, 256), (5, 8)],
     };
@@ -179,11 +182,25 @@ fn dense() -> Vec<Family> {
         log_slots: 9,
         bootstrap_k: 1000,
         rounding: 14,
+        finest: 22,
         decode: vec![(3, 4), (3, 4), (3, 4)],
         encode: vec![(3, 4), (3, 4), (3, 4)],
     };
-    vec![secure("dense-16-narrow", 1248), secure("dense-16", 1300), secure("dense-16-wide", 1400), small]
+    let half = Family {
+        name: "dense-15".to_owned(),
+        log_n: 15,
+        log_slots: 14,
+        bootstrap_k: SCARCE_K,
+        rounding: 16,
+        finest: 16,
+        decode: vec![(7, 16), (7, 2048)],
+        encode: vec![(7, 2048), (7, 16)],
+    };
+    vec![half, secure("dense-16-narrow", 1248), secure("dense-16", 1300), secure("dense-16-wide", 1400), small]
 }
+
+/// The largest width that a key switches at 2^15.
+const SCARCE_K: u32 = 780;
 
 /// At 2^15 the width is the largest that a key switches, for bits are scarce there; at 2^16 the largest for which the keys
 /// have 3 digits.
@@ -195,13 +212,13 @@ fn sparse() -> Vec<Family> {
         } else {
             (vec![matrix(0, log_slots)], vec![matrix(0, log_slots)])
         };
-        Family { name, log_n, log_slots, bootstrap_k, rounding, decode, encode }
+        Family { name, log_n, log_slots, bootstrap_k, rounding, finest: 22, decode, encode }
     };
     let secure = |log_n: u32, bootstrap_k| {
         move |log_slots: u32| family(format!("sparse-{log_n}-{}", 1 << log_slots), log_n, log_slots, bootstrap_k, 16)
     };
     let small = family("insecure-sparse-10-16".to_owned(), 10, 4, 780, 15);
-    (6..=11).map(secure(15, 780)).chain((8..=12).map(secure(16, 1248))).chain([small]).collect()
+    (6..=11).map(secure(15, SCARCE_K)).chain((8..=12).map(secure(16, 1248))).chain([small]).collect()
 }
 
 /// Most layers of the only matrix of a transform. A matrix has about `2^layers` diagonals, so that two are faster above, by
@@ -222,7 +239,8 @@ const TEST_HAMMING_WEIGHT: u32 = 192;
 impl Family {
     fn circuit(&self, scale: u32) -> Circuit {
         let (decode, encode) = (self.decode.clone(), self.encode.clone());
-        if self.log_slots + 1 == self.log_n {
+        let dense = self.log_slots + 1 == self.log_n;
+        if dense && self.log_n != 15 {
             return Circuit {
                 decode,
                 decode_scale: scale - 4,
@@ -238,6 +256,10 @@ impl Family {
             };
         }
         let layers = |list: &[(u32, u32)]| list.iter().map(|matrix| matrix.0).max().unwrap_or(0);
+        // One double-angle step after a higher degree is a product less deep than three steps. The fit keeps 22 bits up to
+        // nine moduli, 18 at ten and 10 at eleven; with 32 coefficients of the secret set, a slot has eleven with a chance
+        // below 2^-32 and more with one below 2^-41: of all slots that is too often.
+        let (degree, interval, doublings) = if dense { (30, 16, 3) } else { (60, 12, 1) };
         // Half a bit of ratio for one of scale: the sine's error, which is quadratic in it, stays below the rounding.
         let ratio = (scale - 7).div_euclid(2).clamp(10, 13);
         Circuit {
@@ -246,17 +268,14 @@ impl Family {
             decode,
             ratio,
             // The trace multiplies by the number of copies, and guards as well.
-            guard: 0,
+            guard: if dense { 8 } else { 0 },
             encode_scale: (scale + 4 + 3 * layers(&encode) / 2).min(54),
             encode,
             reduce_scale: (scale + ratio + 7).min(60),
             coefficient_scale: (scale + 12).min(50),
-            // One double-angle step after a higher degree is a product less deep than three steps. The fit keeps 22 bits up to
-            // nine moduli, 18 at ten and 10 at eleven; with 32 coefficients of the secret set, a slot has eleven with a chance
-            // below 2^-32 and more with one below 2^-41.
-            degree: 60,
-            interval: 12,
-            doublings: 1,
+            degree,
+            interval,
+            doublings,
         }
     }
 
@@ -303,7 +322,7 @@ impl Family {
             sparse_log_modulus: keys.to_sparse.log_modulus(),
             log_bound: 0,
             // The sine's error is that of a cube: 2^-23 for a slot of 1 where the ratio is 13.
-            precision: (scale - self.rounding).min(2 * circuit.ratio - 4),
+            precision: (scale - self.rounding).min(2 * circuit.ratio - 4).min(self.finest),
             circuit,
             keys,
         };

@@ -8,9 +8,9 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-use crate::schedule::{self, Job};
+use crate::schedule::{self, Job, Run};
 use crate::tfhe::prices::Prices;
-use crate::{Bootstrap, Ckks, Input, KeyManifest, Matrix, Op, Plan, Step, WireId};
+use crate::{Bootstrap, Ckks, Input, KeyManifest, Matrix, Op, Output, Plan, Round, Step, WireId};
 
 /// Version of the table's format; a reader accepts its own.
 pub const TABLE_VERSION: u32 = 1;
@@ -320,6 +320,12 @@ impl<'a> StepCosts<'a> {
         Self { ring, slower, base2k: ckks.base2k, keys, matrices, normalised, bootstrap }
     }
 
+    /// How much longer a step takes while so many are at work on a machine of `threads` threads.
+    fn slowdown(&self, threads: usize) -> impl Fn(usize) -> f64 {
+        let (more, others) = (self.ring.crowded - 1.0, (threads.max(2) - 1) as f64);
+        move |busy| 1.0 + more * (busy - 1) as f64 / others
+    }
+
     fn limbs(&self, bits: u32) -> u32 {
         bits.div_ceil(self.base2k)
     }
@@ -432,54 +438,78 @@ pub fn step_seconds(plan: &Plan, table: &CostTable) -> Vec<f64> {
     (0..plan.steps.len()).map(|index| costs.step(&plan.steps, index, plan.geometry.lanes)).collect()
 }
 
+/// The exchanges of a plan, or of one that is being made.
+pub struct Exchanges<'a> {
+    /// All steps.
+    pub steps: &'a [Step],
+    /// What the client sends.
+    pub inputs: &'a [Input],
+    /// What it gets.
+    pub outputs: &'a [Output],
+    /// Who does what when.
+    pub rounds: &'a [Round],
+    /// Lanes of the slot grid.
+    pub lanes: usize,
+}
+
+impl Exchanges<'_> {
+    /// Wall-clock seconds of server and client per update, on `threads` threads; `each` sees when the steps of a round ran.
+    pub fn seconds(&self, costs: &StepCosts<'_>, threads: usize, machine: usize, mut each: impl FnMut(&Round, &Run)) -> (f64, f64) {
+        let slowdown = costs.slowdown(machine);
+        let together = |work: Vec<f64>| simulate_all(work, threads, &slowdown);
+        let (mut server, mut client) = (0.0, 0.0);
+        for round in self.rounds {
+            let (first, last) = (round.steps.0 as usize, round.steps.1 as usize);
+            let jobs: Vec<Job> = (first..last)
+                .map(|index| Job {
+                    seconds: costs.step(self.steps, index, self.lanes),
+                    after: self.steps[index].op.operands().iter().filter_map(|w| w.index().checked_sub(first)).collect(),
+                })
+                .collect();
+            let run = schedule::simulate(&jobs, threads, &slowdown);
+            each(round, &run);
+            let output = |id: &crate::OutputId| &self.outputs[id.0 as usize];
+            let k = |id: &crate::OutputId| self.steps[output(id).wire.index()].wire.k;
+            server += run.seconds + together(round.outputs.iter().map(|id| costs.write(k(id))).collect());
+            client += together(round.inputs.iter().map(|id| costs.seal(&self.inputs[id.0 as usize])).collect())
+                + together(round.outputs.iter().map(|id| costs.open(k(id), output(id).contents.len())).collect());
+        }
+        let updates = self.rounds.last().map_or(1.0, |round| f64::from(round.update + 1));
+        (server / updates, client / updates)
+    }
+}
+
+/// Seconds of work that waits for nothing.
+fn simulate_all(work: Vec<f64>, threads: usize, slowdown: impl Fn(usize) -> f64) -> f64 {
+    let jobs: Vec<Job> = work.into_iter().map(|seconds| Job { seconds, after: Vec::new() }).collect();
+    schedule::simulate(&jobs, threads, slowdown).seconds
+}
+
 /// Predicts an update of `plan` on `threads` threads (0 for all of the table's machine).
 pub fn predict(plan: &Plan, table: &CostTable, threads: usize) -> Prediction {
     let threads = if threads == 0 { table.machine.threads } else { threads };
     let costs = StepCosts::new(table, &plan.ckks, &plan.keys, &plan.matrices, &plan.steps, plan.bootstrap.as_ref());
-    let seconds = step_seconds(plan, table);
-    let crowded = costs.ring.crowded;
-    let slowdown = |busy: usize| 1.0 + (crowded - 1.0) * (busy - 1) as f64 / (table.machine.threads.max(2) - 1) as f64;
-    let together = |work: Vec<f64>| {
-        let jobs: Vec<Job> = work.into_iter().map(|seconds| Job { seconds, after: Vec::new() }).collect();
-        schedule::simulate(&jobs, threads, slowdown).seconds
-    };
-    let counts = crate::counts::counts(plan);
-    let mut total = Prediction {
-        work_seconds: seconds.iter().sum(),
-        key_bytes: counts.key_bytes,
-        bytes_up: counts.bytes_to_server_per_update,
-        bytes_down: counts.bytes_to_client_per_update,
-        ..Prediction::default()
-    };
+    let exchanges =
+        Exchanges { steps: &plan.steps, inputs: &plan.inputs, outputs: &plan.outputs, rounds: &plan.rounds, lanes: plan.geometry.lanes };
     let mut memory = crate::memory::Model::new(plan, costs.ring, threads);
-    for round in &plan.rounds {
-        let (first, last) = (round.steps.0 as usize, round.steps.1 as usize);
-        let jobs: Vec<Job> = (first..last)
-            .map(|index| Job {
-                seconds: seconds[index],
-                after: plan.steps[index].op.operands().iter().filter_map(|w| w.index().checked_sub(first)).collect(),
-            })
-            .collect();
-        let run = schedule::simulate(&jobs, threads, slowdown);
-        memory.round(round, &run);
-        let wire = |id: &crate::OutputId| &plan.outputs[id.0 as usize];
-        let k = |id: &crate::OutputId| plan.steps[wire(id).wire.index()].wire.k;
-        total.server_seconds += run.seconds + together(round.outputs.iter().map(|id| costs.write(k(id))).collect());
-        total.client_seconds += together(round.inputs.iter().map(|id| costs.seal(&plan.inputs[id.0 as usize])).collect())
-            + together(round.outputs.iter().map(|id| costs.open(k(id), wire(id).contents.len())).collect());
-    }
+    let (server_seconds, client_seconds) = exchanges.seconds(&costs, threads, table.machine.threads, |round, run| memory.round(round, run));
     let shapes = plan.keys.relinearisation.iter().chain(plan.keys.rotations.iter().map(|key| &key.shape));
     let key = |shape: &crate::KeyShape| costs.slower * costs.ring.seconds(Kind::Key, shape.dnum * costs.limbs(shape.log_modulus()), 0);
     let bootstrap: Vec<crate::KeyShape> = plan.bootstrap.iter().flat_map(Bootstrap::key_shapes).map(|(shape, _)| shape).collect();
-    total.key_seconds = together(shapes.chain(&bootstrap).map(key).collect());
-    let updates = f64::from(plan.updates());
-    for seconds in [&mut total.server_seconds, &mut total.client_seconds, &mut total.work_seconds] {
-        *seconds /= updates;
+    let keys = shapes.chain(&bootstrap).map(key).collect();
+    let (counts, memory) = (crate::counts::counts(plan), memory.finish());
+    Prediction {
+        seconds_per_update: server_seconds + client_seconds,
+        client_seconds,
+        server_seconds,
+        work_seconds: step_seconds(plan, table).iter().sum::<f64>() / f64::from(plan.updates()),
+        key_seconds: simulate_all(keys, threads, costs.slowdown(table.machine.threads)),
+        peak_bytes: memory.peak(),
+        memory,
+        key_bytes: counts.key_bytes,
+        bytes_up: counts.bytes_to_server_per_update,
+        bytes_down: counts.bytes_to_client_per_update,
     }
-    total.seconds_per_update = total.server_seconds + total.client_seconds;
-    total.memory = memory.finish();
-    total.peak_bytes = total.memory.peak();
-    total
 }
 
 #[cfg(test)]

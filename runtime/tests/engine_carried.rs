@@ -225,6 +225,12 @@ fn measure_at(scale: u32, name: &str, threads: usize) {
 }
 
 #[test]
+#[ignore = "keys of 1 GiB, 4 GiB of memory: cargo test --release -p hecc-runtime --test engine_carried -- --ignored --nocapture --test-threads 1"]
+fn dense_15() {
+    [26, 30, 34].into_iter().for_each(|scale| measure_at(scale, "dense-15", 2));
+}
+
+#[test]
 #[ignore = "keys of 1 GiB, 6 GiB of memory: cargo test --release -p hecc-runtime --test engine_carried -- --ignored --nocapture --test-threads 1"]
 fn dense_16_narrow() {
     measure("dense-16-narrow", 2);

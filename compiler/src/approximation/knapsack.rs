@@ -1,8 +1,8 @@
 //! The multiple-choice knapsack: one candidate for each activation, contributions within the budget, the least depth along
-//! the critical path first, then the fewest products.
+//! the critical path first and then the fewest products, or the other way round.
 
 use super::options::Candidate;
-use super::{Group, known};
+use super::{Aim, Group, known};
 use crate::check::hir::Program;
 use crate::schemes::ckks::MASK_BITS;
 use crate::tensor::{Graph, Op};
@@ -16,8 +16,24 @@ const PRODUCT: u32 = 30;
 
 /// A node: operands, bits of its own, and the activation that it is (its index, and whether the derivative).
 type Step = (Vec<usize>, u32, Option<(usize, usize)>);
-/// A partial choice and what it costs: depth and products.
-type Partial = ((u32, usize), Vec<usize>);
+/// A partial choice and what it costs.
+type Partial = (Cost, Vec<usize>);
+
+/// What a choice costs: bits of depth, and products.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Cost {
+    depth: u32,
+    products: usize,
+}
+
+impl Aim {
+    fn rank(self, Cost { depth, products }: Cost) -> (usize, usize) {
+        match self {
+            Aim::Depth => (depth as usize, products),
+            Aim::Products => (products, depth as usize),
+        }
+    }
+}
 
 /// The graph as far as its depth goes.
 pub(super) struct Path {
@@ -101,11 +117,11 @@ impl Path {
 }
 
 /// The candidate of each activation. Where even the most exact ones exceed the budget, those.
-pub(super) fn run(candidates: &[Vec<Candidate>], path: &Path, budget: f64) -> Vec<usize> {
+pub(super) fn run(candidates: &[Vec<Candidate>], path: &Path, budget: f64, aim: Aim) -> Vec<usize> {
     let combinations = candidates.iter().try_fold(1usize, |product, c| product.checked_mul(c.len()));
     let chosen = match combinations {
-        Some(count) if count <= COMBINATIONS => all(candidates, path, budget, count),
-        _ => programme(candidates, path, budget),
+        Some(count) if count <= COMBINATIONS => all(candidates, path, budget, aim, count),
+        _ => programme(candidates, path, budget, aim),
     };
     chosen.unwrap_or_else(|| candidates.iter().map(|c| best(c)).collect())
 }
@@ -115,8 +131,8 @@ fn best(candidates: &[Candidate]) -> usize {
 }
 
 /// Looks at every combination within the budget.
-fn all(candidates: &[Vec<Candidate>], path: &Path, budget: f64, count: usize) -> Option<Vec<usize>> {
-    let mut best: Option<((u32, usize, f64), Vec<usize>)> = None;
+fn all(candidates: &[Vec<Candidate>], path: &Path, budget: f64, aim: Aim, count: usize) -> Option<Vec<usize>> {
+    let mut best: Option<((usize, usize), f64, Vec<usize>)> = None;
     for number in 0..count {
         let mut rest = number;
         let choice: Vec<usize> = candidates
@@ -131,43 +147,44 @@ fn all(candidates: &[Vec<Candidate>], path: &Path, budget: f64, count: usize) ->
         if error > budget {
             continue;
         }
-        let (bits, _) = path.longest(&|g, order| candidates[g][choice[g]].depth[order], candidates.len());
+        let (depth, _) = path.longest(&|g, order| candidates[g][choice[g]].depth[order], candidates.len());
         let products = choice.iter().zip(candidates).map(|(&j, c)| c[j].products).sum();
-        let score = (bits, products, error);
-        if best.as_ref().is_none_or(|(s, _)| (score.0, score.1).cmp(&(s.0, s.1)).then(score.2.total_cmp(&s.2)).is_lt()) {
-            best = Some((score, choice));
+        let rank = aim.rank(Cost { depth, products });
+        if best.as_ref().is_none_or(|(least, off, _)| rank.cmp(least).then(error.total_cmp(off)).is_lt()) {
+            best = Some((rank, error, choice));
         }
     }
-    best.map(|(_, choice)| choice)
+    best.map(|(.., choice)| choice)
 }
 
 /// Dynamic programme over the budget in steps, each activation's depth counted as often as it stands on the critical path
 /// of the most exact choice (on a chain that is the depth itself).
-fn programme(candidates: &[Vec<Candidate>], path: &Path, budget: f64) -> Option<Vec<usize>> {
+fn programme(candidates: &[Vec<Candidate>], path: &Path, budget: f64, aim: Aim) -> Option<Vec<usize>> {
     let exact: Vec<usize> = candidates.iter().map(|c| best(c)).collect();
     let (_, counts) = path.longest(&|g, order| candidates[g][exact[g]].depth[order], candidates.len());
-    // After some activations, for each number of steps spent: the least (depth, products) and the choices.
+    // After some activations, for each number of steps spent: the least cost and the choices.
     let mut table: Vec<Option<Partial>> = vec![None; STEPS + 1];
-    table[0] = Some(((0, 0), Vec::new()));
+    table[0] = Some((Cost::default(), Vec::new()));
     for (c, &count) in candidates.iter().zip(&counts) {
         let mut next: Vec<Option<Partial>> = vec![None; STEPS + 1];
         for (spent, entry) in table.iter().enumerate() {
-            let Some(((depth, products), choice)) = entry else { continue };
+            let Some((Cost { depth, products }, choice)) = entry else { continue };
             for (j, candidate) in c.iter().enumerate() {
                 let steps = libm::ceil(candidate.contribution / budget * STEPS as f64);
                 if steps > (STEPS - spent) as f64 {
                     continue;
                 }
                 let at = spent + steps as usize;
-                let score = (depth + count * candidate.depth[0].max(candidate.depth[1]), products + candidate.products);
-                if next[at].as_ref().is_none_or(|(s, _)| score < *s) {
-                    next[at] = Some((score, choice.iter().copied().chain([j]).collect()));
+                let depth = depth + count * candidate.depth[0].max(candidate.depth[1]);
+                let cost = Cost { depth, products: products + candidate.products };
+                if next[at].as_ref().is_none_or(|(least, _)| aim.rank(cost) < aim.rank(*least)) {
+                    next[at] = Some((cost, choice.iter().copied().chain([j]).collect()));
                 }
             }
         }
         table = next;
     }
-    table.into_iter().flatten().min_by_key(|(score, _)| *score).map(|(_, choice)| choice)
+    table.into_iter().flatten().min_by_key(|(cost, _)| aim.rank(*cost)).map(|(_, choice)| choice)
 }
 
 #[cfg(test)]
@@ -216,14 +233,25 @@ mod tests {
                         (path.longest(&|g, order| candidates[g][choice[g]].depth[order], 4).0, products)
                     })
                 };
-                let whole = score(all(&candidates, &path, budget, 625));
-                let steps = score(programme(&candidates, &path, budget));
+                let whole = score(all(&candidates, &path, budget, Aim::Depth, 625));
+                let steps = score(programme(&candidates, &path, budget, Aim::Depth));
                 // The programme rounds contributions up, by a step each.
                 assert!(steps >= whole, "{steps:?} is better than the best, {whole:?}");
-                let looser = score(all(&candidates, &path, budget * (1.0 - 4.0 / STEPS as f64), 625));
+                let looser = score(all(&candidates, &path, budget * (1.0 - 4.0 / STEPS as f64), Aim::Depth, 625));
                 assert!(looser.is_none() || steps <= looser, "{steps:?} against {looser:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_counts_first_is_least() {
+        let candidates = vec![vec![candidate(2, 9, 0.1), candidate(3, 4, 0.1)]];
+        let path = chain(1);
+        assert_eq!(run(&candidates, &path, 1.0, Aim::Depth), [0]);
+        assert_eq!(run(&candidates, &path, 1.0, Aim::Products), [1]);
+        // The same by the programme.
+        assert_eq!(programme(&candidates, &path, 1.0, Aim::Depth), Some(vec![0]));
+        assert_eq!(programme(&candidates, &path, 1.0, Aim::Products), Some(vec![1]));
     }
 
     #[test]
@@ -239,9 +267,9 @@ mod tests {
         let path = Path { nodes };
         let candidates =
             vec![vec![candidate(1, 1, 0.9), candidate(2, 2, 0.5), candidate(3, 3, 0.0)], vec![candidate(1, 1, 0.6), candidate(9, 30, 0.0)]];
-        assert_eq!(run(&candidates, &path, 1.0), [0, 1], "what is off the path may be deep");
-        assert_eq!(run(&candidates, &path, 2.0), [0, 0]);
-        assert_eq!(run(&candidates, &path, 0.0), [2, 1]);
-        assert_eq!(run(&candidates, &path, -1.0), [2, 1], "beyond reach: the most exact ones");
+        assert_eq!(run(&candidates, &path, 1.0, Aim::Depth), [0, 1], "what is off the path may be deep");
+        assert_eq!(run(&candidates, &path, 2.0, Aim::Depth), [0, 0]);
+        assert_eq!(run(&candidates, &path, 0.0, Aim::Depth), [2, 1]);
+        assert_eq!(run(&candidates, &path, -1.0, Aim::Depth), [2, 1], "beyond reach: the most exact ones");
     }
 }

@@ -54,9 +54,31 @@ pub struct ActivationChoice {
     pub share: f64,
 }
 
+/// What a choice of degrees within the budget has least of; the other decides between equals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Aim {
+    /// Depth along the critical path.
+    #[default]
+    Depth,
+    /// Products of ciphertexts.
+    Products,
+}
+
+impl Aim {
+    /// For people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Aim::Depth => "the least depth",
+            Aim::Products => "the fewest products",
+        }
+    }
+}
+
 /// The choice for a whole program.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Approximation {
+    /// What it is for.
+    pub aim: Aim,
     /// Every activation that a polynomial computes, in the order of the graph.
     pub activations: Vec<ActivationChoice>,
     /// What polynomials may move the outputs by: new weights relative to their network's largest, served values relative
@@ -90,7 +112,7 @@ impl Approximation {
 
     /// What to tell of the budget, if any of it was spent.
     pub fn note(&self) -> Option<String> {
-        let Self { activations, budget, predicted, measured } = self;
+        let Self { activations, budget, predicted, measured, .. } = self;
         let chosen = activations.iter().filter(|a| !a.pinned).count();
         (chosen > 0).then(|| {
             let end = if self.met() { "" } else { ": more than is allowed; a wider degree or a narrower range has to be pinned" };
@@ -118,13 +140,14 @@ impl Approximation {
 /// that the shadow run has not seen.
 const PART: f64 = 0.5;
 
-/// Chooses for the graph that is lowered, whose states start as `states` says. Ranges are those of the graph.
-pub fn run(program: &Program, graph: &Graph, states: &[State]) -> Approximation {
+/// The choices that are worth lowering for a graph whose states start as `states` says: the shallowest, and that of the fewest
+/// products where it is another. Ranges are those of the graph.
+pub fn run(program: &Program, graph: &Graph, states: &[State]) -> Vec<Approximation> {
     let (graph, batch) = &shadow::resized(program, graph);
     let groups = groups(program, graph);
     let budget = PART * program.secure.precision;
     if groups.is_empty() {
-        return Approximation { budget, ..Approximation::default() };
+        return vec![Approximation { budget, ..Approximation::default() }];
     }
     let shadow = Shadow::new(program, (graph, states), *batch, 0);
     let candidates: Vec<Vec<Candidate>> = groups.iter().map(|group| options::run(program, graph, group, &shadow)).collect();
@@ -132,42 +155,50 @@ pub fn run(program: &Program, graph: &Graph, states: &[State]) -> Approximation 
     // What no degree can meet (a kink) is met as well as can be.
     let least: f64 = candidates.iter().map(|c| c.iter().map(|c| c.contribution).fold(f64::INFINITY, f64::min)).sum();
     let allowed = budget.max(1.25 * least);
-    let mut chosen = knapsack::run(&candidates, &path, allowed);
     let check = Shadow::new(program, (graph, states), *batch, 1);
-    let measured = loop {
-        let degrees: Vec<Option<usize>> = chosen.iter().zip(&candidates).map(|(&j, c)| c[j].degree).collect();
-        let measured = check.moved(&groups, &degrees);
-        // A better candidate of whichever contributes most, if it has one.
-        let finer = |i: usize| {
-            let now = &candidates[i][chosen[i]];
-            let better = candidates[i].iter().enumerate().filter(|(_, c)| c.contribution < now.contribution);
-            better.max_by(|a, b| a.1.contribution.total_cmp(&b.1.contribution)).map(|(j, _)| j)
+    let choose = |aim: Aim| {
+        let mut chosen = knapsack::run(&candidates, &path, allowed, aim);
+        let measured = loop {
+            let degrees: Vec<Option<usize>> = chosen.iter().zip(&candidates).map(|(&j, c)| c[j].degree).collect();
+            let measured = check.moved(&groups, &degrees);
+            // A better candidate of whichever contributes most, if it has one.
+            let finer = |i: usize| {
+                let now = &candidates[i][chosen[i]];
+                let better = candidates[i].iter().enumerate().filter(|(_, c)| c.contribution < now.contribution);
+                better.max_by(|a, b| a.1.contribution.total_cmp(&b.1.contribution)).map(|(j, _)| j)
+            };
+            let worst = (0..groups.len())
+                .filter_map(|i| Some((i, finer(i)?)))
+                .max_by(|a, b| candidates[a.0][chosen[a.0]].contribution.total_cmp(&candidates[b.0][chosen[b.0]].contribution));
+            match worst {
+                Some((i, j)) if measured > allowed || measured.is_nan() => chosen[i] = j,
+                _ => break measured,
+            }
         };
-        let worst = (0..groups.len())
-            .filter_map(|i| Some((i, finer(i)?)))
-            .max_by(|a, b| candidates[a.0][chosen[a.0]].contribution.total_cmp(&candidates[b.0][chosen[b.0]].contribution));
-        match worst {
-            Some((i, j)) if measured > allowed || measured.is_nan() => chosen[i] = j,
-            _ => break measured,
-        }
+        let picked: Vec<&Candidate> = chosen.iter().zip(&candidates).map(|(&j, c)| &c[j]).collect();
+        let predicted = picked.iter().map(|c| c.contribution).sum();
+        let record = |(group, c): (&Group, &Candidate)| ActivationChoice {
+            name: group.name.clone(),
+            function: group.function,
+            span: group.span,
+            degree: c.degree.unwrap_or(c.steepest),
+            composed: c.degree.is_none(),
+            pinned: group.pinned,
+            range: group.range,
+            error: c.error,
+            derivative_error: c.derivative_error,
+            sensitivity: if c.error > 0.0 { c.moved / c.error } else { 0.0 },
+            share: c.contribution / budget,
+        };
+        let activations = groups.iter().zip(picked).map(record).collect();
+        Approximation { aim, activations, budget, predicted, measured }
     };
-    let picked: Vec<&Candidate> = chosen.iter().zip(&candidates).map(|(&j, c)| &c[j]).collect();
-    let predicted = picked.iter().map(|c| c.contribution).sum();
-    let record = |(group, c): (&Group, &Candidate)| ActivationChoice {
-        name: group.name.clone(),
-        function: group.function,
-        span: group.span,
-        degree: c.degree.unwrap_or(c.steepest),
-        composed: c.degree.is_none(),
-        pinned: group.pinned,
-        range: group.range,
-        error: c.error,
-        derivative_error: c.derivative_error,
-        sensitivity: if c.error > 0.0 { c.moved / c.error } else { 0.0 },
-        share: c.contribution / budget,
-    };
-    let activations = groups.iter().zip(picked).map(record).collect();
-    Approximation { activations, budget, predicted, measured }
+    let mut choices = vec![choose(Aim::Depth)];
+    let fewest = choose(Aim::Products);
+    if fewest.activations != choices[0].activations {
+        choices.push(fewest);
+    }
+    choices
 }
 
 /// The uses of one activation.

@@ -35,6 +35,7 @@ pub fn run(program: &Program, lowered: &Lowered) -> Vec<Decision> {
     let mut decisions = vec![ring(lowered, &lowered.tried), scale(program, lowered), layout(lowered)];
     let total: f64 = lowered.fits.iter().map(|fit| fit.polynomial.error).sum();
     decisions.extend(lowered.fits.iter().map(|fit| activation(program, fit, total)));
+    decisions.extend(degrees(lowered));
     decisions.extend(convolutions(lowered));
     decisions.extend(twins(lowered));
     decisions.extend(bootstrap(lowered));
@@ -176,6 +177,15 @@ fn layout(lowered: &Lowered) -> Decision {
     decision(DecisionKind::Layout, "the slots", choice, why, runner_up, None)
 }
 
+/// Which of the degrees that meet the error budget together.
+fn degrees(lowered: &Lowered) -> Option<Decision> {
+    let (other, seconds) = lowered.degrees?;
+    let choice = format!("those of {} within the error budget", lowered.approximation.aim.name());
+    let why = "predicted to take less time".to_owned();
+    let runner_up = format!("of {}: {seconds:.2} s per update", other.name());
+    Some(decision(DecisionKind::Activation, "all degrees", choice, why, Some(runner_up), None))
+}
+
 /// What each convolution is a product of.
 fn convolutions(lowered: &Lowered) -> Vec<Decision> {
     let mut decisions: Vec<Decision> = Vec::new();
@@ -203,7 +213,7 @@ fn convolutions(lowered: &Lowered) -> Vec<Decision> {
             // A graph with patches may have a matrix further on, which has no other way.
             let patches = lowered.graph.ids().any(|id| matches!(lowered.graph.node(id).op, TensorOp::Places(_)));
             let two = lowered.convolved.filter(|_| patches == matches!(node.op, TensorOp::Places(_)));
-            let runner_up = two.map(|seconds| format!("{other}: {seconds:.2} s of work per update"));
+            let runner_up = two.map(|seconds| format!("{other}: {seconds:.2} s per update"));
             decisions.push(decision(DecisionKind::Layout, "a convolution", choice, why.to_owned(), runner_up, Some(node.span)));
         }
     }
@@ -227,7 +237,7 @@ fn twins(lowered: &Lowered) -> Option<Decision> {
     } else {
         ("each in ciphertexts of its own".to_owned(), "two in one would leave room for fewer samples, or more would cross", "two in one")
     };
-    let runner_up = format!("{other}: {seconds:.2} s of work per update");
+    let runner_up = format!("{other}: {seconds:.2} s per update");
     Some(decision(DecisionKind::Layout, "twin networks", choice, why.to_owned(), Some(runner_up), None))
 }
 

@@ -3,6 +3,7 @@
 
 mod alone;
 pub mod approximate;
+mod arith;
 pub mod budget;
 mod carried;
 pub mod circuit;
@@ -35,10 +36,10 @@ pub use error::CkksError;
 pub use measure::Measure;
 pub(crate) use polynomial::cost as polynomial_cost;
 
-use hecc_plan::cost::{CostTable, StepCosts};
+use hecc_plan::cost::{CostTable, Exchanges, StepCosts};
 use hecc_plan::{Bootstrap, Ckks, Geometry, Span, bootstrap, security};
 
-use crate::approximation::Approximation;
+use crate::approximation::{Aim, Approximation};
 use crate::check::hir::{Program, Refresh, Task};
 use crate::passes::saturate;
 use crate::tensor::{Graph, Op, Shape};
@@ -98,6 +99,8 @@ pub struct Lowered {
     pub convolved: Option<f64>,
     /// Seconds of an update with twin networks the other way, merged or apart, where there are two.
     pub twins: Option<f64>,
+    /// The other degrees that were worth a look, and seconds of an update with them.
+    pub degrees: Option<(Aim, f64)>,
     /// What it saves to have fewer rotation keys than rotations, where it has.
     pub fewer: Option<keys::Fewer>,
 }
@@ -343,11 +346,15 @@ fn scale(program: &Program, graph: &Graph, log_n: u32) -> u32 {
 fn refined(program: &Program, lowered: Lowered, public: &[(String, Vec<usize>)], ring: Ring) -> Lowered {
     let ckks = lowered.ckks;
     let limbs = |c: &Ckks| c.max_k.div_ceil(c.base2k);
+    let cost = |lowered: &Lowered| (lowered.with_client(ring.costs), lowered.crossing() as f64);
+    let (seconds, bytes) = cost(&lowered);
     for extra in [6, 4, 2, 1] {
         let finer = lower_for(program, &lowered.graph, lowered.geometry, ckks.log_n, ckks.scale + extra, public, ring);
         if let Ok(Ok(finer)) = finer
             && limbs(&finer.ckks) <= limbs(&ckks)
-            && finer.seconds <= 1.02 * lowered.seconds
+            && let (finer_seconds, finer_bytes) = cost(&finer)
+            && finer_seconds <= 1.02 * seconds
+            && finer_bytes <= 1.02 * bytes
         {
             return Lowered { tried: lowered.tried, ..finer };
         }
@@ -366,6 +373,9 @@ struct Parts {
     notes: Vec<String>,
     fits: Vec<decide::Fit>,
 }
+
+/// Plans whose seconds are within this part of each other's are told apart by the bytes that cross.
+const NEAR: f64 = 0.1;
 
 fn lower_for(
     program: &Program,
@@ -405,7 +415,12 @@ fn lower_for(
         Err((needed, available, _)) => Err((*needed, *available)),
     };
     let exchanged = [1, 2, 3].into_iter().filter_map(cuts).map(|lowered| Lowered { without_exchanges: Some(without), ..lowered });
-    let cheaper = |a: Lowered, b: Lowered| if b.with_client(ring.costs) < a.with_client(ring.costs) { b } else { a };
+    let cheaper = |a: Lowered, b: Lowered| {
+        let (of_a, of_b) = (a.with_client(ring.costs), b.with_client(ring.costs));
+        // As good as the same: then what crosses counts.
+        let near = of_a.max(of_b) < (1.0 + NEAR) * of_a.min(of_b);
+        if if near { b.crossing() < a.crossing() } else { of_b < of_a } { b } else { a }
+    };
     Ok(exchanged.fold(whole, |best, other| {
         Ok(match best {
             Ok(best) => cheaper(best, other),
@@ -415,12 +430,14 @@ fn lower_for(
 }
 
 impl Lowered {
-    /// Seconds of an update at the server and at the client, one thread.
+    /// Predicted seconds of an update at the server and at the client, on all threads of the table's machine.
     pub(crate) fn with_client(&self, table: &CostTable) -> f64 {
-        let costs = StepCosts::new(table, &self.ckks, &self.keys, &self.circuit.matrices, &self.sized.steps, None);
-        let sealed: f64 = self.sized.inputs.iter().map(|input| costs.seal(input)).sum();
-        let opened = |output: &hecc_plan::Output| costs.open(self.sized.steps[output.wire.index()].wire.k, output.contents.len());
-        self.seconds + sealed + self.sized.outputs.iter().map(opened).sum::<f64>()
+        let Sized { steps, inputs, outputs, rounds, .. } = &self.sized;
+        let costs = StepCosts::new(table, &self.ckks, &self.keys, &self.circuit.matrices, steps, self.bootstrap.as_ref());
+        let exchanges = Exchanges { steps, inputs, outputs, rounds, lanes: self.geometry.lanes };
+        let threads = table.machine.threads;
+        let (server, client) = exchanges.seconds(&costs, threads, threads, |_, _| ());
+        server + client
     }
 
     /// Bytes of an update that cross: fresh ciphertexts as halves, what comes back whole.
@@ -548,6 +565,7 @@ fn widths_as_is(
             inside: None,
             convolved: None,
             twins: None,
+            degrees: None,
             fewer: None,
         });
     }

@@ -40,8 +40,9 @@ pub fn run(circuit: &Circuit, bootstrap: &Bootstrap) -> Option<Circuit> {
 pub(super) fn with(circuit: &Circuit, refresher: Refresher) -> Option<Circuit> {
     let Refresher { takes, gives: reach, inputs } = refresher;
     let mut circuit = circuit.clone();
-    // What no refresh gives room for.
-    let too_large = |(node, need): (&Node, &Option<u32>)| need.is_some() && node.room > reach;
+    // What no refresh gives room for, or no two with an operation between them.
+    let too_large =
+        |(node, need): (&Node, &Option<u32>)| need.is_some() && (node.room > reach || budget::spent(&circuit, &node.op) + takes > reach);
     if circuit.nodes.iter().zip(&budget::needs_once(&circuit, takes)).any(too_large) {
         return None;
     }
@@ -70,8 +71,17 @@ pub(super) fn with(circuit: &Circuit, refresher: Refresher) -> Option<Circuit> {
         // A fresh value that meets only what was long on its way has no place for a cut before that. Then the paths that need all
         // of the layers go first: what meets them so late needs fewer.
         let fewer = reach + (fewest - 1) * spends;
-        let most = || short.iter().copied().filter(|&i| need[i].is_some_and(|bits| bits > fewer)).collect::<Vec<_>>();
-        let cut = cut_of(&short, reach).or_else(|| cut_of(&most(), fewer))?;
+        let beyond = |least: u32| short.iter().copied().filter(|&i| need[i].is_some_and(|bits| bits > least)).collect::<Vec<_>>();
+        let cut = cut_of(&short, reach).or_else(|| cut_of(&beyond(fewer), fewer));
+        // Or it needs a cut itself, but a later one than the long path that it meets: as many sources at once as have a place.
+        let longer = || {
+            let needs: BTreeSet<u32> = short.iter().filter_map(|&i| need[i]).filter(|&bits| bits < longest).collect();
+            let needs: Vec<u32> = needs.into_iter().collect();
+            // The fewer, the more places there are.
+            let least = needs.partition_point(|&least| cut_of(&beyond(least), reach).is_none());
+            needs.get(least).and_then(|&least| cut_of(&beyond(least), reach))
+        };
+        let cut = cut.or_else(longer)?;
         circuit = refreshed(&circuit, &cut);
     }
     None

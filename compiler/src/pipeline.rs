@@ -14,7 +14,7 @@ use crate::passes::{self, Facts, Level, PassName, Selection, places, saturate, t
 use crate::schemes::ckks::inside::{Inside, Method};
 use crate::schemes::ckks::{self, LowerError, Lowered, Measure};
 use crate::schemes::tfhe;
-use crate::tensor::build::{self, Built};
+use crate::tensor::build;
 use crate::tensor::{Graph, TensorError};
 use crate::tracking;
 
@@ -198,17 +198,20 @@ fn compile_checked(
     let program = &program;
     let facts = facts(program);
     let selection = Selection::new(options.level, &options.without);
-    let first = build::build(program, false).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?;
-    let optimised = passes::run_some(&first.graph, &facts, &selection);
+    let built = build::build(program, false).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?;
+    let optimised = passes::run_some(&built.graph, &facts, &selection);
     warnings.extend(approximation::maxima::coarse(program, &optimised));
-    let approximations = approximation::run(program, &optimised, &first.states);
+    let mut approximations = approximation::run(program, &optimised, &built.states);
+    if !selection.contains(PassName::Degrees) {
+        approximations.truncate(1);
+    }
     let ring = ckks::Ring {
         insecure_log_n: options.insecure_log_n,
         insecure_modulus: options.insecure_modulus.unwrap_or(4000),
         refine: selection.contains(PassName::Refine),
-        periods: &first.periods,
+        periods: &built.periods,
         known: ckks::magnitude::Known {
-            states: &first.states,
+            states: &built.states,
             measured: calibration.map_or(&[], |calibration| calibration.states.as_slice()),
             room: options.room,
         },
@@ -219,8 +222,8 @@ fn compile_checked(
         offer: None,
         inside: options.inside,
     };
-    let stages = Stages { program, public: &first.public, ring, facts: &facts, selection: &selection, trade: options.trade };
-    let (mut lowered, built) = stages.cheapest(&optimised, &approximations)?;
+    let stages = Stages { program, public: &built.public, ring, facts: &facts, selection: &selection, trade: options.trade };
+    let mut lowered = stages.cheapest(&optimised, &approximations)?;
     let approximation = lowered.approximation.clone();
     if let Some(limit) = &options.memory {
         let table = limit.costs.as_deref().unwrap_or_else(|| CostTable::built_in());
@@ -258,7 +261,7 @@ struct Stages<'a> {
 
 impl Stages<'_> {
     /// The circuit that is predicted to take the least time, of those with the degrees of each of `approximations`.
-    fn cheapest(&self, optimised: &Graph, approximations: &[Approximation]) -> Result<(Lowered, Built), Vec<Diagnostic>> {
+    fn cheapest(&self, optimised: &Graph, approximations: &[Approximation]) -> Result<Lowered, Vec<Diagnostic>> {
         let seconds = |lowered: &Lowered| match &lowered.bootstrap {
             Some(_) => lowered.seconds,
             None => lowered.with_client(self.ring.costs),
@@ -268,26 +271,26 @@ impl Stages<'_> {
         for other in found {
             best = match (best, other) {
                 (Ok(best), Ok(other)) => {
-                    let (of_best, of_other) = (seconds(&best.0), seconds(&other.0));
+                    let (of_best, of_other) = (seconds(&best), seconds(&other));
                     let (mut kept, left, of_left) = if of_other < of_best { (other, best, of_best) } else { (best, other, of_other) };
-                    kept.0.degrees = Some((left.0.approximation.aim, of_left));
+                    kept.degrees = Some((left.approximation.aim, of_left));
                     Ok(kept)
                 }
-                (best, other) => best.or(other),
+                // What the shallowest lacks tells the user more.
+                (Err(_), Ok(other)) => Ok(other),
+                (best, Err(_)) => best,
             };
         }
         best
     }
 
     /// The circuit with the degrees of `approximation`.
-    fn lowered(&self, optimised: &Graph, approximation: &Approximation) -> Result<(Lowered, Built), Vec<Diagnostic>> {
+    fn lowered(&self, optimised: &Graph, approximation: &Approximation) -> Result<Lowered, Vec<Diagnostic>> {
         let Self { program, public, ring, facts, selection, .. } = *self;
-        let mut last: Option<Built> = None;
-        let mut lower = |patches: bool| {
+        let lower = |patches: bool| {
             ckks::lower(program, public, ring, |padded| {
                 let built = build::build(program, padded)?;
                 let graph = approximation.apply(&passes::run_some(&built.graph, facts, selection));
-                last = Some(built);
                 let patched = if patches { places::run(&graph, facts, ckks::WIDEST) } else { None };
                 Ok::<_, Vec<TensorError>>(patched.unwrap_or(graph))
             })
@@ -321,7 +324,7 @@ impl Stages<'_> {
         lowered.convolved = convolved;
         lowered.notes.extend(approximation.note());
         lowered.approximation = approximation.clone();
-        Ok((lowered, last.expect("lowering builds at least one graph")))
+        Ok(lowered)
     }
 }
 

@@ -32,8 +32,8 @@ fn all(name: &str, source: &str, small: bool) -> [Measure; 3] {
 fn measured(name: &str, source: &str, small: bool) -> ([Measure; 3], bool) {
     let options = |trade: bool, without: &[PassName]| Options {
         insecure_log_n: small.then_some(10),
-        // Twins are merged of whatever graph saturation leaves.
-        without: [without, &[PassName::Twins]].concat(),
+        // Twins are merged, and degrees chosen, of whatever graph saturation leaves.
+        without: [without, &[PassName::Twins, PassName::Degrees]].concat(),
         trade,
         ..Options::default()
     };

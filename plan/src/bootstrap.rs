@@ -8,7 +8,7 @@
 //! trace after the raise, which averages the copies of a slot, and transforms of few slots. The scales inside follow the scale
 //! of the ciphertexts: whatever is finer than the rounding of the operand is wasted.
 //!
-//! Names: `dense-16` is for all slots of the ring of degree 2^16, with a word for its width; `sparse-15-512` is for 512
+//! Names: `dense-16` is for all slots of the ring of degree 2^16, some with a word for the width; `sparse-15-512` is for 512
 //! slots that repeat in that of degree 2^15.
 
 use std::collections::BTreeMap;
@@ -140,7 +140,7 @@ impl Bootstrap {
 /// The bootstrap of that name, for ciphertexts at that scale.
 pub fn offer(name: &str, scale: u32) -> Option<Bootstrap> {
     let family = FAMILIES.iter().find(|family| family.name == name)?;
-    if SCALES.contains(&scale) { family.at(scale) } else { None }
+    if (*SCALES.start()..=family.finest).contains(&scale) { family.at(scale) } else { None }
 }
 
 /// Every bootstrap at one scale: the dense ones, those for tests last, then the sparse ones, likewise.
@@ -156,15 +156,17 @@ struct Family {
     bootstrap_k: u32,
     /// Bits of the scale that the result's rounding takes.
     rounding: u32,
-    /// Most bits that the reduction keeps, at any scale.
+    /// The largest scale that it is offered at: above it, measured, the result is no more precise.
     finest: u32,
+    /// Whether bits are scarce: scales inside are as small as the precision of the result allows.
+    scarce: bool,
     decode: Vec<(u32, u32)>,
     encode: Vec<(u32, u32)>,
 }
 
 static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(|| dense().into_iter().chain(sparse()).collect());
 
-/// At 2^16 the widths are the largest for which the widest keys have 3, 5 and 13 digits; at 2^15 that of the sparse ones.
+/// At 2^16 the widths are the largest for which the widest keys have 3, 5 and 13 digits.
 fn dense() -> Vec<Family> {
     let secure = |name: &str, bootstrap_k| Family {
         name: name.to_owned(),
@@ -172,7 +174,8 @@ fn dense() -> Vec<Family> {
         log_slots: 15,
         bootstrap_k,
         rounding: 15,
-        finest: 22,
+        finest: *SCALES.end(),
+        scarce: false,
         decode: vec![(4, 4), (5, 128), (6, 4096)],
         encode: vec![(5, 4096), (5, 256), (5, 8)],
     };
@@ -182,21 +185,14 @@ fn dense() -> Vec<Family> {
         log_slots: 9,
         bootstrap_k: 1000,
         rounding: 14,
-        finest: 22,
+        finest: *SCALES.end(),
+        scarce: false,
         decode: vec![(3, 4), (3, 4), (3, 4)],
         encode: vec![(3, 4), (3, 4), (3, 4)],
     };
-    let half = Family {
-        name: "dense-15".to_owned(),
-        log_n: 15,
-        log_slots: 14,
-        bootstrap_k: SCARCE_K,
-        rounding: 16,
-        finest: 16,
-        decode: vec![(7, 16), (7, 2048)],
-        encode: vec![(7, 2048), (7, 16)],
-    };
-    vec![half, secure("dense-16-narrow", 1248), secure("dense-16", 1300), secure("dense-16-wide", 1400), small]
+    let half = Family { finest: 32, ..scarce("dense-15".to_owned(), 15, 14, SCARCE_K, 16) };
+    let small_half = Family { finest: 32, ..scarce("insecure-dense-8".to_owned(), 8, 7, SCARCE_K, 14) };
+    vec![half, secure("dense-16-narrow", 1248), secure("dense-16", 1300), secure("dense-16-wide", 1400), small, small_half]
 }
 
 /// The largest width that a key switches at 2^15.
@@ -205,20 +201,22 @@ const SCARCE_K: u32 = 780;
 /// At 2^15 the width is the largest that a key switches, for bits are scarce there; at 2^16 the largest for which the keys
 /// have 3 digits.
 fn sparse() -> Vec<Family> {
-    let family = |name: String, log_n: u32, log_slots: u32, bootstrap_k, rounding| {
-        let (decode, encode) = if log_slots > MOST_LAYERS {
-            let (low, high) = (log_slots / 2, log_slots.div_ceil(2));
-            (vec![matrix(0, low), matrix(low, high)], vec![matrix(low, high), matrix(0, low)])
-        } else {
-            (vec![matrix(0, log_slots)], vec![matrix(0, log_slots)])
-        };
-        Family { name, log_n, log_slots, bootstrap_k, rounding, finest: 22, decode, encode }
-    };
     let secure = |log_n: u32, bootstrap_k| {
-        move |log_slots: u32| family(format!("sparse-{log_n}-{}", 1 << log_slots), log_n, log_slots, bootstrap_k, 16)
+        move |log_slots: u32| scarce(format!("sparse-{log_n}-{}", 1 << log_slots), log_n, log_slots, bootstrap_k, 16)
     };
-    let small = family("insecure-sparse-10-16".to_owned(), 10, 4, 780, 15);
+    let small = scarce("insecure-sparse-10-16".to_owned(), 10, 4, 780, 15);
     (6..=11).map(secure(15, SCARCE_K)).chain((8..=12).map(secure(16, 1248))).chain([small]).collect()
+}
+
+/// A family with small scales, and transforms of one or two matrices.
+fn scarce(name: String, log_n: u32, log_slots: u32, bootstrap_k: u32, rounding: u32) -> Family {
+    let (decode, encode) = if log_slots > MOST_LAYERS {
+        let (low, high) = (log_slots / 2, log_slots.div_ceil(2));
+        (vec![matrix(0, low), matrix(low, high)], vec![matrix(low, high), matrix(0, low)])
+    } else {
+        (vec![matrix(0, log_slots)], vec![matrix(0, log_slots)])
+    };
+    Family { name, log_n, log_slots, bootstrap_k, rounding, finest: *SCALES.end(), scarce: true, decode, encode }
 }
 
 /// Most layers of the only matrix of a transform. A matrix has about `2^layers` diagonals, so that two are faster above, by
@@ -240,7 +238,11 @@ impl Family {
     fn circuit(&self, scale: u32) -> Circuit {
         let (decode, encode) = (self.decode.clone(), self.encode.clone());
         let dense = self.log_slots + 1 == self.log_n;
-        if dense && self.log_n != 15 {
+        // Of few slots, one double-angle step after a higher degree is a product less deep than three steps. The fit keeps 22
+        // bits up to nine moduli, 18 at ten and 10 at eleven; with 32 coefficients of the secret set, a slot has eleven with a
+        // chance below 2^-32 and more with one below 2^-41. That is too often where all slots are refreshed.
+        let (degree, interval, doublings) = if dense { (30, 16, 3) } else { (60, 12, 1) };
+        if !self.scarce {
             return Circuit {
                 decode,
                 decode_scale: scale - 4,
@@ -250,16 +252,12 @@ impl Family {
                 encode_scale: (scale + 18).min(54),
                 reduce_scale: (scale + 22).min(60),
                 coefficient_scale: (scale + 6).min(46),
-                degree: 30,
-                interval: 16,
-                doublings: 3,
+                degree,
+                interval,
+                doublings,
             };
         }
         let layers = |list: &[(u32, u32)]| list.iter().map(|matrix| matrix.0).max().unwrap_or(0);
-        // One double-angle step after a higher degree is a product less deep than three steps. The fit keeps 22 bits up to
-        // nine moduli, 18 at ten and 10 at eleven; with 32 coefficients of the secret set, a slot has eleven with a chance
-        // below 2^-32 and more with one below 2^-41: of all slots that is too often.
-        let (degree, interval, doublings) = if dense { (30, 16, 3) } else { (60, 12, 1) };
         // Half a bit of ratio for one of scale: the sine's error, which is quadratic in it, stays below the rounding.
         let ratio = (scale - 7).div_euclid(2).clamp(10, 13);
         Circuit {
@@ -322,7 +320,7 @@ impl Family {
             sparse_log_modulus: keys.to_sparse.log_modulus(),
             log_bound: 0,
             // The sine's error is that of a cube: 2^-23 for a slot of 1 where the ratio is 13.
-            precision: (scale - self.rounding).min(2 * circuit.ratio - 4).min(self.finest),
+            precision: (scale - self.rounding).min(2 * circuit.ratio - 4),
             circuit,
             keys,
         };
@@ -389,5 +387,6 @@ mod tests {
         }
         assert!(offer("sparse-15-512", 30).is_some_and(|bootstrap| bootstrap.gain() >= 200));
         assert_eq!(offer("sparse-15-512", *SCALES.end() + 1), None);
+        assert!(offer("dense-15", 32).is_some() && offer("dense-15", 33).is_none());
     }
 }

@@ -279,6 +279,8 @@ pub struct StepCosts<'a> {
     matrices: &'a [Matrix],
     normalised: Vec<bool>,
     bootstrap: f64,
+    /// Threads of the table's machine.
+    threads: usize,
 }
 
 impl<'a> StepCosts<'a> {
@@ -317,12 +319,12 @@ impl<'a> StepCosts<'a> {
             let measured = table.bootstraps.get(&offer.name).copied();
             measured.unwrap_or_else(|| ROTATIONS * slower * ring.seconds(Kind::Rotate, limbs(offer.output_k), limbs(offer.log_modulus)))
         });
-        Self { ring, slower, base2k: ckks.base2k, keys, matrices, normalised, bootstrap }
+        Self { ring, slower, base2k: ckks.base2k, keys, matrices, normalised, bootstrap, threads: table.machine.threads }
     }
 
-    /// How much longer a step takes while so many are at work on a machine of `threads` threads.
-    fn slowdown(&self, threads: usize) -> impl Fn(usize) -> f64 {
-        let (more, others) = (self.ring.crowded - 1.0, (threads.max(2) - 1) as f64);
+    /// How much longer a step takes while so many are at work.
+    fn slowdown(&self) -> impl Fn(usize) -> f64 {
+        let (more, others) = (self.ring.crowded - 1.0, (self.threads.max(2) - 1) as f64);
         move |busy| 1.0 + more * (busy - 1) as f64 / others
     }
 
@@ -442,27 +444,27 @@ pub fn step_seconds(plan: &Plan, table: &CostTable) -> Vec<f64> {
 pub struct Exchanges<'a> {
     /// All steps.
     pub steps: &'a [Step],
+    /// Seconds of each on one thread alone.
+    pub work: &'a [f64],
     /// What the client sends.
     pub inputs: &'a [Input],
     /// What it gets.
     pub outputs: &'a [Output],
     /// Who does what when.
     pub rounds: &'a [Round],
-    /// Lanes of the slot grid.
-    pub lanes: usize,
 }
 
 impl Exchanges<'_> {
     /// Wall-clock seconds of server and client per update, on `threads` threads; `each` sees when the steps of a round ran.
-    pub fn seconds(&self, costs: &StepCosts<'_>, threads: usize, machine: usize, mut each: impl FnMut(&Round, &Run)) -> (f64, f64) {
-        let slowdown = costs.slowdown(machine);
+    pub fn seconds(&self, costs: &StepCosts<'_>, threads: usize, mut each: impl FnMut(&Round, &Run)) -> (f64, f64) {
+        let slowdown = costs.slowdown();
         let together = |work: Vec<f64>| simulate_all(work, threads, &slowdown);
         let (mut server, mut client) = (0.0, 0.0);
         for round in self.rounds {
             let (first, last) = (round.steps.0 as usize, round.steps.1 as usize);
             let jobs: Vec<Job> = (first..last)
                 .map(|index| Job {
-                    seconds: costs.step(self.steps, index, self.lanes),
+                    seconds: self.work[index],
                     after: self.steps[index].op.operands().iter().filter_map(|w| w.index().checked_sub(first)).collect(),
                 })
                 .collect();
@@ -489,10 +491,10 @@ fn simulate_all(work: Vec<f64>, threads: usize, slowdown: impl Fn(usize) -> f64)
 pub fn predict(plan: &Plan, table: &CostTable, threads: usize) -> Prediction {
     let threads = if threads == 0 { table.machine.threads } else { threads };
     let costs = StepCosts::new(table, &plan.ckks, &plan.keys, &plan.matrices, &plan.steps, plan.bootstrap.as_ref());
-    let exchanges =
-        Exchanges { steps: &plan.steps, inputs: &plan.inputs, outputs: &plan.outputs, rounds: &plan.rounds, lanes: plan.geometry.lanes };
+    let work = step_seconds(plan, table);
+    let exchanges = Exchanges { steps: &plan.steps, work: &work, inputs: &plan.inputs, outputs: &plan.outputs, rounds: &plan.rounds };
     let mut memory = crate::memory::Model::new(plan, costs.ring, threads);
-    let (server_seconds, client_seconds) = exchanges.seconds(&costs, threads, table.machine.threads, |round, run| memory.round(round, run));
+    let (server_seconds, client_seconds) = exchanges.seconds(&costs, threads, |round, run| memory.round(round, run));
     let shapes = plan.keys.relinearisation.iter().chain(plan.keys.rotations.iter().map(|key| &key.shape));
     let key = |shape: &crate::KeyShape| costs.slower * costs.ring.seconds(Kind::Key, shape.dnum * costs.limbs(shape.log_modulus()), 0);
     let bootstrap: Vec<crate::KeyShape> = plan.bootstrap.iter().flat_map(Bootstrap::key_shapes).map(|(shape, _)| shape).collect();
@@ -502,8 +504,8 @@ pub fn predict(plan: &Plan, table: &CostTable, threads: usize) -> Prediction {
         seconds_per_update: server_seconds + client_seconds,
         client_seconds,
         server_seconds,
-        work_seconds: step_seconds(plan, table).iter().sum::<f64>() / f64::from(plan.updates()),
-        key_seconds: simulate_all(keys, threads, costs.slowdown(table.machine.threads)),
+        work_seconds: work.iter().sum::<f64>() / f64::from(plan.updates()),
+        key_seconds: simulate_all(keys, threads, costs.slowdown()),
         peak_bytes: memory.peak(),
         memory,
         key_bytes: counts.key_bytes,

@@ -1,5 +1,5 @@
 //! Which polynomial computes which activation: the degrees that meet `secure { precision = ... }` together, at the least
-//! depth and then the least cost. Activations are those of the tensor graph; the uses of one (online and target network,
+//! depth or with the fewest products. Activations are those of the tensor graph; the uses of one (online and target network,
 //! function and derivative) share a polynomial.
 //!
 //! A polynomial of one activation moves the outputs by a contribution that `shadow.rs` measures; to first order the

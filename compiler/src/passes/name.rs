@@ -19,6 +19,8 @@ pub enum PassName {
     Twins,
     /// Equality saturation.
     Saturate,
+    /// Degrees of polynomials by what plans take, where the shallowest are not those of the fewest products.
+    Degrees,
     /// Precision that costs no limb.
     Refine,
     /// Rotations out of sums and products, in the circuit.
@@ -30,11 +32,12 @@ pub enum PassName {
 }
 
 /// All names, in the order in which the passes run.
-pub const NAMES: [PassName; 10] = [
+pub const NAMES: [PassName; 11] = [
     PassName::Fold,
     PassName::Share,
     PassName::Prune,
     PassName::Hoist,
+    PassName::Degrees,
     PassName::Twins,
     PassName::Saturate,
     PassName::Lanes,
@@ -53,6 +56,7 @@ impl PassName {
             Self::Hoist => "hoist",
             Self::Twins => "twins",
             Self::Saturate => "saturate",
+            Self::Degrees => "degrees",
             Self::Refine => "refine",
             Self::Rotations => "rotations",
             Self::Tiles => "tiles",
@@ -116,7 +120,7 @@ impl Selection {
         let from = |name: PassName| match name {
             PassName::Lanes => 0,
             PassName::Fold | PassName::Share | PassName::Prune => 1,
-            PassName::Hoist | PassName::Refine | PassName::Rotations | PassName::Tiles | PassName::Twins => 2,
+            PassName::Hoist | PassName::Degrees | PassName::Refine | PassName::Rotations | PassName::Tiles | PassName::Twins => 2,
             PassName::Saturate => 3,
         };
         Self(NAMES.into_iter().filter(|&name| from(name) <= level.get() && !without.contains(&name)).collect())

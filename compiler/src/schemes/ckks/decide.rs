@@ -67,10 +67,12 @@ fn exchanges(lowered: &Lowered) -> Option<Decision> {
     let rounds = plural(lowered.sized.rounds.len(), "exchange");
     let choice = format!("{} refreshed by the client inside an update, which has {rounds}", plural(count, "ciphertext"));
     let why = match without {
-        Ok(_) => "narrower ciphertexts are cheaper than that: what is sent and decrypted counted".to_owned(),
+        Ok(_) => {
+            "narrower ciphertexts are faster, what is sent and decrypted counted, or about as fast and cross with fewer bytes".to_owned()
+        }
         Err((needed, available)) => format!("an update in one piece needs {needed} bits, and a ciphertext of this ring has {available}"),
     };
-    let runner_up = without.ok().map(|seconds| format!("none: {seconds:.2} s of work per update instead of {:.2} s", lowered.seconds));
+    let runner_up = without.ok().map(|seconds| format!("none: {seconds:.2} s per update"));
     Some(decision(DecisionKind::Exchange, "the update", choice, why, runner_up, None))
 }
 
@@ -135,7 +137,7 @@ fn ring(lowered: &Lowered, tried: &[Tried]) -> Decision {
     let runner_up = others
         .min_by(|a, b| a.1.total_cmp(&b.1))
         .zip(seconds(log_n))
-        .map(|((n, other), own)| format!("2^{n}: {:.2} times the server's work", other / own));
+        .map(|((n, other), own)| format!("2^{n}: {:.2} times the time", other / own));
     let choice = format!("degree 2^{log_n}, {} slots, ciphertexts of up to {} bits", lowered.geometry.slots(), lowered.ckks.max_k);
     decision(DecisionKind::Ring, "the plan", choice, why, runner_up, None)
 }
@@ -181,7 +183,7 @@ fn layout(lowered: &Lowered) -> Decision {
 fn degrees(lowered: &Lowered) -> Option<Decision> {
     let (other, seconds) = lowered.degrees?;
     let choice = format!("those of {} within the error budget", lowered.approximation.aim.name());
-    let why = "predicted to take less time".to_owned();
+    let why = "predicted to take no longer".to_owned();
     let runner_up = format!("of {}: {seconds:.2} s per update", other.name());
     Some(decision(DecisionKind::Activation, "all degrees", choice, why, Some(runner_up), None))
 }

@@ -74,7 +74,7 @@ pub struct Lowered {
     pub fits: Vec<decide::Fit>,
     /// What each ring brought.
     pub tried: Vec<decide::Tried>,
-    /// Estimated seconds of the server, one thread; ranks rings.
+    /// Seconds of an update's steps: of one thread, unless the plan bootstraps. [`Lowered::with_client`] is the time that it takes.
     pub seconds: f64,
     /// The tensor graph it came from.
     pub graph: Graph,
@@ -213,10 +213,10 @@ fn with_client<E>(
         let bits = scale(program, &graph, log_n);
         match lower_for(program, &graph, grid, log_n, bits, public, ring).map_err(LowerError::Ckks)? {
             Ok(lowered) => {
-                tried.push((log_n, Ok(lowered.seconds)));
+                let seconds = lowered.with_client(ring.costs);
+                tried.push((log_n, Ok(seconds)));
                 let done = grid.groups() == 1;
-                let seconds = |lowered: &Lowered| lowered.with_client(ring.costs);
-                if best.as_ref().is_none_or(|b| seconds(&lowered) < seconds(b)) {
+                if best.as_ref().is_none_or(|best| seconds < best.with_client(ring.costs)) {
                     best = Some(lowered);
                 }
                 if done || insecure_log_n.is_some() {
@@ -374,7 +374,7 @@ struct Parts {
     fits: Vec<decide::Fit>,
 }
 
-/// Plans whose seconds are within this part of each other's are told apart by the bytes that cross.
+/// Of plans that take up to this part longer than the fastest, the one is taken of which the fewest bytes cross.
 const NEAR: f64 = 0.1;
 
 fn lower_for(
@@ -411,22 +411,19 @@ fn lower_for(
         widths_for(program, graph, grid, log_n, Parts { circuit, client, ..parts.clone() }, None, ring).ok()
     };
     let without = match &whole {
-        Ok(whole) => Ok(whole.seconds),
+        Ok(whole) => Ok(whole.with_client(ring.costs)),
         Err((needed, available, _)) => Err((*needed, *available)),
     };
     let exchanged = [1, 2, 3].into_iter().filter_map(cuts).map(|lowered| Lowered { without_exchanges: Some(without), ..lowered });
-    let cheaper = |a: Lowered, b: Lowered| {
-        let (of_a, of_b) = (a.with_client(ring.costs), b.with_client(ring.costs));
-        // As good as the same: then what crosses counts.
-        let near = of_a.max(of_b) < (1.0 + NEAR) * of_a.min(of_b);
-        if if near { b.crossing() < a.crossing() } else { of_b < of_a } { b } else { a }
+    let (whole, refused) = match whole {
+        Ok(whole) => (Some(whole), None),
+        Err(refused) => (None, Some(refused)),
     };
-    Ok(exchanged.fold(whole, |best, other| {
-        Ok(match best {
-            Ok(best) => cheaper(best, other),
-            Err(_) => other,
-        })
-    }))
+    let all: Vec<(f64, Lowered)> = whole.into_iter().chain(exchanged).map(|lowered| (lowered.with_client(ring.costs), lowered)).collect();
+    let least = all.iter().map(|(seconds, _)| *seconds).fold(f64::INFINITY, f64::min);
+    let near = all.into_iter().filter(|(seconds, _)| *seconds <= (1.0 + NEAR) * least);
+    let best = near.min_by_key(|(_, lowered)| lowered.crossing()).map(|(_, lowered)| lowered);
+    Ok(best.ok_or_else(|| refused.expect("a whole plan is never slower than itself")))
 }
 
 impl Lowered {
@@ -434,9 +431,9 @@ impl Lowered {
     pub(crate) fn with_client(&self, table: &CostTable) -> f64 {
         let Sized { steps, inputs, outputs, rounds, .. } = &self.sized;
         let costs = StepCosts::new(table, &self.ckks, &self.keys, &self.circuit.matrices, steps, self.bootstrap.as_ref());
-        let exchanges = Exchanges { steps, inputs, outputs, rounds, lanes: self.geometry.lanes };
-        let threads = table.machine.threads;
-        let (server, client) = exchanges.seconds(&costs, threads, threads, |_, _| ());
+        let work: Vec<f64> = (0..steps.len()).map(|index| costs.step(steps, index, self.geometry.lanes)).collect();
+        let exchanges = Exchanges { steps, work: &work, inputs, outputs, rounds };
+        let (server, client) = exchanges.seconds(&costs, table.machine.threads, |_, _| ());
         server + client
     }
 

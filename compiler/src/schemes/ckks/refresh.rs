@@ -40,9 +40,9 @@ pub fn run(circuit: &Circuit, bootstrap: &Bootstrap) -> Option<Circuit> {
 pub(super) fn with(circuit: &Circuit, refresher: Refresher) -> Option<Circuit> {
     let Refresher { takes, gives: reach, inputs } = refresher;
     let mut circuit = circuit.clone();
-    // What no refresh gives room for, or no two with an operation between them.
+    // Values that no refresh gives room for, and operations that have none between two refreshes.
     let too_large =
-        |(node, need): (&Node, &Option<u32>)| need.is_some() && (node.room > reach || budget::spent(&circuit, &node.op) + takes > reach);
+        |(node, need): (&Node, &Option<u32>)| need.is_some() && node.room.max(budget::spent(&circuit, &node.op) + takes) > reach;
     if circuit.nodes.iter().zip(&budget::needs_once(&circuit, takes)).any(too_large) {
         return None;
     }
@@ -72,16 +72,13 @@ pub(super) fn with(circuit: &Circuit, refresher: Refresher) -> Option<Circuit> {
         // of the layers go first: what meets them so late needs fewer.
         let fewer = reach + (fewest - 1) * spends;
         let beyond = |least: u32| short.iter().copied().filter(|&i| need[i].is_some_and(|bits| bits > least)).collect::<Vec<_>>();
-        let cut = cut_of(&short, reach).or_else(|| cut_of(&beyond(fewer), fewer));
+        let most = || cut_of(&beyond(fewer), fewer);
         // Or it needs a cut itself, but a later one than the long path that it meets: as many sources at once as have a place.
         let longer = || {
             let needs: BTreeSet<u32> = short.iter().filter_map(|&i| need[i]).filter(|&bits| bits < longest).collect();
-            let needs: Vec<u32> = needs.into_iter().collect();
-            // The fewer, the more places there are.
-            let least = needs.partition_point(|&least| cut_of(&beyond(least), reach).is_none());
-            needs.get(least).and_then(|&least| cut_of(&beyond(least), reach))
+            needs.into_iter().find_map(|least| cut_of(&beyond(least), reach))
         };
-        let cut = cut.or_else(longer)?;
+        let cut = cut_of(&short, reach).or_else(most).or_else(longer)?;
         circuit = refreshed(&circuit, &cut);
     }
     None
@@ -213,4 +210,48 @@ fn refreshed(circuit: &Circuit, cut: &Cut) -> Circuit {
     new.carried.iter_mut().for_each(|carried| carried.wire = moved(&carried.wire));
     new.saves.iter_mut().flatten().for_each(|wire| *wire = moved(wire));
     new
+}
+
+#[cfg(test)]
+mod tests {
+    use hecc_plan::Span;
+
+    use super::super::circuit::OutputDraft;
+    use super::*;
+
+    /// x to the eighth, times a fresh y, to the eighth.
+    fn late() -> Circuit {
+        let mut circuit = Circuit::new(30, 64);
+        let span = Span::default();
+        let mut input = |name: &str| circuit.input(name, Vec::new(), 0, span);
+        let (x, y) = (input("x"), input("y"));
+        let eighth = |circuit: &mut Circuit, mut wire: WireId| {
+            for _ in 0..3 {
+                wire = circuit.push(Op::Dot(vec![(wire, wire)]), span);
+            }
+            wire
+        };
+        let deep = eighth(&mut circuit, x);
+        let product = circuit.push(Op::Dot(vec![(y, deep)]), span);
+        let wire = eighth(&mut circuit, product);
+        circuit.outputs.push(OutputDraft { label: "z".to_owned(), wire, contents: Vec::new(), headroom: 8 });
+        circuit
+    }
+
+    #[test]
+    fn what_is_fresh_and_meets_only_what_is_deep_is_cut_later() {
+        // Four products between two refreshes: y is one short, and its product too deep to be refreshed before x is.
+        let refresher = Refresher { takes: 12, gives: 122, inputs: true };
+        let cut = with(&late(), refresher).expect("two refreshes do");
+        let needs = budget::needs_once(&cut, 12);
+        let starts = cut.nodes.iter().zip(&needs).filter(|(node, _)| matches!(node.op, Op::Input(_) | Op::Bootstrap(_)));
+        assert!(starts.clone().all(|(_, need)| need.is_some_and(|bits| bits <= 122)), "{}", cut.print());
+        assert_eq!(starts.filter(|(node, _)| matches!(node.op, Op::Bootstrap(_))).count(), 2);
+    }
+
+    #[test]
+    fn nothing_helps_an_operation_that_spends_more_than_a_refresh_gives() {
+        assert!(with(&late(), Refresher { takes: 12, gives: 41, inputs: true }).is_none());
+        assert!(with(&late(), Refresher { takes: 12, gives: 42, inputs: true }).is_some());
+    }
 }

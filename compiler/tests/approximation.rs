@@ -4,13 +4,15 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use hecc_compiler::approximation::Approximation;
+use hecc_compiler::approximation::{Aim, Approximation};
 use hecc_compiler::check::hir::Program;
+use hecc_compiler::passes::PassName;
 use hecc_compiler::tensor::eval::Exact;
 use hecc_compiler::tensor::graph::{Elementwise, Map};
 use hecc_compiler::tensor::{Op, Output, build};
 use hecc_compiler::{Compiled, Options, check, compile, compile_calibrated, rehearsal};
 use hecc_plan::calibration::Calibration;
+use hecc_plan::cost::{CostTable, predict};
 use hecc_plan::counts::counts;
 use hecc_plan::{Tensor, Tensors};
 use support::{Numbers, data, data_of, run_graph};
@@ -321,4 +323,20 @@ fn what_a_softmax_divides_by_is_as_wide_as_its_logits() {
         assert_eq!(exp.range.high, 1.0, "{exp:?}");
         support::compiled_agrees(&source, &compiled);
     }
+}
+
+#[test]
+fn of_the_degrees_within_the_budget_the_faster_are_taken() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/acrobot_sac.rl");
+    let source = std::fs::read_to_string(root).expect("an example");
+    let plan = |without: &[PassName]| compile(&source, &Options { without: without.to_vec(), ..Options::default() }).expect("it compiles");
+    let (both, shallowest) = (plan(&[]), plan(&[PassName::Degrees]));
+    let seconds = |compiled: &Compiled| predict(&compiled.plan, CostTable::built_in(), 0).seconds_per_update;
+    assert_eq!((both.approximation.aim, shallowest.approximation.aim), (Aim::Products, Aim::Depth));
+    assert!(both.approximation.met() && shallowest.approximation.met());
+    assert!(seconds(&both) < seconds(&shallowest), "{} {}", seconds(&both), seconds(&shallowest));
+    let said = both.plan.decisions.iter().find(|decision| decision.subject == "all degrees").expect("it is said");
+    // What was compared is what is predicted.
+    let other = format!("of the least depth: {:.2} s per update", seconds(&shallowest));
+    assert_eq!(said.runner_up.as_ref(), Some(&other));
 }

@@ -214,7 +214,7 @@ fn refreshed(circuit: &Circuit, cut: &Cut) -> Circuit {
 
 #[cfg(test)]
 mod tests {
-    use hecc_plan::Span;
+    use hecc_plan::{ClearId, Content, Layout, Span};
 
     use super::super::circuit::OutputDraft;
     use super::*;
@@ -223,8 +223,11 @@ mod tests {
     fn late() -> Circuit {
         let mut circuit = Circuit::new(30, 64);
         let span = Span::default();
-        let mut input = |name: &str| circuit.input(name, Vec::new(), 0, span);
-        let (x, y) = (input("x"), input("y"));
+        let mut input = |id: u32| {
+            let content = Content { tensor: ClearId(id), layout: Layout::Samples { group: 0, period: 1 }, factor: 1.0 };
+            circuit.input("batch", vec![content], 0, span)
+        };
+        let (x, y) = (input(0), input(1));
         let eighth = |circuit: &mut Circuit, mut wire: WireId| {
             for _ in 0..3 {
                 wire = circuit.push(Op::Dot(vec![(wire, wire)]), span);

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::cost::{Kind, RingCosts};
 use crate::counts::{half_bytes, key_bytes};
 use crate::schedule::Run;
-use crate::{Bootstrap, KeyShape, Op, PlainPattern, Plan, Round};
+use crate::{Bootstrap, KeyShape, Op, PlainPattern, Plan, Round, Target};
 
 /// Most memory at a time, in bytes, by what holds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -21,6 +21,8 @@ pub struct Memory {
     pub scratch: u64,
     /// Ciphertexts and messages of an update at its peak.
     pub ciphertexts: u64,
+    /// What the client has decrypted in an update.
+    pub values: u64,
     /// What the making of keys took and the allocator keeps.
     pub making: u64,
 }
@@ -28,16 +30,17 @@ pub struct Memory {
 impl Memory {
     /// The peak: their sum, since an update runs when all else is there.
     pub fn peak(&self) -> u64 {
-        let Memory { base, keys, plaintexts, scratch, ciphertexts, making } = *self;
-        base + keys + plaintexts + scratch + ciphertexts + making
+        let Memory { base, keys, plaintexts, scratch, ciphertexts, values, making } = *self;
+        base + keys + plaintexts + scratch + ciphertexts + values + making
     }
 
     /// The parts by name, largest first.
     pub fn parts(&self) -> Vec<(&'static str, u64)> {
-        let Memory { base, keys, plaintexts, scratch, ciphertexts, making } = *self;
+        let Memory { base, keys, plaintexts, scratch, ciphertexts, values, making } = *self;
         let mut parts = vec![
             ("evaluation keys", keys),
             ("ciphertexts and messages", ciphertexts),
+            ("values that the client decrypts", values),
             ("plaintexts and matrices", plaintexts),
             ("scratch of the threads and of bootstraps", scratch),
             ("the making of keys, kept by the allocator", making),
@@ -141,6 +144,7 @@ impl<'a> Model<'a> {
             plaintexts,
             scratch: threads as u64 * (scratch + client) + bootstrap_bytes(plan),
             ciphertexts: 0,
+            values: decrypted_bytes(plan),
             making: threads as u64 * widest_making,
         };
         Self { plan, memory, last_use, held: resting, resting }
@@ -199,6 +203,14 @@ const BOOTSTRAP_POLYNOMIALS: u64 = 170;
 /// What bootstraps work with besides their keys.
 fn bootstrap_bytes(plan: &Plan) -> u64 {
     plan.bootstrap.as_ref().map_or(0, |b| BOOTSTRAP_POLYNOMIALS * u64::from(b.bootstrap_k.div_ceil(b.base2k)) * (8 << b.log_n))
+}
+
+/// What the client holds of the values that come back in the middle of an update until it is over: as they came, for its
+/// program, and as nodes of that.
+fn decrypted_bytes(plan: &Plan) -> u64 {
+    let slots = (8 * plan.geometry.slots()) as u64;
+    let back = |output: &&crate::Output| output.contents.iter().any(|content| matches!(content.tensor, Target::Value { .. }));
+    3 * slots * plan.outputs.iter().filter(back).count() as u64
 }
 
 /// Scratch bytes of the most demanding step.

@@ -354,7 +354,7 @@ fn refined(program: &Program, lowered: Lowered, public: &[(String, Vec<usize>)],
             && limbs(&finer.ckks) <= limbs(&ckks)
             && let (finer_seconds, finer_bytes) = cost(&finer)
             && finer_seconds <= 1.02 * seconds
-            && finer_bytes <= 1.02 * bytes
+            && finer_bytes <= 1.25 * bytes
         {
             return Lowered { tried: lowered.tried, ..finer };
         }

@@ -10,8 +10,8 @@ use hecc_plan::{
 };
 use hecc_runtime::engine::{Backend, Engine};
 
-/// Bits by which a prediction may be better than what is measured.
-const RASH: f64 = 1.0;
+/// Bits by which a prediction may be better than what is measured: keys are fresh, and now and then one slot is a bit further out.
+const RASH: f64 = 1.5;
 /// Bits by which it may be worse.
 const TIMID: f64 = 3.0;
 

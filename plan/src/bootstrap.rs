@@ -191,7 +191,8 @@ fn dense() -> Vec<Family> {
         encode: vec![(3, 4), (3, 4), (3, 4)],
     };
     let half = Family { finest: 32, ..scarce("dense-15".to_owned(), 15, 14, SCARCE_K, 16) };
-    vec![half, secure("dense-16-narrow", 1248), secure("dense-16", 1300), secure("dense-16-wide", 1400), small]
+    let small_half = Family { finest: 32, ..scarce("insecure-dense-13".to_owned(), 13, 12, SCARCE_K, 16) };
+    vec![half, secure("dense-16-narrow", 1248), secure("dense-16", 1300), secure("dense-16-wide", 1400), small, small_half]
 }
 
 /// The largest width that a key switches at 2^15.

@@ -171,6 +171,20 @@ fn a_sparse_bootstrap_refreshes_slots_that_repeat() {
 }
 
 #[test]
+fn a_dense_bootstrap_of_scarce_bits_refreshes_every_slot() {
+    for scale in [26, 32] {
+        let offer = bootstrap::offer("insecure-dense-13", scale).unwrap();
+        let plan = plan_of(offer.clone());
+        let (want, zero) = periodic(&plan, &offer);
+        let (mut engine, mut states) = (engine(&plan, Backend::Ckks), want.clone());
+        (0..2).for_each(|_| drop(engine.update(&zero, &mut states).unwrap()));
+        engine.fetch(&mut states).unwrap();
+        let (seen, stated) = (bits(&states, &want), f64::from(offer.precision) - 1.0);
+        assert!(seen > stated, "scale {scale}: {seen} bits, {stated} stated for values of factor 2");
+    }
+}
+
+#[test]
 fn a_sparse_bootstrap_averages_the_copies_of_a_slot() {
     let offer = bootstrap::offer("insecure-sparse-10-16", SCALE).unwrap();
     let plan = plan_of(offer.clone());

@@ -200,7 +200,7 @@ mod tests {
     /// The offers state widths and keys without knowing the library: here they are compared with it.
     #[test]
     fn offers_are_what_the_library_computes() {
-        let modules: BTreeMap<u32, ParallelModule> = [10, 15, 16].map(|log_n| (log_n, ParallelModule::new(1 << log_n))).into();
+        let modules: BTreeMap<u32, ParallelModule> = [10, 13, 15, 16].map(|log_n| (log_n, ParallelModule::new(1 << log_n))).into();
         for bootstrap in SCALES.flat_map(offers) {
             let plan = circuit(&bootstrap).expect("a circuit");
             let name = format!("{} at {}", bootstrap.name, bootstrap.scale);

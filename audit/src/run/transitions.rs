@@ -47,8 +47,9 @@ fn arm(
     let (options, arrays) = (case.audit.options, case.audit.arrays());
     let batch = options.batch;
     let attack = Rgia::new(model, case.loss, dynamics);
-    // Without --long, one search has to do where there is much to find.
-    let searches = if 4 * attack.unknowns() > UNKNOWNS && options.steps.is_none() { 1 } else { options.searches };
+    // Without --long, one search from one start has to do where there is much to find.
+    let much = 4 * attack.unknowns() > UNKNOWNS && options.steps.is_none();
+    let (searches, least) = if much { (1, 1) } else { (options.searches, 2) };
     let count = searches.min(samples::count(arrays) / batch).max(1);
     let batches: Vec<Tensors> = (0..count).map(|i| samples::part(arrays, i * batch, batch)).collect();
     let truths = batches.iter().map(|arrays| Ok(model.inspection.rows(arrays)?)).collect::<Result<Vec<Rows>, AuditError>>()?;
@@ -60,7 +61,8 @@ fn arm(
         for (turn, truth) in truths.iter().enumerate() {
             let gradient = case.gradient(target, model, turn, truth);
             // Ciphertexts are no gradient of anything: more starts do not help.
-            let starts = if target.is_encrypted() { 2 } else { (UNKNOWNS / attack.unknowns().max(1)).clamp(2, Effort::default().starts) };
+            let most = if target.is_encrypted() { least } else { Effort::default().starts };
+            let starts = (UNKNOWNS / attack.unknowns().max(1)).clamp(least, most);
             let effort = Effort { seed: options.seed.wrapping_add(turn as u64), starts, ..Effort::default() };
             let found = attack.invert(&gradient, &effort);
             let rows = found.as_ref().and_then(|found| model.inspection.rows(&found.arrays).ok());

@@ -74,7 +74,7 @@ pub struct Lowered {
     pub fits: Vec<decide::Fit>,
     /// What each ring brought.
     pub tried: Vec<decide::Tried>,
-    /// Seconds of an update's steps: of one thread, unless the plan bootstraps. [`Lowered::with_client`] is the time that it takes.
+    /// Seconds of an update's steps: of one thread, unless the plan bootstraps. What passes to and from the client is not in it.
     pub seconds: f64,
     /// The tensor graph it came from.
     pub graph: Graph,

@@ -9,6 +9,7 @@ use hecc_plan::{AnyPlan, Plan};
 
 use crate::approximation::{self, Approximation};
 use crate::check::hir::{Action, ActionKind, ClientOp, Program, Refresh, Scheme, Task};
+use crate::denominators;
 use crate::diagnostics::Diagnostic;
 use crate::passes::{self, Facts, Level, PassName, Selection, places, saturate, twins};
 use crate::schemes::ckks::inside::{Inside, Method};
@@ -234,7 +235,10 @@ fn compile_checked(
         lowered = within(program, ring, limit.bytes, &peak, lowered);
     }
     let (graph, circuit, measure) = (lowered.graph.clone(), lowered.circuit.print(), Measure::of(&lowered.circuit));
+    let quotients = lowered.quotients.clone();
     let mut plan = crate::emit::emit(program, source, &built, lowered);
+    let raised = denominators::run(&mut plan, &quotients, program.secure.precision);
+    plan.decisions.extend(raised);
     plan.decisions.extend(choices.iter().map(tracking::Choice::decision));
     if let Some(training) = &mut plan.training {
         tracking::watch(&built.scaled, &mut training.watch);

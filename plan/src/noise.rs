@@ -25,8 +25,10 @@ const PROMISED: f64 = 4.5;
 const DRAWS: u64 = 8;
 /// Deviations that count at least: the largest of few draws of few numbers may be small by chance.
 const FEW: f64 = 2.5;
-/// Slots of all steps beyond which three draws must do.
+/// Slots of all steps beyond which fewer draws must do.
 const MANY: usize = 1 << 27;
+/// So many.
+const FEW_DRAWS: u64 = 3;
 
 /// Predicted precision of a state or result.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -145,7 +147,7 @@ fn rounding(log_n: u32, scale: u32) -> f64 {
 pub fn precision(plan: &Plan, data: &Data, threads: usize) -> Result<Vec<Precision>, NoiseError> {
     let exact = update(plan, data, Carrier::Exact, threads)?;
     let mut found: BTreeMap<String, (Precision, f64)> = BTreeMap::new();
-    let draws = if plan.steps.len() * plan.geometry.slots() > MANY { 3 } else { DRAWS };
+    let draws = if plan.steps.len() * plan.geometry.slots() > MANY { FEW_DRAWS } else { DRAWS };
     for draw in 0..draws {
         for (name, noisy) in update(plan, data, Carrier::Noisy(draw), threads)? {
             let clear = &exact[&name];
@@ -162,6 +164,24 @@ pub fn precision(plan: &Plan, data: &Data, threads: usize) -> Result<Vec<Precisi
         precision
     };
     Ok(found.into_values().map(widened).collect())
+}
+
+/// Predicts the largest errors of elements of the client's `nodes` after one update on `data`, which are 0 where the update
+/// does not compute them. `threads` run the steps.
+///
+/// # Errors
+/// [`NoiseError`] if `data` does not fit the plan.
+pub fn errors(plan: &Plan, data: &Data, nodes: &[ClearId], threads: usize) -> Result<Vec<f64>, NoiseError> {
+    let exact = ran(plan, data, Carrier::Exact, threads)?.0;
+    let mut errors = vec![0.0f64; nodes.len()];
+    for draw in 0..FEW_DRAWS {
+        let noisy = ran(plan, data, Carrier::Noisy(draw), threads)?.0;
+        for (error, node) in errors.iter_mut().zip(nodes) {
+            let (Some(noisy), Some(exact)) = (noisy.get(node), exact.get(node)) else { continue };
+            *error = noisy.data.iter().zip(&exact.data).fold(*error, |most, (a, b)| most.max((a - b).abs()));
+        }
+    }
+    Ok(errors)
 }
 
 /// Runs one update on `data` in the clear and without noise, and shows `look` the slots of every step, by its number, which it
@@ -199,8 +219,13 @@ impl Machine for Observed<'_> {
     }
 }
 
-/// One update.
+/// One update: the new states and the results.
 fn update(plan: &Plan, data: &Data, carrier: Carrier<'_>, threads: usize) -> Result<Tensors, NoiseError> {
+    Ok(ran(plan, data, carrier, threads)?.1)
+}
+
+/// One update: what the client computed, and the new states and the results.
+fn ran(plan: &Plan, data: &Data, carrier: Carrier<'_>, threads: usize) -> Result<(BTreeMap<ClearId, Tensor>, Tensors), NoiseError> {
     let (mut known, mut decrypted) = (BTreeMap::new(), BTreeMap::new());
     let mut values: BTreeMap<Target, Tensor> = BTreeMap::new();
     let mut inputs: BTreeMap<u32, Slots> = BTreeMap::new();
@@ -257,7 +282,7 @@ fn update(plan: &Plan, data: &Data, carrier: Carrier<'_>, threads: usize) -> Res
             Target::Value { .. } => {}
         }
     }
-    Ok(named)
+    Ok((known, named))
 }
 
 /// A carried ciphertext's slots as a run starts them.

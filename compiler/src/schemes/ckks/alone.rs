@@ -125,7 +125,7 @@ fn bodies<'a, E>(
         let mut push = |lowering: lower::Lowering<'_>, shares: Option<&Shares>| {
             let (settled, client) = settled(program, public, &lowering, most_updates);
             let lower::Lowering { circuit, settles, notes, fits, .. } = lowering;
-            let parts = Parts { circuit, client: client.program, settles, notes, fits };
+            let parts = Parts { circuit, client: client.program, settles, quotients: Vec::new(), notes, fits };
             bodies.push(Body {
                 grid,
                 in_tiles,

@@ -415,7 +415,7 @@ impl Lowering<'_> {
                 let ties = self.runs(id, dim)?;
                 self.client.push(ClearOp::Collect { x: x[0], ties })
             }
-            TensorOp::AdamStep(step) => self.client.adam(step, [x[0], x[1], x[2]]),
+            TensorOp::AdamStep(step) => self.client.adam(step, [x[0], x[1], x[2]], span),
             _ => return self.unsupported("this operation on what an optimiser computed", span),
         };
         Some(Value::Owned(clear))

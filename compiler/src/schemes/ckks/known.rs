@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hecc_plan::{ClearId, ClearOp, ClearProgram, Function, UPDATE};
+use hecc_plan::{ClearId, ClearOp, ClearProgram, Function, Span, UPDATE};
 
 use super::approximate::Polynomial;
 use crate::check::hir::{ActionKind, Binary, Expr, ExprKind, Program, Range, Reduce, Value};
@@ -20,6 +20,23 @@ pub struct Client {
     seen: BTreeMap<String, ClearId>,
     /// Exchange after which a decrypted value is there.
     decrypted: BTreeMap<u32, u32>,
+    /// Steps that divide by a root.
+    pub quotients: Vec<Quotient>,
+}
+
+/// A step of Adam's or RMSprop's in a client's program: `rate` m̂ / (√v̂ + ε).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quotient {
+    /// m: the mean of gradients, or the gradient.
+    pub mean: ClearId,
+    /// How much of it is the newest gradient.
+    pub part: f64,
+    /// The largest learning rate.
+    pub rate: f64,
+    /// √v̂ + ε, an affine function whose offset is ε.
+    pub denominator: ClearId,
+    /// The optimiser in the source.
+    pub span: Span,
 }
 
 impl Client {
@@ -253,7 +270,7 @@ impl Client {
     }
 
     /// A step of Adam on a parameter, the mean and the mean square of its gradients.
-    pub fn adam(&mut self, step: &AdamStep, [w, m, v]: [ClearId; 3]) -> ClearId {
+    pub fn adam(&mut self, step: &AdamStep, [w, m, v]: [ClearId; 3], span: Span) -> ClearId {
         let corrected = |client: &mut Self, moment: ClearId, beta: f64| {
             if beta == 0.0 {
                 return moment;
@@ -268,8 +285,11 @@ impl Client {
         let mean = corrected(self, m, step.beta1);
         let square = corrected(self, v, step.beta2);
         let root = self.push(ClearOp::Map(Function::Sqrt, square));
-        let root = self.push(ClearOp::Affine { x: root, factor: 1.0, offset: step.eps });
-        let direction = self.push(ClearOp::Div(mean, root));
+        let denominator = self.push(ClearOp::Affine { x: root, factor: 1.0, offset: step.eps });
+        let direction = self.push(ClearOp::Div(mean, denominator));
+        let (from, to) = step.rate.ends();
+        let rate = from.abs().max(to.abs());
+        self.quotients.push(Quotient { mean: m, part: 1.0 - step.beta1, rate, denominator, span });
         let rate = self.rate(&step.rate);
         let moved = self.push(ClearOp::Mul(direction, rate));
         self.push(ClearOp::Sub(w, moved))

@@ -68,6 +68,8 @@ pub struct Lowered {
     pub client: hecc_plan::ClearProgram,
     /// States that the key owner computes itself.
     pub settles: Vec<(String, hecc_plan::ClearId)>,
+    /// Where it divides gradients by their scale for that.
+    pub quotients: Vec<known::Quotient>,
     /// What was decided.
     pub notes: Vec<String>,
     /// Polynomials of activations.
@@ -268,8 +270,8 @@ pub fn measure(program: &Program, graph: &Graph, public: &[(String, Vec<usize>)]
 /// The same with at most `most` rotation keys; `None` where that cannot be.
 pub fn with_keys(program: &Program, ring: Ring<'_>, like: &Lowered, most: usize) -> Option<Lowered> {
     let circuit = keys::run(&like.circuit, like.geometry.lanes, most)?;
-    let (client, settles) = (like.client.clone(), like.settles.clone());
-    let parts = Parts { circuit, client, settles, notes: like.notes.clone(), fits: like.fits.clone() };
+    let Lowered { client, settles, quotients, notes, fits, .. } = like.clone();
+    let parts = Parts { circuit, client, settles, quotients, notes, fits };
     let found = widths_as_is(program, &like.graph, like.geometry, like.ckks.log_n, parts, like.bootstrap.as_ref(), ring).ok()?;
     let Lowered { ckks, sized, circuit, keys, seconds, .. } = found;
     Some(Lowered { ckks, sized, circuit, keys, seconds, ..like.clone() })
@@ -370,6 +372,7 @@ struct Parts {
     circuit: Circuit,
     client: hecc_plan::ClearProgram,
     settles: Vec<(String, hecc_plan::ClearId)>,
+    quotients: Vec<known::Quotient>,
     notes: Vec<String>,
     fits: Vec<decide::Fit>,
 }
@@ -391,7 +394,7 @@ fn lower_for(
         lowering.circuit = rotations::run(lowering.circuit);
     }
     let lower::Lowering { circuit, client, settles, notes, fits, .. } = lowering;
-    let mut parts = Parts { circuit, client: client.program, settles, notes, fits };
+    let mut parts = Parts { circuit, client: client.program, settles, quotients: client.quotients, notes, fits };
     if program.secure.refresh == Refresh::Client {
         magnitude::run(program, graph, grid, (&mut parts.circuit, &parts.client), public, ring.known);
     }
@@ -502,7 +505,7 @@ fn widths_as_is(
     bootstrap: Option<&Bootstrap>,
     ring: Ring<'_>,
 ) -> Result<Lowered, TooDeep> {
-    let Parts { circuit, client, settles, notes, fits } = parts;
+    let Parts { circuit, client, settles, quotients, notes, fits } = parts;
     let insecure = ring.insecure_log_n.is_some();
     let bits = program.secure.bits;
     let bound = match bootstrap {
@@ -546,6 +549,7 @@ fn widths_as_is(
             keys,
             client,
             settles,
+            quotients,
             notes,
             fits,
             tried: Vec::new(),

@@ -222,9 +222,11 @@ fn compile_checked(
         lanes: selection.contains(PassName::Lanes),
         offer: None,
         inside: options.inside,
+        reaches: ckks::COARSE,
     };
     let stages = Stages { program, public: &built.public, ring, facts: &facts, selection: &selection, trade: options.trade };
-    let mut lowered = stages.cheapest(&optimised, &approximations)?;
+    let lowered = stages.cheapest(&optimised, &approximations)?;
+    let mut lowered = ckks::recut(program, &built.public, ring, lowered);
     let approximation = lowered.approximation.clone();
     if let Some(limit) = &options.memory {
         let table = limit.costs.as_deref().unwrap_or_else(|| CostTable::built_in());

@@ -158,7 +158,17 @@ pub struct Ring<'a> {
     pub offer: Option<&'a str>,
     /// The one method to place bootstraps inside updates by, where it is not to be the best.
     pub inside: Option<inside::Method>,
+    /// Where the key owner refreshes inside an update: what may be spent between two refreshes, in parts ([`WHOLE`] of them are all)
+    /// of what a ciphertext of the ring can spend.
+    pub reaches: &'a [u32],
 }
+
+/// What [`Ring::reaches`] counts in.
+const WHOLE: u32 = 48;
+/// Reaches that every ring, graph and scale is tried with.
+pub const COARSE: &[u32] = &[WHOLE, WHOLE / 2, WHOLE / 3];
+/// Those that [`recut`] tries.
+const FINE: &[u32] = &[48, 46, 44, 42, 40, 38, 36, 34, 32, 30, 28, 26, 24, 22, 20, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8];
 
 /// Lowers the graphs that `graph_for` builds (it is told whether some lanes hold no sample). `ring` may fix a small
 /// ring without a security level, for tests.
@@ -265,6 +275,21 @@ pub fn measure(program: &Program, graph: &Graph, public: &[(String, Vec<usize>)]
     }
     let circuit = circuit_for(program, graph, like.geometry, like.circuit.scale, public, None).ok()?.circuit;
     Some(measure(&if ring.rotations { rotations::run(circuit) } else { circuit }))
+}
+
+/// The same plan with the refreshes by the key owner that are best of many more than every ring, graph and scale was tried with.
+pub fn recut(program: &Program, public: &[(String, Vec<usize>)], ring: Ring<'_>, lowered: Lowered) -> Lowered {
+    if lowered.without_exchanges.is_none() {
+        return lowered;
+    }
+    let ring = Ring { reaches: FINE, ..ring };
+    let found = lower_for(program, &lowered.graph, lowered.geometry, lowered.ckks.log_n, lowered.ckks.scale, public, ring);
+    match found {
+        Ok(Ok(Lowered { ckks, sized, circuit, keys, client, seconds, without_exchanges, .. })) => {
+            Lowered { ckks, sized, circuit, keys, client, seconds, without_exchanges, ..lowered }
+        }
+        _ => lowered,
+    }
 }
 
 /// The same with at most `most` rotation keys; `None` where that cannot be.
@@ -409,15 +434,15 @@ fn lower_for(
         security::max_log_modulus(log_n, program.secure.bits).unwrap_or(0)
     };
     let most = security::max_k(log_n, 50, bound).saturating_sub(scale);
-    let cuts = |parts_of: u32| {
-        let (circuit, client) = exchange::run(&parts.circuit, &parts.client, &grid, most / parts_of)?;
+    let cuts = |&parts_of: &u32| {
+        let (circuit, client) = exchange::run(&parts.circuit, &parts.client, &grid, most * parts_of / WHOLE)?;
         widths_for(program, graph, grid, log_n, Parts { circuit, client, ..parts.clone() }, None, ring).ok()
     };
     let without = match &whole {
         Ok(whole) => Ok(whole.with_client(ring.costs)),
         Err((needed, available, _)) => Err((*needed, *available)),
     };
-    let exchanged = [1, 2, 3].into_iter().filter_map(cuts).map(|lowered| Lowered { without_exchanges: Some(without), ..lowered });
+    let exchanged = ring.reaches.iter().filter_map(cuts).map(|lowered| Lowered { without_exchanges: Some(without), ..lowered });
     let (whole, refused) = match whole {
         Ok(whole) => (Some(whole), None),
         Err(refused) => (None, Some(refused)),

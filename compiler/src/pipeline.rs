@@ -270,7 +270,7 @@ impl Stages<'_> {
     fn cheapest(&self, optimised: &Graph, approximations: &[Approximation]) -> Result<Lowered, Vec<Diagnostic>> {
         let seconds = |lowered: &Lowered| match &lowered.bootstrap {
             Some(_) => lowered.seconds,
-            None => lowered.with_client(self.ring.costs),
+            None => lowered.cost(self.ring.costs),
         };
         let mut found = approximations.iter().map(|approximation| self.lowered(optimised, approximation));
         let mut best = found.next().expect("there is at least one choice of degrees");

@@ -166,7 +166,7 @@ pub struct Ring<'a> {
 /// What [`Ring::reaches`] counts in.
 const WHOLE: u32 = 48;
 /// Reaches that every ring, graph and scale is tried with.
-pub const COARSE: &[u32] = &[WHOLE, WHOLE / 2, WHOLE / 3];
+pub const COARSE: &[u32] = &[48, 32, 24, 20, 16];
 /// Those that [`recut`] tries.
 const FINE: &[u32] = &[48, 46, 44, 42, 40, 38, 36, 34, 32, 30, 28, 26, 24, 22, 20, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8];
 
@@ -225,10 +225,9 @@ fn with_client<E>(
         let bits = scale(program, &graph, log_n);
         match lower_for(program, &graph, grid, log_n, bits, public, ring).map_err(LowerError::Ckks)? {
             Ok(lowered) => {
-                let seconds = lowered.with_client(ring.costs);
-                tried.push((log_n, Ok(seconds)));
+                tried.push((log_n, Ok(lowered.with_client(ring.costs))));
                 let done = grid.groups() == 1;
-                if best.as_ref().is_none_or(|best| seconds < best.with_client(ring.costs)) {
+                if best.as_ref().is_none_or(|best| lowered.cost(ring.costs) < best.cost(ring.costs)) {
                     best = Some(lowered);
                 }
                 if done || insecure_log_n.is_some() {
@@ -402,8 +401,8 @@ struct Parts {
     fits: Vec<decide::Fit>,
 }
 
-/// Of plans that take up to this part longer than the fastest, the one is taken of which the fewest bytes cross.
-const NEAR: f64 = 0.1;
+/// Bytes per second between the parties that plans are compared with: 1 Gbit/s.
+const LINK: f64 = 125e6;
 
 fn lower_for(
     program: &Program,
@@ -447,10 +446,8 @@ fn lower_for(
         Ok(whole) => (Some(whole), None),
         Err(refused) => (None, Some(refused)),
     };
-    let all: Vec<(f64, Lowered)> = whole.into_iter().chain(exchanged).map(|lowered| (lowered.with_client(ring.costs), lowered)).collect();
-    let least = all.iter().map(|(seconds, _)| *seconds).fold(f64::INFINITY, f64::min);
-    let near = all.into_iter().filter(|(seconds, _)| *seconds <= (1.0 + NEAR) * least);
-    let best = near.min_by_key(|(_, lowered)| lowered.crossing()).map(|(_, lowered)| lowered);
+    let all = whole.into_iter().chain(exchanged).map(|lowered| (lowered.cost(ring.costs), lowered));
+    let best = all.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, lowered)| lowered);
     Ok(best.ok_or_else(|| refused.expect("a whole plan is never slower than itself")))
 }
 
@@ -463,6 +460,11 @@ impl Lowered {
         let exchanges = Exchanges { steps, work: &work, inputs, outputs, rounds };
         let (server, client) = exchanges.seconds(&costs, table.machine.threads, |_, _| ());
         server + client
+    }
+
+    /// What plans are compared by: [`Lowered::with_client`], and what crosses over [`LINK`].
+    pub(crate) fn cost(&self, table: &CostTable) -> f64 {
+        self.with_client(table) + self.crossing() as f64 / LINK
     }
 
     /// Bytes of an update that cross: fresh ciphertexts as halves, what comes back whole.

@@ -6,6 +6,7 @@
 //! together they are the regions of ReSBM (Liu et al. 2025), with its sweep replaced by a minimum cut.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use petgraph::graph::DiGraph;
 
@@ -47,7 +48,8 @@ pub(super) fn with(circuit: &Circuit, refresher: Refresher) -> Option<Circuit> {
         return None;
     }
     for _ in 0..MOST_LAYERS {
-        let need = budget::needs_once(&circuit, takes);
+        let paths = Paths::new(&circuit, takes);
+        let need = &paths.need;
         let starts = |index: usize| match circuit.nodes[index].op {
             Op::Carried(_) | Op::Bootstrap(_) => true,
             Op::Input(_) => inputs,
@@ -64,8 +66,8 @@ pub(super) fn with(circuit: &Circuit, refresher: Refresher) -> Option<Circuit> {
         // One layer more where the fewest have no room for a cut.
         let cut_of = |short: &[usize], limit: u32| {
             (fewest..=fewest + 1).find_map(|layers| {
-                let window = Window { takes, before: spends, after: reach + (layers - 1) * spends };
-                layer(&circuit, &need, short, limit, &window)
+                let window = Window { before: spends, after: reach + (layers - 1) * spends };
+                paths.layer(short, limit, &window)
             })
         };
         // A fresh value that meets only what was long on its way has no place for a cut before that. Then the paths that need all
@@ -79,115 +81,152 @@ pub(super) fn with(circuit: &Circuit, refresher: Refresher) -> Option<Circuit> {
             needs.into_iter().find_map(|least| cut_of(&beyond(least), reach))
         };
         let cut = cut_of(&short, reach).or_else(most).or_else(longer)?;
-        circuit = refreshed(&circuit, &cut);
+        circuit = refreshed(&circuit, &paths, &cut);
     }
     None
 }
 
-/// Values to refresh, and what each operand of the circuit sees: whether a use is on a path that is too long for now.
+/// Values to refresh, and which uses are on a path that is too long for now.
 struct Cut {
     values: Vec<bool>,
-    long: Vec<Vec<bool>>,
+    long: Vec<bool>,
 }
 
-/// Where a layer of bootstraps may stand: bits spent before it, and needed after.
+/// Where a layer of bootstraps may stand: bits spent before it, and needed after. Before one that takes more of a value than usual,
+/// fewer can be spent.
 struct Window {
-    /// What a bootstrap takes of a value, unless the value takes more: fewer can be spent before that.
-    takes: u32,
     before: u32,
     after: u32,
 }
 
-/// A cut of all paths of more than `limit` bits from the sources `short`.
-fn layer(circuit: &Circuit, need: &[Option<u32>], short: &[usize], limit: u32, window: &Window) -> Option<Cut> {
-    let count = circuit.nodes.len();
-    // Bits spent since the sources that do not reach.
-    let mut spent: Vec<Option<u32>> = vec![None; count];
-    let mut starts = vec![false; count];
-    for &source in short {
-        (spent[source], starts[source]) = (Some(0), true);
-    }
-    let ends: Vec<bool> = circuit.nodes.iter().map(|node| matches!(node.op, Op::Bootstrap(_))).collect();
-    let mut long: Vec<Vec<bool>> = Vec::with_capacity(count);
-    for index in 0..count {
-        let op = &circuit.nodes[index].op;
-        let bits = budget::spent(circuit, op);
-        let to_end = |before: u32| match need[index] {
-            // What a bootstrap takes is the end of a path.
-            Some(_) if ends[index] => before + need[op.operands()[0].index()].unwrap_or(0) > limit,
-            Some(after) => before + bits + after > limit,
-            None => false,
-        };
-        let uses: Vec<bool> = op.operands().iter().map(|w| spent[w.index()].is_some_and(to_end)).collect();
-        if !starts[index] && !ends[index] {
-            let before = op.operands().iter().zip(&uses).filter(|(_, long)| **long).filter_map(|(w, _)| spent[w.index()]).max();
-            spent[index] = before.map(|before| before + bits);
-        }
-        long.push(uses);
-    }
-    // Values that may be refreshed, and which others the sources reach through such as may not, or reach the ends.
-    let inside = |index: usize, before: u32, after: u32| {
-        let more = budget::taken(&circuit.nodes[index], window.takes) - window.takes;
-        before > 0 && before + more <= window.before && after <= window.after
-    };
-    let fits = (0..count).map(|index| spent[index].zip(need[index]).is_some_and(|(s, n)| inside(index, s, n)));
-    let fits: Vec<bool> = fits.collect();
-    let uses: Vec<(usize, usize)> = (0..count)
-        .flat_map(|user| {
-            let operands = circuit.nodes[user].op.operands();
-            operands.into_iter().zip(&long[user]).filter(|(_, long)| **long).map(|(w, _)| (w.index(), user)).collect::<Vec<_>>()
-        })
-        .collect();
-    let mut open: Vec<bool> = starts.iter().zip(&fits).map(|(start, fits)| *start && !fits).collect();
-    uses.iter().for_each(|&(from, to)| open[to] |= open[from] && !fits[to] && !ends[to]);
-    let mut used = vec![false; count];
-    uses.iter().for_each(|&(from, _)| used[from] = true);
-    let mut closed: Vec<bool> = (0..count).map(|i| !fits[i] && spent[i].is_some() && !used[i]).collect();
-    uses.iter().rev().for_each(|&(from, to)| closed[from] |= (ends[to] || closed[to]) && !fits[from]);
-    if open.iter().zip(&closed).any(|(open, closed)| *open && *closed) {
-        return None;
-    }
-    // These stand for source and sink: the least cut stays the same, and the network has little more than what may be cut.
-    let mut network: DiGraph<(), u64> = DiGraph::new();
-    let (source, sink) = (network.add_node(()), network.add_node(()));
-    let doors: Vec<_> = (0..count)
-        .map(|index| match (open[index], closed[index], fits[index]) {
-            (true, ..) => (source, source),
-            (_, true, _) => (sink, sink),
-            (.., true) => (network.add_node(()), network.add_node(())),
-            (.., false) if spent[index].is_some() => {
-                let door = network.add_node(());
-                (door, door)
-            }
-            _ => (sink, sink),
-        })
-        .collect();
-    for index in (0..count).filter(|&index| fits[index]) {
-        let (enter, leave) = doors[index];
-        network.add_edge(enter, leave, 1);
-        if !used[index] {
-            network.add_edge(leave, sink, FOREVER);
-        }
-    }
-    let edges: BTreeSet<_> = uses.iter().map(|&(from, to)| (doors[from].1, if ends[to] { sink } else { doors[to].0 })).collect();
-    for (from, to) in edges.into_iter().filter(|&(from, to)| from != to && from != sink && to != source) {
-        network.add_edge(from, to, FOREVER);
-    }
-    let (cost, reached) = min_cut(&network, source, sink);
-    let values = (0..count).map(|i| fits[i] && reached[doors[i].0.index()] && !reached[doors[i].1.index()]).collect();
-    (cost < FOREVER).then_some(Cut { values, long })
+/// A circuit as its paths see it.
+struct Paths {
+    /// What each node uses, one node after another.
+    uses: Vec<usize>,
+    /// Where a node's begin among them; one more for the end.
+    first: Vec<usize>,
+    /// Bits that each node spends.
+    bits: Vec<u32>,
+    /// Bits that each node needs to the next bootstrap or the end of the circuit, if it reaches any.
+    need: Vec<Option<u32>>,
+    /// Which nodes bootstrap.
+    ends: Vec<bool>,
+    /// What a bootstrap takes of each node's value beyond the usual.
+    more: Vec<u32>,
 }
 
-fn refreshed(circuit: &Circuit, cut: &Cut) -> Circuit {
+impl Paths {
+    fn new(circuit: &Circuit, takes: u32) -> Self {
+        let (mut uses, mut first) = (Vec::new(), vec![0]);
+        for node in &circuit.nodes {
+            uses.extend(node.op.operands().iter().map(|w| w.index()));
+            first.push(uses.len());
+        }
+        Self {
+            uses,
+            first,
+            bits: circuit.nodes.iter().map(|node| budget::spent(circuit, &node.op)).collect(),
+            need: budget::needs_once(circuit, takes),
+            ends: circuit.nodes.iter().map(|node| matches!(node.op, Op::Bootstrap(_))).collect(),
+            more: circuit.nodes.iter().map(|node| budget::taken(node, takes) - takes).collect(),
+        }
+    }
+
+    /// A node's uses, by their numbers.
+    fn of(&self, index: usize) -> Range<usize> {
+        self.first[index]..self.first[index + 1]
+    }
+
+    /// A cut of all paths of more than `limit` bits from the sources `short`.
+    fn layer(&self, short: &[usize], limit: u32, window: &Window) -> Option<Cut> {
+        let Self { uses, need, ends, .. } = self;
+        let count = need.len();
+        // Bits spent since the sources that do not reach.
+        let mut spent: Vec<Option<u32>> = vec![None; count];
+        let mut starts = vec![false; count];
+        for &source in short {
+            (spent[source], starts[source]) = (Some(0), true);
+        }
+        let mut long = vec![false; uses.len()];
+        let mut used = vec![false; count];
+        for index in 0..count {
+            let mut most = None;
+            for edge in self.of(index) {
+                let Some(before) = spent[uses[edge]] else { continue };
+                let to_end = match need[index] {
+                    // What a bootstrap takes is the end of a path.
+                    Some(_) if ends[index] => before + need[uses[edge]].unwrap_or(0),
+                    Some(after) => before + self.bits[index] + after,
+                    None => 0,
+                };
+                if to_end > limit {
+                    (long[edge], used[uses[edge]]) = (true, true);
+                    most = most.max(Some(before));
+                }
+            }
+            if !starts[index] && !ends[index] {
+                spent[index] = most.map(|before| before + self.bits[index]);
+            }
+        }
+        let edges = || (0..count).flat_map(|user| self.of(user).filter(|&edge| long[edge]).map(move |edge| (uses[edge], user)));
+        // Values that may be refreshed, and which others the sources reach through such as may not, or reach the ends.
+        let fits = (0..count).map(|index| match (spent[index], need[index]) {
+            (Some(before), Some(after)) => before > 0 && before + self.more[index] <= window.before && after <= window.after,
+            _ => false,
+        });
+        let fits: Vec<bool> = fits.collect();
+        let mut open: Vec<bool> = starts.iter().zip(&fits).map(|(start, fits)| *start && !fits).collect();
+        edges().for_each(|(from, to)| open[to] |= open[from] && !fits[to] && !ends[to]);
+        let mut closed: Vec<bool> = (0..count).map(|i| !fits[i] && spent[i].is_some() && !used[i]).collect();
+        for user in (0..count).rev() {
+            if ends[user] || closed[user] {
+                self.of(user).filter(|&edge| long[edge] && !fits[uses[edge]]).for_each(|edge| closed[uses[edge]] = true);
+            }
+        }
+        if open.iter().zip(&closed).any(|(open, closed)| *open && *closed) {
+            return None;
+        }
+        // These stand for source and sink: the least cut stays the same, and the network has little more than what may be cut.
+        let mut network: DiGraph<(), u64> = DiGraph::new();
+        let (source, sink) = (network.add_node(()), network.add_node(()));
+        let doors: Vec<_> = (0..count)
+            .map(|index| match (open[index], closed[index], fits[index]) {
+                (true, ..) => (source, source),
+                (_, true, _) => (sink, sink),
+                (.., true) => (network.add_node(()), network.add_node(())),
+                (.., false) if spent[index].is_some() => {
+                    let door = network.add_node(());
+                    (door, door)
+                }
+                _ => (sink, sink),
+            })
+            .collect();
+        for index in (0..count).filter(|&index| fits[index]) {
+            let (enter, leave) = doors[index];
+            network.add_edge(enter, leave, 1);
+            if !used[index] {
+                network.add_edge(leave, sink, FOREVER);
+            }
+        }
+        let joins: BTreeSet<_> = edges().map(|(from, to)| (doors[from].1, if ends[to] { sink } else { doors[to].0 })).collect();
+        for (from, to) in joins.into_iter().filter(|&(from, to)| from != to && from != sink && to != source) {
+            network.add_edge(from, to, FOREVER);
+        }
+        let (cost, reached) = min_cut(&network, source, sink);
+        let values = (0..count).map(|i| fits[i] && reached[doors[i].0.index()] && !reached[doors[i].1.index()]).collect();
+        (cost < FOREVER).then_some(Cut { values, long })
+    }
+}
+
+fn refreshed(circuit: &Circuit, paths: &Paths, cut: &Cut) -> Circuit {
     let mut new = circuit.emptied();
     let mut copies: Vec<WireId> = Vec::new();
     let mut fresh: Vec<Option<WireId>> = Vec::new();
     for (index, node) in circuit.nodes.iter().enumerate() {
         new.floor = node.round;
-        let mut slot = 0;
+        let mut uses = paths.of(index);
         let operand = |w: WireId| {
-            slot += 1;
-            let long = cut.long[index][slot - 1];
+            let long = uses.next().is_some_and(|edge| cut.long[edge]);
             fresh[w.index()].filter(|_| long).unwrap_or(copies[w.index()])
         };
         let copy = match &node.op {

@@ -308,7 +308,7 @@ impl Stages<'_> {
         let lowered = match (whole, patched) {
             (Ok(whole), Some(Ok(patched))) => {
                 let (by_matrix, by_patches) = (whole.with_client(ring.costs), patched.with_client(ring.costs));
-                Ok(match by_patches < by_matrix {
+                Ok(match patched.cost(ring.costs) < whole.cost(ring.costs) {
                     true => Lowered { convolved: Some(by_matrix), ..patched },
                     false => Lowered { convolved: Some(by_patches), ..whole },
                 })
@@ -334,8 +334,8 @@ impl Stages<'_> {
     }
 }
 
-/// Bytes per second between the parties that `refresh = auto` counts with: 100 Mbit/s.
-pub(crate) const LINK: f64 = 12.5e6;
+/// Bytes per second between the parties that plans are compared with: 1 Gbit/s.
+pub(crate) const LINK: f64 = 125e6;
 
 /// The one plan that there is under `refresh = auto`, and why.
 fn alone(mut compiled: Compiled, who: &str, errors: &[Diagnostic]) -> Compiled {
@@ -373,7 +373,7 @@ fn by_cost(program: &Program, source: &str, options: &Options, calibration: Opti
     let (mut best, who) = if by_client <= by_server { (client, "the client") } else { (server, "the server alone") };
     best.plan.notes.push(format!(
         "refresh = auto: {who}; an update takes {by_client:.2} s with the client, {:.1} MiB of it crossing, and {by_server:.2} s without, \
-         over 100 Mbit/s",
+         over 1 Gbit/s",
         up as f64 / f64::from(1u32 << 20)
     ));
     Ok(best)
@@ -410,19 +410,17 @@ fn saturated(
     }
     let Some((_, graph)) = candidates.min_by_key(|(measure, _)| *measure) else { return lowered };
     match ckks::lower_again(program, &graph, public, ring, &lowered) {
-        Some(again) if better(&Measure::of(&again.circuit)) => again,
+        Some(again) if better(&Measure::of(&again.circuit)) && again.cost(ring.costs) <= lowered.cost(ring.costs) => again,
         _ => lowered,
     }
 }
 
-/// The plan with twin networks in one, where there are any and it is predicted to take less time.
+/// The plan with twin networks in one, where there are any and it costs less.
 fn merged(program: &Program, ring: ckks::Ring, facts: &Facts, lowered: Lowered) -> Lowered {
     let Some(graph) = twins::run(&lowered.graph, facts, ckks::WIDEST) else { return lowered };
     let Some(other) = ckks::lower_again(program, &graph, &[], ring, &lowered) else { return lowered };
     let (apart, merged) = (lowered.with_client(ring.costs), other.with_client(ring.costs));
-    // What it saves should not be lost on the way between the parties.
-    let crossing = |lowered: &Lowered| lowered.crossing() as f64 / LINK;
-    if merged < apart && merged + crossing(&other) < apart + crossing(&lowered) {
+    if other.cost(ring.costs) < lowered.cost(ring.costs) {
         Lowered { twins: Some(apart), ..other }
     } else {
         Lowered { twins: Some(merged), ..lowered }

@@ -42,6 +42,7 @@ use hecc_plan::{Bootstrap, Ckks, Geometry, Span, bootstrap, security};
 use crate::approximation::{Aim, Approximation};
 use crate::check::hir::{Program, Refresh, Task};
 use crate::passes::saturate;
+use crate::pipeline::LINK;
 use crate::tensor::{Graph, Op, Shape};
 use budget::Sized;
 use circuit::Circuit;
@@ -401,9 +402,6 @@ struct Parts {
     fits: Vec<decide::Fit>,
 }
 
-/// Bytes per second between the parties that plans are compared with: 1 Gbit/s.
-const LINK: f64 = 125e6;
-
 fn lower_for(
     program: &Program,
     graph: &Graph,
@@ -448,7 +446,7 @@ fn lower_for(
     };
     let all = whole.into_iter().chain(exchanged).map(|lowered| (lowered.cost(ring.costs), lowered));
     let best = all.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, lowered)| lowered);
-    Ok(best.ok_or_else(|| refused.expect("a whole plan is never slower than itself")))
+    Ok(best.ok_or_else(|| refused.expect("what is not lowered whole was refused")))
 }
 
 impl Lowered {

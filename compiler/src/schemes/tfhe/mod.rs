@@ -128,7 +128,7 @@ fn by_cost(
             let (by_client, by_server) = (takes(&client), takes(&server));
             let (mut best, who) = if by_client <= by_server { (client, "the client") } else { (server, "the server alone") };
             best.plan.notes.push(format!(
-                "refresh = auto: {who}; an update takes {by_client:.2} s with the client and {by_server:.2} s without, over 100 Mbit/s"
+                "refresh = auto: {who}; an update takes {by_client:.2} s with the client and {by_server:.2} s without, over 1 Gbit/s"
             ));
             Ok(best)
         }

@@ -1,8 +1,9 @@
 //! The ε of Adam and RMSprop where the key owner takes their steps: large enough that noise takes none.
 //!
-//! A step is lr m̂ / (√v̂ + ε). After the first update m̂ is the gradient g and √v̂ its magnitude, so that where g is 0 or
-//! nearly, noise δ of a decrypted gradient becomes a step of lr δ / (δ + ε): nearly the learning rate, whatever the precision.
-//! With ε ≥ lr δ / p it is at most p. Later updates have more in v and are less sensitive.
+//! A step is lr m̂ / (√v̂ + ε). After Adam's first update m̂ is the gradient g and √v̂ its magnitude (of RMSprop's at most that), so
+//! that where g is 0 or nearly, noise of up to δ makes a step of up to lr, whatever the precision. Between gradients δ apart
+//! steps differ by at most lr δ / (δ / 2 + ε), which is p where ε = δ (lr / p − 1/2). Later updates have more in v and are less
+//! sensitive.
 
 use std::collections::BTreeMap;
 
@@ -13,33 +14,50 @@ use crate::schemes::ckks::known::Quotient;
 
 /// How much smaller than what the program asks for errors of weights are to be: noise is now and then larger than predicted.
 const MARGIN: f64 = 2.0;
+/// No plan is more precise than that.
+const FINEST: f64 = 1.0 / (1 << 24) as f64;
 
 /// Raises each ε that is too small for errors of at most `precision`, one for all parameters of an optimiser. What was decided.
 pub fn run(plan: &mut Plan, quotients: &[Quotient], precision: f64) -> Vec<Decision> {
-    if quotients.is_empty() {
-        return Vec::new();
-    }
-    let means: Vec<ClearId> = quotients.iter().map(|quotient| quotient.mean).collect();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let errors = noise::errors(plan, &Data::sample(plan, 0), &means, threads).expect("a plan's own sample fits it");
-    // Noise of a gradient, and the ε that it takes.
+    let Some(noise) = noise_of(plan, quotients) else { return Vec::new() };
+    // The noise of an optimiser's gradients, and the ε that it takes.
     let mut least: BTreeMap<Span, (f64, f64)> = BTreeMap::new();
-    for (quotient, error) in quotients.iter().zip(errors) {
-        let noise = error / quotient.part;
+    for (quotient, noise) in quotients.iter().zip(noise) {
+        let own = if quotient.corrected { 0.5 } else { 0.0 };
         let (most, eps) = least.entry(quotient.span).or_default();
         *most = most.max(noise);
-        *eps = eps.max(two_digits(MARGIN * quotient.rate * noise / precision));
+        *eps = eps.max(two_digits(noise * (MARGIN * quotient.rate / precision.max(FINEST) - own)));
     }
     let mut raised: BTreeMap<Span, f64> = BTreeMap::new();
     for quotient in quotients {
-        let ClearOp::Affine { offset, .. } = &mut plan.client.nodes[quotient.denominator.0 as usize].op else { continue };
-        let eps = least[&quotient.span].1;
-        if *offset < eps {
-            raised.insert(quotient.span, *offset);
-            *offset = eps;
+        let (eps, least) = (eps_of(plan, quotient), least[&quotient.span].1);
+        if *eps < least {
+            raised.insert(quotient.span, *eps);
+            *eps = least;
         }
     }
     raised.into_iter().map(|(span, own)| decision(span, own, least[&span])).collect()
+}
+
+fn eps_of<'a>(plan: &'a mut Plan, quotient: &Quotient) -> &'a mut f64 {
+    match &mut plan.client.nodes[quotient.denominator.0 as usize].op {
+        ClearOp::Affine { offset, .. } => offset,
+        _ => unreachable!("a denominator is √v̂ plus an offset"),
+    }
+}
+
+/// The largest noise of each quotient's gradient, while no step makes noise of its own for the gradients after it: with an ε
+/// beside which they are small. `None` where there is none to look at.
+fn noise_of(plan: &Plan, quotients: &[Quotient]) -> Option<Vec<f64>> {
+    if quotients.is_empty() {
+        return None;
+    }
+    let mut smooth = plan.clone();
+    quotients.iter().for_each(|quotient| *eps_of(&mut smooth, quotient) += 1.0);
+    let means: Vec<ClearId> = quotients.iter().map(|quotient| quotient.mean).collect();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let errors = noise::errors(&smooth, &Data::sample(plan, 0), &means, threads).ok()?;
+    Some(errors.iter().zip(quotients).map(|(error, quotient)| error / quotient.part).collect())
 }
 
 /// Rounded up.
@@ -52,13 +70,12 @@ fn two_digits(x: f64) -> f64 {
 }
 
 fn decision(span: Span, own: f64, (noise, eps): (f64, f64)) -> Decision {
+    let why = "and where they are 0 it would take steps of the whole learning rate";
     Decision {
         kind: DecisionKind::Optimiser,
         subject: "the key owner's step".to_owned(),
         choice: format!("ε = {eps:e}, not {own:e}"),
-        why: format!(
-            "gradients come back with noise of up to {noise:.1e}, and where they are 0 it would take steps of the whole learning rate"
-        ),
+        why: format!("gradients come back with noise of up to {noise:.1e}, {why}"),
         runner_up: None,
         span: Some(span),
     }

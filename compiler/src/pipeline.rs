@@ -266,9 +266,9 @@ struct Stages<'a> {
 }
 
 impl Stages<'_> {
-    /// The circuit that is predicted to take the least time, of those with the degrees of each of `approximations`.
+    /// The circuit that costs the least, of those with the degrees of each of `approximations`.
     fn cheapest(&self, optimised: &Graph, approximations: &[Approximation]) -> Result<Lowered, Vec<Diagnostic>> {
-        let seconds = |lowered: &Lowered| match &lowered.bootstrap {
+        let cost = |lowered: &Lowered| match &lowered.bootstrap {
             Some(_) => lowered.seconds,
             None => lowered.cost(self.ring.costs),
         };
@@ -277,7 +277,7 @@ impl Stages<'_> {
         for other in found {
             best = match (best, other) {
                 (Ok(best), Ok(other)) => {
-                    let (of_best, of_other) = (seconds(&best), seconds(&other));
+                    let (of_best, of_other) = (cost(&best), cost(&other));
                     let (mut kept, left, of_left) = if of_other < of_best { (other, best, of_best) } else { (best, other, of_other) };
                     kept.degrees = Some((left.approximation.aim, of_left));
                     Ok(kept)
@@ -307,8 +307,8 @@ impl Stages<'_> {
         let patched = (by_client && public.is_empty() && places::run(optimised, facts, ckks::WIDEST).is_some()).then(|| lower(true));
         let lowered = match (whole, patched) {
             (Ok(whole), Some(Ok(patched))) => {
-                let (by_matrix, by_patches) = (whole.with_client(ring.costs), patched.with_client(ring.costs));
-                Ok(match patched.cost(ring.costs) < whole.cost(ring.costs) {
+                let (by_matrix, by_patches) = (whole.cost(ring.costs), patched.cost(ring.costs));
+                Ok(match by_patches < by_matrix {
                     true => Lowered { convolved: Some(by_matrix), ..patched },
                     false => Lowered { convolved: Some(by_patches), ..whole },
                 })
@@ -419,12 +419,8 @@ fn saturated(
 fn merged(program: &Program, ring: ckks::Ring, facts: &Facts, lowered: Lowered) -> Lowered {
     let Some(graph) = twins::run(&lowered.graph, facts, ckks::WIDEST) else { return lowered };
     let Some(other) = ckks::lower_again(program, &graph, &[], ring, &lowered) else { return lowered };
-    let (apart, merged) = (lowered.with_client(ring.costs), other.with_client(ring.costs));
-    if other.cost(ring.costs) < lowered.cost(ring.costs) {
-        Lowered { twins: Some(apart), ..other }
-    } else {
-        Lowered { twins: Some(merged), ..lowered }
-    }
+    let (apart, merged) = (lowered.cost(ring.costs), other.cost(ring.costs));
+    if merged < apart { Lowered { twins: Some(apart), ..other } } else { Lowered { twins: Some(merged), ..lowered } }
 }
 
 /// The plan with the bootstraps that extraction from the e-graph chooses, or `lowered` where that is no cheaper; either way

@@ -81,18 +81,27 @@ impl Data {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let rows = plan.geometry.batch;
         let mut batch = Tensors::new();
-        let ranges = |id: ClearId| {
+        let env = plan.training.as_ref().map(|t| &t.env);
+        let normalised = |id: ClearId| {
             plan.client.nodes.iter().find_map(|node| match &node.op {
                 ClearOp::Normalise { x, ranges } if *x == id => Some(ranges.clone()),
                 _ => None,
             })
         };
+        // What enters features alone is not normalised.
+        let declared = |name: &str| {
+            let env = env?;
+            let observed = |name: &str| env.observations.iter().find(|o| o.name == name).map(|o| o.ranges.clone());
+            match &env.action {
+                (action, ActionSpec::Continuous(ranges)) if action == name => Some(ranges.clone()),
+                _ => observed(name.strip_suffix("_next").unwrap_or(name)).or_else(|| observed(name)),
+            }
+        };
         for (index, node) in plan.client.nodes.iter().enumerate() {
             let ClearOp::Batch { name, dim } = &node.op else { continue };
-            let env = plan.training.as_ref().map(|t| &t.env);
             let discrete = env.is_some_and(|env| env.action.0 == *name && !matches!(env.action.1, ActionSpec::Continuous(_)));
             // One of several where the environment does not say: only one-hot arrays are longer than one and have no range.
-            let ranges = ranges(ClearId(index as u32));
+            let ranges = normalised(ClearId(index as u32)).or_else(|| declared(name));
             let mut data = vec![0.0; rows * dim];
             for row in data.chunks_mut((*dim).max(1)) {
                 if name == "done" {
@@ -101,8 +110,8 @@ impl Data {
                     row[(uniform(&mut rng) * *dim as f64) as usize % dim] = 1.0;
                 } else {
                     for (i, value) in row.iter_mut().enumerate() {
-                        let declared = env.filter(|env| env.reward.0 == *name).map(|env| env.reward.1);
-                        let [low, high] = ranges.as_ref().and_then(|r| r.get(i).copied()).or(declared).unwrap_or([-1.0, 1.0]);
+                        let reward = env.filter(|env| env.reward.0 == *name).map(|env| env.reward.1);
+                        let [low, high] = ranges.as_ref().and_then(|r| r.get(i).copied()).or(reward).unwrap_or([-1.0, 1.0]);
                         *value = low + (high - low) * uniform(&mut rng);
                     }
                 }
@@ -146,24 +155,16 @@ fn rounding(log_n: u32, scale: u32) -> f64 {
 /// [`NoiseError`] if `data` does not fit the plan.
 pub fn precision(plan: &Plan, data: &Data, threads: usize) -> Result<Vec<Precision>, NoiseError> {
     let exact = update(plan, data, Carrier::Exact, threads)?;
-    let mut found: BTreeMap<String, (Precision, f64)> = BTreeMap::new();
+    let mut found: BTreeMap<String, Apart> = BTreeMap::new();
     let draws = if plan.steps.len() * plan.geometry.slots() > MANY { FEW_DRAWS } else { DRAWS };
     for draw in 0..draws {
         for (name, noisy) in update(plan, data, Carrier::Noisy(draw), threads)? {
             let clear = &exact[&name];
-            let errors = || noisy.data.iter().zip(&clear.data).map(|(a, b)| (a - b).abs());
-            let error = errors().fold(0.0, f64::max);
-            let range = clear.data.iter().fold(1.0f64, |m, v| m.max(v.abs()));
-            let (entry, squares) = found.entry(name.clone()).or_insert((Precision { name, error, range }, 0.0));
-            entry.error = entry.error.max(error);
-            *squares += errors().map(|e| e * e).sum::<f64>() / noisy.data.len().max(1) as f64;
+            found.entry(name).or_default().see(&noisy, clear);
         }
     }
-    let widened = |(mut precision, squares): (Precision, f64)| {
-        precision.error = precision.error.max(FEW * libm::sqrt(squares / draws as f64));
-        precision
-    };
-    Ok(found.into_values().map(widened).collect())
+    let range = |name: &str| exact[name].data.iter().fold(1.0f64, |m, v| m.max(v.abs()));
+    Ok(found.into_iter().map(|(name, apart)| Precision { error: apart.error(), range: range(&name), name }).collect())
 }
 
 /// Predicts the largest errors of elements of the client's `nodes` after one update on `data`, which are 0 where the update
@@ -173,15 +174,39 @@ pub fn precision(plan: &Plan, data: &Data, threads: usize) -> Result<Vec<Precisi
 /// [`NoiseError`] if `data` does not fit the plan.
 pub fn errors(plan: &Plan, data: &Data, nodes: &[ClearId], threads: usize) -> Result<Vec<f64>, NoiseError> {
     let exact = ran(plan, data, Carrier::Exact, threads)?.0;
-    let mut errors = vec![0.0f64; nodes.len()];
+    let mut found = vec![Apart::default(); nodes.len()];
     for draw in 0..FEW_DRAWS {
         let noisy = ran(plan, data, Carrier::Noisy(draw), threads)?.0;
-        for (error, node) in errors.iter_mut().zip(nodes) {
-            let (Some(noisy), Some(exact)) = (noisy.get(node), exact.get(node)) else { continue };
-            *error = noisy.data.iter().zip(&exact.data).fold(*error, |most, (a, b)| most.max((a - b).abs()));
+        for (apart, node) in found.iter_mut().zip(nodes) {
+            if let (Some(noisy), Some(exact)) = (noisy.get(node), exact.get(node)) {
+                apart.see(noisy, exact);
+            }
         }
     }
-    Ok(errors)
+    Ok(found.iter().map(Apart::error).collect())
+}
+
+/// How far an array is from the exact one, over draws of the noise.
+#[derive(Clone, Copy, Debug, Default)]
+struct Apart {
+    largest: f64,
+    squares: f64,
+    count: usize,
+}
+
+impl Apart {
+    fn see(&mut self, noisy: &Tensor, exact: &Tensor) {
+        for (a, b) in noisy.data.iter().zip(&exact.data) {
+            self.largest = self.largest.max((a - b).abs());
+            self.squares += (a - b) * (a - b);
+        }
+        self.count += noisy.data.len();
+    }
+
+    /// The largest error, or what few draws of few numbers may have missed.
+    fn error(&self) -> f64 {
+        self.largest.max(FEW * libm::sqrt(self.squares / self.count.max(1) as f64))
+    }
 }
 
 /// Runs one update on `data` in the clear and without noise, and shows `look` the slots of every step, by its number, which it

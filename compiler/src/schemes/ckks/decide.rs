@@ -27,7 +27,7 @@ pub struct Fit {
     pub span: Span,
 }
 
-/// What a ring brought: seconds of the server, or the bits needed and available.
+/// What a ring brought: seconds, where there is a client what crosses counted, or the bits needed and available.
 pub type Tried = (u32, Result<f64, (u32, u32)>);
 
 /// The decisions behind what was lowered.
@@ -70,7 +70,7 @@ fn exchanges(lowered: &Lowered) -> Option<Decision> {
         Ok(_) => "narrower ciphertexts are faster, the client's work and what crosses, at 1 Gbit/s, counted".to_owned(),
         Err((needed, available)) => format!("an update in one piece needs {needed} bits, and a ciphertext of this ring has {available}"),
     };
-    let runner_up = without.ok().map(|seconds| format!("none: {seconds:.2} s per update"));
+    let runner_up = without.ok().map(|seconds| format!("none: {seconds:.2} s per update and what crosses"));
     Some(decision(DecisionKind::Exchange, "the update", choice, why, runner_up, None))
 }
 
@@ -135,7 +135,7 @@ fn ring(lowered: &Lowered, tried: &[Tried]) -> Decision {
     let runner_up = others
         .min_by(|a, b| a.1.total_cmp(&b.1))
         .zip(seconds(log_n))
-        .map(|((n, other), own)| format!("2^{n}: {:.2} times the time", other / own));
+        .map(|((n, other), own)| format!("2^{n}: {:.2} times the cost", other / own));
     let choice = format!("degree 2^{log_n}, {} slots, ciphertexts of up to {} bits", lowered.geometry.slots(), lowered.ckks.max_k);
     decision(DecisionKind::Ring, "the plan", choice, why, runner_up, None)
 }
@@ -181,8 +181,8 @@ fn layout(lowered: &Lowered) -> Decision {
 fn degrees(lowered: &Lowered) -> Option<Decision> {
     let (other, seconds) = lowered.degrees?;
     let choice = format!("those of {} within the error budget", lowered.approximation.aim.name());
-    let why = "predicted to take no longer".to_owned();
-    let runner_up = format!("of {}: {seconds:.2} s per update", other.name());
+    let why = "predicted to take no longer, what crosses counted".to_owned();
+    let runner_up = format!("of {}: {seconds:.2} s per update and what crosses", other.name());
     Some(decision(DecisionKind::Activation, "all degrees", choice, why, Some(runner_up), None))
 }
 
@@ -213,7 +213,7 @@ fn convolutions(lowered: &Lowered) -> Vec<Decision> {
             // A graph with patches may have a matrix further on, which has no other way.
             let patches = lowered.graph.ids().any(|id| matches!(lowered.graph.node(id).op, TensorOp::Places(_)));
             let two = lowered.convolved.filter(|_| patches == matches!(node.op, TensorOp::Places(_)));
-            let runner_up = two.map(|seconds| format!("{other}: {seconds:.2} s per update"));
+            let runner_up = two.map(|seconds| format!("{other}: {seconds:.2} s per update and what crosses"));
             decisions.push(decision(DecisionKind::Layout, "a convolution", choice, why.to_owned(), runner_up, Some(node.span)));
         }
     }
@@ -237,7 +237,7 @@ fn twins(lowered: &Lowered) -> Option<Decision> {
     } else {
         ("each in ciphertexts of its own".to_owned(), "two in one would leave room for fewer samples, or more would cross", "two in one")
     };
-    let runner_up = format!("{other}: {seconds:.2} s per update");
+    let runner_up = format!("{other}: {seconds:.2} s per update and what crosses");
     Some(decision(DecisionKind::Layout, "twin networks", choice, why.to_owned(), Some(runner_up), None))
 }
 

@@ -31,6 +31,8 @@ pub struct Quotient {
     pub mean: ClearId,
     /// How much of it is the newest gradient.
     pub part: f64,
+    /// Whether √v̂ is the gradient's magnitude after the first update, which RMSprop's is a small part of.
+    pub corrected: bool,
     /// The largest learning rate.
     pub rate: f64,
     /// √v̂ + ε, an affine function whose offset is ε.
@@ -289,7 +291,7 @@ impl Client {
         let direction = self.push(ClearOp::Div(mean, denominator));
         let (from, to) = step.rate.ends();
         let rate = from.abs().max(to.abs());
-        self.quotients.push(Quotient { mean: m, part: 1.0 - step.beta1, rate, denominator, span });
+        self.quotients.push(Quotient { mean: m, part: 1.0 - step.beta1, corrected: step.beta2 != 0.0, rate, denominator, span });
         let rate = self.rate(&step.rate);
         let moved = self.push(ClearOp::Mul(direction, rate));
         self.push(ClearOp::Sub(w, moved))

@@ -85,8 +85,8 @@ pub struct Lowered {
     pub bootstrap: Option<Bootstrap>,
     /// The same in words.
     pub refreshing: String,
-    /// Where the client refreshes ciphertexts inside an update, what it would take without that: seconds, or the bits that it
-    /// needs and has.
+    /// Where the client refreshes ciphertexts inside an update, what it would take without that: seconds, what crosses counted, or the
+    /// bits that it needs and has.
     pub without_exchanges: Option<Result<f64, (u32, u32)>>,
     /// Whether samples have tiles, not lanes.
     pub in_tiles: bool,
@@ -98,11 +98,11 @@ pub struct Lowered {
     pub approximation: Approximation,
     /// Bootstraps inside the updates of a period, where there are any and they were compared with the planner's.
     pub inside: Option<inside::Inside>,
-    /// Seconds of an update that convolves pictures the other way, by patches or by a matrix, where there are two.
+    /// Seconds of an update that convolves pictures the other way, by patches or by a matrix, where there are two; what crosses counted.
     pub convolved: Option<f64>,
-    /// Seconds of an update with twin networks the other way, merged or apart, where there are two.
+    /// The same with twin networks the other way, merged or apart, where there are two.
     pub twins: Option<f64>,
-    /// The other degrees that were worth a look, and seconds of an update with them.
+    /// The other degrees that were worth a look, and the same with them.
     pub degrees: Option<(Aim, f64)>,
     /// What it saves to have fewer rotation keys than rotations, where it has.
     pub fewer: Option<keys::Fewer>,
@@ -159,8 +159,8 @@ pub struct Ring<'a> {
     pub offer: Option<&'a str>,
     /// The one method to place bootstraps inside updates by, where it is not to be the best.
     pub inside: Option<inside::Method>,
-    /// Where the key owner refreshes inside an update: what may be spent between two refreshes, in parts ([`WHOLE`] of them are all)
-    /// of what a ciphertext of the ring can spend.
+    /// Where the key owner refreshes inside an update: what may be spent between two refreshes, in 48ths of what a ciphertext of the
+    /// ring can spend.
     pub reaches: &'a [u32],
 }
 
@@ -226,9 +226,10 @@ fn with_client<E>(
         let bits = scale(program, &graph, log_n);
         match lower_for(program, &graph, grid, log_n, bits, public, ring).map_err(LowerError::Ckks)? {
             Ok(lowered) => {
-                tried.push((log_n, Ok(lowered.with_client(ring.costs))));
+                let cost = lowered.cost(ring.costs);
+                tried.push((log_n, Ok(cost)));
                 let done = grid.groups() == 1;
-                if best.as_ref().is_none_or(|best| lowered.cost(ring.costs) < best.cost(ring.costs)) {
+                if best.as_ref().is_none_or(|best| cost < best.cost(ring.costs)) {
                     best = Some(lowered);
                 }
                 if done || insecure_log_n.is_some() {
@@ -436,7 +437,7 @@ fn lower_for(
         widths_for(program, graph, grid, log_n, Parts { circuit, client, ..parts.clone() }, None, ring).ok()
     };
     let without = match &whole {
-        Ok(whole) => Ok(whole.with_client(ring.costs)),
+        Ok(whole) => Ok(whole.cost(ring.costs)),
         Err((needed, available, _)) => Err((*needed, *available)),
     };
     let exchanged = ring.reaches.iter().filter_map(cuts).map(|lowered| Lowered { without_exchanges: Some(without), ..lowered });

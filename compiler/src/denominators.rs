@@ -10,15 +10,31 @@ use std::collections::BTreeMap;
 use hecc_plan::noise::{self, Data};
 use hecc_plan::{ClearId, ClearOp, Decision, DecisionKind, Plan, Span};
 
+use crate::passes::rebuild::rebuild;
 use crate::schemes::ckks::known::Quotient;
+use crate::tensor::graph::AdamStep;
+use crate::tensor::{Graph, Op};
 
 /// How much smaller than what the program asks for errors of weights are to be: noise is now and then larger than predicted.
 const MARGIN: f64 = 2.0;
 /// No plan is more precise than that.
 const FINEST: f64 = 1.0 / (1 << 24) as f64;
 
-/// Raises each ε that is too small for errors of at most `precision`, one for all parameters of an optimiser. What was decided.
-pub fn run(plan: &mut Plan, quotients: &[Quotient], precision: f64) -> Vec<Decision> {
+/// An ε that was raised.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Raised {
+    /// The optimiser in the source.
+    pub span: Span,
+    /// What it says.
+    pub from: f64,
+    /// What the plan has.
+    pub to: f64,
+    /// The largest noise of its gradients.
+    pub noise: f64,
+}
+
+/// Raises each ε that is too small for errors of at most `precision`, one for all parameters of an optimiser.
+pub(crate) fn run(plan: &mut Plan, quotients: &[Quotient], precision: f64) -> Vec<Raised> {
     let Some(noise) = noise_of(plan, quotients) else { return Vec::new() };
     // The noise of an optimiser's gradients, and the ε that it takes.
     let mut least: BTreeMap<Span, (f64, f64)> = BTreeMap::new();
@@ -28,15 +44,30 @@ pub fn run(plan: &mut Plan, quotients: &[Quotient], precision: f64) -> Vec<Decis
         *most = most.max(noise);
         *eps = eps.max(two_digits(noise * (MARGIN * quotient.rate / precision.max(FINEST) - own)));
     }
-    let mut raised: BTreeMap<Span, f64> = BTreeMap::new();
+    let mut raised: BTreeMap<Span, Raised> = BTreeMap::new();
     for quotient in quotients {
-        let (eps, least) = (eps_of(plan, quotient), least[&quotient.span].1);
-        if *eps < least {
-            raised.insert(quotient.span, *eps);
-            *eps = least;
+        let (noise, to) = least[&quotient.span];
+        let eps = eps_of(plan, quotient);
+        if *eps < to {
+            raised.insert(quotient.span, Raised { span: quotient.span, from: *eps, to, noise });
+            *eps = to;
         }
     }
-    raised.into_iter().map(|(span, own)| decision(span, own, least[&span])).collect()
+    raised.into_values().collect()
+}
+
+/// A tensor graph with these ε.
+pub fn applied(graph: &Graph, raised: &[Raised]) -> Graph {
+    rebuild(graph, |new, _, node, operands| {
+        let op = match node.op {
+            Op::AdamStep(step) => {
+                let to = raised.iter().find(|raised| raised.span == node.span).map_or(step.eps, |raised| raised.to);
+                Op::AdamStep(AdamStep { eps: to, ..step })
+            }
+            ref op => op.clone(),
+        };
+        new.push(op, &operands, node.shape, node.span)
+    })
 }
 
 fn eps_of<'a>(plan: &'a mut Plan, quotient: &Quotient) -> &'a mut f64 {
@@ -69,14 +100,16 @@ fn two_digits(x: f64) -> f64 {
     libm::ceil(x * digits) / digits
 }
 
-fn decision(span: Span, own: f64, (noise, eps): (f64, f64)) -> Decision {
-    let why = "and where they are 0 it would take steps of the whole learning rate";
-    Decision {
-        kind: DecisionKind::Optimiser,
-        subject: "the key owner's step".to_owned(),
-        choice: format!("ε = {eps:e}, not {own:e}"),
-        why: format!("gradients come back with noise of up to {noise:.1e}, {why}"),
-        runner_up: None,
-        span: Some(span),
+impl Raised {
+    pub(crate) fn decision(&self) -> Decision {
+        let why = "and where they are 0 it would take steps of the whole learning rate";
+        Decision {
+            kind: DecisionKind::Optimiser,
+            subject: "the key owner's step".to_owned(),
+            choice: format!("ε = {:e}, not {:e}", self.to, self.from),
+            why: format!("gradients come back with noise of up to {:.1e}, {why}", self.noise),
+            runner_up: None,
+            span: Some(self.span),
+        }
     }
 }

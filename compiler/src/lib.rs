@@ -3,7 +3,7 @@
 mod acting;
 pub mod approximation;
 pub mod check;
-mod denominators;
+pub mod denominators;
 pub mod diagnostics;
 mod emit;
 pub mod front;

@@ -9,7 +9,7 @@ use hecc_plan::{AnyPlan, Plan};
 
 use crate::approximation::{self, Approximation};
 use crate::check::hir::{Action, ActionKind, ClientOp, Program, Refresh, Scheme, Task};
-use crate::denominators;
+use crate::denominators::{self, Raised};
 use crate::diagnostics::Diagnostic;
 use crate::passes::{self, Facts, Level, PassName, Selection, places, saturate, twins};
 use crate::schemes::ckks::inside::{Inside, Method};
@@ -82,6 +82,8 @@ pub struct Compiled {
     pub warnings: Vec<Diagnostic>,
     /// How ciphertexts follow the scale of gradients, where an optimiser has one.
     pub choices: Vec<tracking::Choice>,
+    /// What the key owner's optimisers have in place of an ε that noise would drown.
+    pub raised: Vec<Raised>,
 }
 
 /// A compiled program of either scheme.
@@ -240,7 +242,8 @@ fn compile_checked(
     let quotients = lowered.quotients.clone();
     let mut plan = crate::emit::emit(program, source, &built, lowered);
     let raised = denominators::run(&mut plan, &quotients, program.secure.precision);
-    plan.decisions.extend(raised);
+    plan.decisions.extend(raised.iter().map(Raised::decision));
+    let graph = denominators::applied(&graph, &raised);
     plan.decisions.extend(choices.iter().map(tracking::Choice::decision));
     if let Some(training) = &mut plan.training {
         tracking::watch(&built.scaled, &mut training.watch);
@@ -252,7 +255,7 @@ fn compile_checked(
     {
         panic!("the compiler made a plan that does not check, which is a bug of hecc: {faults:?}");
     }
-    Ok(Compiled { plan, graph, circuit, measure, approximation, warnings, choices })
+    Ok(Compiled { plan, graph, circuit, measure, approximation, warnings, choices, raised })
 }
 
 /// What the stages from the degrees of polynomials to the circuit have in common.

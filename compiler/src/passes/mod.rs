@@ -6,7 +6,7 @@ pub mod hoist;
 mod name;
 pub mod places;
 pub mod prune;
-mod rebuild;
+pub(crate) mod rebuild;
 pub mod saturate;
 pub mod share;
 pub mod twins;

@@ -15,7 +15,7 @@ use hecc_compiler::tensor::build::{self, Built};
 use hecc_compiler::tensor::eval::{self, Exact, Functions};
 use hecc_compiler::tensor::graph::{Elementwise, Map};
 use hecc_compiler::tensor::{Data, Graph, Id, Op, Output};
-use hecc_compiler::{Compiled, Options, check, compile, diagnostics, tracking};
+use hecc_compiler::{Compiled, Options, check, compile, denominators, diagnostics, tracking};
 use hecc_plan::clear::Sources;
 use hecc_plan::oracle::{Oracle, Slots, pack, unpack};
 use hecc_plan::{Machine, Plan, Step, Target, Tensor, Tensors, Wires, drive};
@@ -314,6 +314,7 @@ pub fn compiled_agrees(source: &str, compiled: &Compiled) {
     let (batch, states) = data(&program, plan, 7);
     let functions = Approximated::new(&program);
     let built = compiled.approximation.apply(&build::build(&program, false).expect("it compiled").graph);
+    let built = denominators::applied(&built, &compiled.raised);
     // A program that diverges outgrows its ciphertexts, which the runtime reports; its plan is right all the same.
     let reference = run_graph(&program, &built, &batch, &states, &functions);
     let tame = reference.iter().flat_map(|(_, values)| values).all(|v| v.abs() < 4.0);

@@ -333,7 +333,7 @@ fn of_the_degrees_within_the_budget_the_faster_are_taken() {
     let (both, shallowest) = (plan(&[]), plan(&[PassName::Degrees]));
     // As plans are compared: with what crosses over a gigabit link.
     let cost = |compiled: &Compiled| {
-        let counts = hecc_plan::counts::counts(&compiled.plan);
+        let counts = counts(&compiled.plan);
         let crosses = counts.bytes_to_server_per_update + counts.bytes_to_client_per_update;
         predict(&compiled.plan, CostTable::built_in(), 0).seconds_per_update + crosses as f64 / 125e6
     };

@@ -141,7 +141,7 @@ pub struct Ring<'a> {
     pub insecure_log_n: Option<u32>,
     /// Bits of the widest modulus of such a ring, keys included.
     pub insecure_modulus: u32,
-    /// Whether a larger scale is taken where it costs no limb.
+    /// Whether a larger scale is taken where it costs no limb, and more cuts are tried in the end.
     pub refine: bool,
     /// States that take a new value at every so many updates only.
     pub periods: &'a [(String, u32)],
@@ -280,7 +280,7 @@ pub fn measure(program: &Program, graph: &Graph, public: &[(String, Vec<usize>)]
 
 /// The same plan with the refreshes by the key owner that are best of many more than every ring, graph and scale was tried with.
 pub fn recut(program: &Program, public: &[(String, Vec<usize>)], ring: Ring<'_>, lowered: Lowered) -> Lowered {
-    if lowered.without_exchanges.is_none() {
+    if lowered.without_exchanges.is_none() || !ring.refine || ring.insecure_log_n.is_some() {
         return lowered;
     }
     let ring = Ring { reaches: FINE, ..ring };

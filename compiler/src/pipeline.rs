@@ -228,7 +228,7 @@ fn compile_checked(
     };
     let stages = Stages { program, public: &built.public, ring, facts: &facts, selection: &selection, trade: options.trade };
     let lowered = stages.cheapest(&optimised, &approximations)?;
-    let mut lowered = ckks::recut(program, &built.public, ring, lowered);
+    let mut lowered = ckks::finished(program, &built.public, ring, lowered);
     let approximation = lowered.approximation.clone();
     if let Some(limit) = &options.memory {
         let table = limit.costs.as_deref().unwrap_or_else(|| CostTable::built_in());
@@ -269,28 +269,22 @@ struct Stages<'a> {
 }
 
 impl Stages<'_> {
-    /// The circuit that costs the least, of those with the degrees of each of `approximations`.
+    /// The circuit that costs the least, of those with the degrees of each of `approximations`, and then made better.
     fn cheapest(&self, optimised: &Graph, approximations: &[Approximation]) -> Result<Lowered, Vec<Diagnostic>> {
-        let cost = |lowered: &Lowered| match &lowered.bootstrap {
-            Some(_) => lowered.seconds,
-            None => lowered.cost(self.ring.costs),
-        };
-        let mut found = approximations.iter().map(|approximation| self.lowered(optimised, approximation));
-        let mut best = found.next().expect("there is at least one choice of degrees");
-        for other in found {
-            best = match (best, other) {
-                (Ok(best), Ok(other)) => {
-                    let (of_best, of_other) = (cost(&best), cost(&other));
-                    let (mut kept, left, of_left) = if of_other < of_best { (other, best, of_best) } else { (best, other, of_other) };
-                    kept.degrees = Some((left.approximation.aim, of_left));
-                    Ok(kept)
-                }
-                // What the shallowest lacks tells the user more.
-                (Err(_), Ok(other)) => Ok(other),
-                (best, Err(_)) => best,
-            };
+        let found = approximations.iter().map(|approximation| self.lowered(optimised, approximation));
+        let (found, refused): (Vec<_>, Vec<_>) = found.partition(Result::is_ok);
+        let mut found: Vec<(f64, Lowered)> = found.into_iter().flatten().map(|lowered| (self.cost(&lowered), lowered)).collect();
+        found.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let second = found.get(1).map(|(cost, other)| (other.approximation.degrees(), *cost));
+        match found.into_iter().next() {
+            Some((_, best)) => Ok(Lowered { degrees: second, ..self.improved(best) }),
+            // What the shallowest lacks tells the user the most.
+            None => refused.into_iter().next().expect("there is at least one choice of degrees"),
         }
-        best
+    }
+
+    fn cost(&self, lowered: &Lowered) -> f64 {
+        if lowered.bootstrap.is_some() { lowered.seconds } else { lowered.cost(self.ring.costs) }
     }
 
     /// The circuit with the degrees of `approximation`.
@@ -306,8 +300,7 @@ impl Stages<'_> {
         };
         let whole = lower(false);
         // Patches of pictures make vectors longer and matrices smaller: which is better, the cost says.
-        let by_client = matches!(program.task, Task::Serve(_)) || program.secure.refresh == Refresh::Client;
-        let patched = (by_client && public.is_empty() && places::run(optimised, facts, ckks::WIDEST).is_some()).then(|| lower(true));
+        let patched = (self.by_client() && places::run(optimised, facts, ckks::WIDEST).is_some()).then(|| lower(true));
         let lowered = match (whole, patched) {
             (Ok(whole), Some(Ok(patched))) => {
                 let (by_matrix, by_patches) = (whole.cost(ring.costs), patched.cost(ring.costs));
@@ -319,21 +312,32 @@ impl Stages<'_> {
             (Err(_), Some(Ok(patched))) => Ok(patched),
             (whole, _) => whole,
         };
-        let mut lowered = lowered.map_err(|error| match error {
+        let lowered = lowered.map_err(|error| match error {
             LowerError::Graph(errors) => errors.iter().map(Diagnostic::from).collect::<Vec<_>>(),
             LowerError::Ckks(errors) => errors.iter().map(Diagnostic::from).collect(),
         })?;
-        let convolved = lowered.convolved;
+        Ok(Lowered { approximation: approximation.clone(), ..lowered })
+    }
+
+    /// Whether the key owner refreshes, and no network is public.
+    fn by_client(&self) -> bool {
+        let refreshes = matches!(self.program.task, Task::Serve(_)) || self.program.secure.refresh == Refresh::Client;
+        refreshes && self.public.is_empty()
+    }
+
+    /// The same circuit with what is found by larger searches.
+    fn improved(&self, lowered: Lowered) -> Lowered {
+        let Self { program, public, ring, facts, selection, trade } = *self;
+        let (convolved, approximation) = (lowered.convolved, lowered.approximation.clone());
+        let mut lowered = lowered;
         if selection.contains(PassName::Saturate) {
-            lowered = saturated(program, public, ring, facts, self.trade, lowered);
+            lowered = saturated(program, public, ring, facts, trade, lowered);
         }
-        if selection.contains(PassName::Twins) && by_client && public.is_empty() {
+        if selection.contains(PassName::Twins) && self.by_client() {
             lowered = merged(program, ring, facts, lowered);
         }
-        lowered.convolved = convolved;
         lowered.notes.extend(approximation.note());
-        lowered.approximation = approximation.clone();
-        Ok(lowered)
+        Lowered { convolved, approximation, ..lowered }
     }
 }
 

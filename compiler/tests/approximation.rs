@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use hecc_compiler::approximation::{Aim, Approximation};
+use hecc_compiler::approximation::Approximation;
 use hecc_compiler::check::hir::Program;
 use hecc_compiler::passes::PassName;
 use hecc_compiler::tensor::eval::Exact;
@@ -76,7 +76,7 @@ fn a_served_network_keeps_its_promise() {
             let compiled = compile(&source, &small()).unwrap_or_else(|e| panic!("{f} at {precision}: {e:?}"));
             let a = &compiled.approximation;
             let promised: f64 = precision.parse().expect("a number");
-            assert!(a.met() && a.predicted <= a.budget && a.budget < promised, "{f} at {precision}: {a:?}");
+            assert!(a.met() && a.budget < promised, "{f} at {precision}: {a:?}");
             let error = error(&source, &compiled);
             assert!(error <= promised, "{f} at {precision}: {error:e} off\n{a:?}");
             let sum: usize = a.activations.iter().map(|c| c.degree).sum();
@@ -108,9 +108,9 @@ fn many_activations_are_chosen_by_the_programme() {
     let compiled = compile(&serve(net, "1e-3"), &Options { insecure_log_n: Some(10), ..Options::default() }).expect("it compiles");
     let a = &compiled.approximation;
     assert_eq!(a.activations.len(), 6);
-    assert!(a.met() && a.predicted <= a.budget, "{a:?}");
+    assert!(a.met(), "{a:?}");
     let shares: f64 = a.activations.iter().map(|c| c.share).sum();
-    assert!((shares - a.predicted / a.budget).abs() < 1e-9 && shares > 0.0);
+    assert!((shares - a.measured / a.budget).abs() < 1e-9 && shares > 0.0);
 }
 
 #[test]
@@ -325,25 +325,27 @@ fn what_a_softmax_divides_by_is_as_wide_as_its_logits() {
     }
 }
 
+/// What [`Compiled`] plans are compared by: seconds, and what crosses over a gigabit link.
+fn cost(compiled: &Compiled) -> f64 {
+    let counts = counts(&compiled.plan);
+    let crosses = counts.bytes_to_server_per_update + counts.bytes_to_client_per_update;
+    predict(&compiled.plan, CostTable::built_in(), 0).seconds_per_update + crosses as f64 / 125e6
+}
+
 #[test]
 fn of_the_degrees_within_the_budget_the_faster_are_taken() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/acrobot_sac.rl");
     let source = std::fs::read_to_string(root).expect("an example");
     let plan = |without: &[PassName]| compile(&source, &Options { without: without.to_vec(), ..Options::default() }).expect("it compiles");
     let (both, shallowest) = (plan(&[]), plan(&[PassName::Degrees]));
-    // As plans are compared: with what crosses over a gigabit link.
-    let cost = |compiled: &Compiled| {
-        let counts = counts(&compiled.plan);
-        let crosses = counts.bytes_to_server_per_update + counts.bytes_to_client_per_update;
-        predict(&compiled.plan, CostTable::built_in(), 0).seconds_per_update + crosses as f64 / 125e6
-    };
-    assert_eq!((both.approximation.aim, shallowest.approximation.aim), (Aim::Products, Aim::Depth));
+    assert_ne!(both.approximation.degrees(), shallowest.approximation.degrees());
     assert!(both.approximation.met() && shallowest.approximation.met());
     assert!(cost(&both) < cost(&shallowest), "{} {}", cost(&both), cost(&shallowest));
     let said = both.plan.decisions.iter().find(|decision| decision.subject == "all degrees").expect("it is said");
+    let list = |compiled: &Compiled| compiled.approximation.degrees().iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let (degrees, rest) = said.runner_up.as_ref().and_then(|other| other.split_once(": ")).expect("the other degrees");
+    assert!(said.choice == list(&both) && degrees != said.choice, "{said:?}");
     // What was compared was not cut as finely as what is kept in the end.
-    let runner_up = said.runner_up.as_ref().expect("the other degrees");
-    let figure = runner_up.strip_prefix("of the least depth: ").and_then(|rest| rest.split(' ').next());
-    let seconds: f64 = figure.and_then(|figure| figure.parse().ok()).unwrap_or_else(|| panic!("{runner_up}"));
-    assert!((0.995..1.5).contains(&(seconds / cost(&shallowest))), "{runner_up}: {}", cost(&shallowest));
+    let seconds: f64 = rest.split(' ').next().and_then(|figure| figure.parse().ok()).unwrap_or_else(|| panic!("{rest}"));
+    assert!((0.98..1.5).contains(&(seconds / cost(&both))), "{rest}: {}", cost(&both));
 }

@@ -14,7 +14,7 @@ use rand_chacha::ChaCha20Rng;
 use crate::report::{Picture, PictureError, View};
 
 /// Rooms of other sides are refused: smaller ones show nothing, larger ones take long.
-pub const SIDES: std::ops::RangeInclusive<usize> = 16..=512;
+pub const SIDES: std::ops::RangeInclusive<usize> = 8..=512;
 /// The distance in metres that depth 1 stands for.
 pub const FAR: f64 = 7.0;
 /// Rooms that are tried until one shows its object.

@@ -16,6 +16,8 @@ use hecc_plan::{ActionSpec, Tensors};
 const FOUND: f64 = 0.02;
 /// Unknowns of all starts of a search: more of them take longer than an audit should.
 const UNKNOWNS: usize = 300;
+/// Evaluations of a search from one start, where it is not to be long: what finds anything has mostly found it by then.
+const EVALUATIONS: usize = 400;
 /// Transitions that a surrogate of the dynamics is learned from.
 const PUBLIC: usize = 2000;
 
@@ -48,7 +50,10 @@ fn arm(
     let batch = options.batch;
     let attack = Rgia::new(model, case.loss, dynamics);
     // Without --long, one search from one start has to do where there is much to find.
-    let much = 4 * attack.unknowns() > UNKNOWNS && options.steps.is_none();
+    let long = options.steps.is_some();
+    let much = 4 * attack.unknowns() > UNKNOWNS && !long;
+    let patience = Effort::default().patience;
+    let patience = if long { patience } else { patience.min(EVALUATIONS.div_ceil(attack.unknowns().max(1))) };
     let (searches, least) = if much { (1, 1) } else { (options.searches, 2) };
     let count = searches.min(samples::count(arrays) / batch).max(1);
     let batches: Vec<Tensors> = (0..count).map(|i| samples::part(arrays, i * batch, batch)).collect();
@@ -63,7 +68,7 @@ fn arm(
             // Ciphertexts are no gradient of anything: more starts do not help.
             let most = if target.is_encrypted() { least } else { Effort::default().starts };
             let starts = (UNKNOWNS / attack.unknowns().max(1)).clamp(least, most);
-            let effort = Effort { seed: options.seed.wrapping_add(turn as u64), starts, ..Effort::default() };
+            let effort = Effort { seed: options.seed.wrapping_add(turn as u64), starts, patience };
             let found = attack.invert(&gradient, &effort);
             let rows = found.as_ref().and_then(|found| model.inspection.rows(&found.arrays).ok());
             all.push(rows.and_then(|rows| errors(&rows, truth, batch)));

@@ -1,8 +1,8 @@
-//! The multiple-choice knapsack: one candidate for each activation, contributions within the budget, the least depth along
-//! the critical path first and then the fewest products, or the other way round.
+//! The multiple-choice knapsack: one candidate for each activation, contributions within the budget, and of depth along the
+//! critical path and products everything that is best in some proportion.
 
 use super::options::Candidate;
-use super::{Aim, Group, known};
+use super::{Group, known};
 use crate::check::hir::Program;
 use crate::schemes::ckks::MASK_BITS;
 use crate::tensor::{Graph, Op};
@@ -16,21 +16,35 @@ const PRODUCT: u32 = 30;
 
 /// A node: operands, bits of its own, and the activation that it is (its index, and whether the derivative).
 type Step = (Vec<usize>, u32, Option<(usize, usize)>);
-/// A partial choice and what it costs.
-type Partial = (Cost, Vec<usize>);
+/// A choice of the activations looked at so far, its error, and what it costs.
+type Partial = (Cost, f64, Vec<usize>);
 
-/// What a choice costs: bits of depth, and products.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a choice costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Cost {
+    /// Bits along the critical path.
     depth: u32,
+    /// Products of ciphertexts.
     products: usize,
 }
 
-impl Aim {
-    fn rank(self, Cost { depth, products }: Cost) -> (usize, usize) {
-        match self {
-            Aim::Depth => (depth as usize, products),
-            Aim::Products => (products, depth as usize),
+/// Choices of which none is both deeper and of more products than another, shallowest first; of equals, the most exact.
+#[derive(Clone, Debug, Default)]
+struct Front(Vec<Partial>);
+
+impl Front {
+    /// Whether it has something that is no worse in either.
+    fn beats(&self, (cost, error, _): &Partial) -> bool {
+        let no_worse = |(c, e, _): &Partial| c.depth <= cost.depth && c.products <= cost.products && (c != cost || e <= error);
+        self.0.iter().any(no_worse)
+    }
+
+    fn add(&mut self, partial: Partial) {
+        if !self.beats(&partial) {
+            let one = Front(vec![partial]);
+            self.0.retain(|kept| !one.beats(kept));
+            let at = self.0.partition_point(|kept| kept.0 < one.0[0].0);
+            self.0.splice(at..at, one.0);
         }
     }
 }
@@ -116,75 +130,80 @@ impl Path {
     }
 }
 
-/// The candidate of each activation. Where even the most exact ones exceed the budget, those.
-pub(super) fn run(candidates: &[Vec<Candidate>], path: &Path, budget: f64, aim: Aim) -> Vec<usize> {
+/// Choices of a candidate for each activation, shallowest first: for each budget those of which none is both deeper and of more products
+/// than another. Where even the most exact candidates exceed a budget, those.
+pub(super) fn run(candidates: &[Vec<Candidate>], path: &Path, budgets: &[f64]) -> Vec<Vec<usize>> {
     let combinations = candidates.iter().try_fold(1usize, |product, c| product.checked_mul(c.len()));
-    let chosen = match combinations {
-        Some(count) if count <= COMBINATIONS => all(candidates, path, budget, aim, count),
-        _ => programme(candidates, path, budget, aim),
+    let all = combinations.filter(|count| *count <= COMBINATIONS).map(|count| all(candidates, path, count));
+    let front = |&most: &f64| {
+        let Front(found) = all.as_ref().map_or_else(|| programme(candidates, path, most), |all| within(all, most));
+        found.into_iter().map(|(cost, _, choice)| (cost, choice))
     };
-    chosen.unwrap_or_else(|| candidates.iter().map(|c| best(c)).collect())
+    let mut found: Vec<(Cost, Vec<usize>)> = budgets.iter().flat_map(front).collect();
+    if found.is_empty() {
+        return vec![candidates.iter().map(|c| best(c)).collect()];
+    }
+    found.sort();
+    found.dedup();
+    found.into_iter().map(|(_, choice)| choice).collect()
 }
 
 fn best(candidates: &[Candidate]) -> usize {
     (0..candidates.len()).min_by(|&a, &b| candidates[a].contribution.total_cmp(&candidates[b].contribution)).unwrap_or(0)
 }
 
-/// Looks at every combination within the budget.
-fn all(candidates: &[Vec<Candidate>], path: &Path, budget: f64, aim: Aim, count: usize) -> Option<Vec<usize>> {
-    let mut best: Option<((usize, usize), f64, Vec<usize>)> = None;
-    for number in 0..count {
-        let mut rest = number;
-        let choice: Vec<usize> = candidates
-            .iter()
-            .map(|c| {
-                let j = rest % c.len();
-                rest /= c.len();
-                j
-            })
-            .collect();
-        let error: f64 = choice.iter().zip(candidates).map(|(&j, c)| c[j].contribution).sum();
-        if error > budget {
-            continue;
+/// Every combination.
+fn all(candidates: &[Vec<Candidate>], path: &Path, count: usize) -> Vec<Partial> {
+    let combination = |mut rest: usize| {
+        let mut choice = Vec::with_capacity(candidates.len());
+        for c in candidates {
+            choice.push(rest % c.len());
+            rest /= c.len();
         }
+        let error = choice.iter().zip(candidates).map(|(&j, c)| c[j].contribution).sum();
         let (depth, _) = path.longest(&|g, order| candidates[g][choice[g]].depth[order], candidates.len());
         let products = choice.iter().zip(candidates).map(|(&j, c)| c[j].products).sum();
-        let rank = aim.rank(Cost { depth, products });
-        if best.as_ref().is_none_or(|(least, off, _)| rank.cmp(least).then(error.total_cmp(off)).is_lt()) {
-            best = Some((rank, error, choice));
-        }
-    }
-    best.map(|(.., choice)| choice)
+        (Cost { depth, products }, error, choice)
+    };
+    (0..count).map(combination).collect()
+}
+
+/// The best of all with an error of at most `most`.
+fn within(all: &[Partial], most: f64) -> Front {
+    let mut front = Front::default();
+    all.iter().filter(|(_, error, _)| *error <= most).for_each(|partial| front.add(partial.clone()));
+    front
 }
 
 /// Dynamic programme over the budget in steps, each activation's depth counted as often as it stands on the critical path
 /// of the most exact choice (on a chain that is the depth itself).
-fn programme(candidates: &[Vec<Candidate>], path: &Path, budget: f64, aim: Aim) -> Option<Vec<usize>> {
+fn programme(candidates: &[Vec<Candidate>], path: &Path, budget: f64) -> Front {
     let exact: Vec<usize> = candidates.iter().map(|c| best(c)).collect();
     let (_, counts) = path.longest(&|g, order| candidates[g][exact[g]].depth[order], candidates.len());
-    // After some activations, for each number of steps spent: the least cost and the choices.
-    let mut table: Vec<Option<Partial>> = vec![None; STEPS + 1];
-    table[0] = Some((Cost::default(), Vec::new()));
+    // After some activations, for each number of steps spent, what it can cost.
+    let mut table = vec![Front::default(); STEPS + 1];
+    table[0].add((Cost::default(), 0.0, Vec::new()));
     for (c, &count) in candidates.iter().zip(&counts) {
-        let mut next: Vec<Option<Partial>> = vec![None; STEPS + 1];
-        for (spent, entry) in table.iter().enumerate() {
-            let Some((Cost { depth, products }, choice)) = entry else { continue };
+        let mut next = vec![Front::default(); STEPS + 1];
+        for (spent, Front(partials)) in table.iter().enumerate() {
             for (j, candidate) in c.iter().enumerate() {
                 let steps = libm::ceil(candidate.contribution / budget * STEPS as f64);
                 if steps > (STEPS - spent) as f64 {
                     continue;
                 }
-                let at = spent + steps as usize;
-                let depth = depth + count * candidate.depth[0].max(candidate.depth[1]);
-                let cost = Cost { depth, products: products + candidate.products };
-                if next[at].as_ref().is_none_or(|(least, _)| aim.rank(cost) < aim.rank(*least)) {
-                    next[at] = Some((cost, choice.iter().copied().chain([j]).collect()));
+                for (cost, error, choice) in partials {
+                    let depth = cost.depth + count * candidate.depth[0].max(candidate.depth[1]);
+                    let cost = Cost { depth, products: cost.products + candidate.products };
+                    let choice = choice.iter().copied().chain([j]).collect();
+                    next[spent + steps as usize].add((cost, error + candidate.contribution, choice));
                 }
             }
         }
         table = next;
     }
-    table.into_iter().flatten().min_by_key(|(cost, _)| aim.rank(*cost)).map(|(_, choice)| choice)
+    let mut front = Front::default();
+    table.into_iter().flat_map(|Front(partials)| partials).for_each(|partial| front.add(partial));
+    front
 }
 
 #[cfg(test)]
@@ -225,33 +244,37 @@ mod tests {
             for budget in [0.5, 0.05, 2e-3, 1e-5] {
                 let candidates: Vec<Vec<Candidate>> = sensitivities.iter().map(|&s| ladder(s)).collect();
                 let path = chain(4);
-                let score = |choice: Option<Vec<usize>>| {
-                    choice.map(|choice| {
-                        let error: f64 = choice.iter().zip(&candidates).map(|(&j, c)| c[j].contribution).sum();
-                        assert!(error <= budget);
-                        let products: usize = choice.iter().zip(&candidates).map(|(&j, c)| c[j].products).sum();
-                        (path.longest(&|g, order| candidates[g][choice[g]].depth[order], 4).0, products)
-                    })
+                let every = all(&candidates, &path, 625);
+                let costs = |Front(found): Front| {
+                    let each = found.into_iter().map(|(cost, error, choice)| {
+                        let sum: f64 = choice.iter().zip(&candidates).map(|(&j, c)| c[j].contribution).sum();
+                        assert!(error <= budget && (sum - error).abs() <= 1e-12 * budget);
+                        let depth = path.longest(&|g, order| candidates[g][choice[g]].depth[order], 4).0;
+                        let products = choice.iter().zip(&candidates).map(|(&j, c)| c[j].products).sum();
+                        assert_eq!(cost.products, products);
+                        (depth, products)
+                    });
+                    each.collect::<Vec<_>>()
                 };
-                let whole = score(all(&candidates, &path, budget, Aim::Depth, 625));
-                let steps = score(programme(&candidates, &path, budget, Aim::Depth));
+                let covered = |by: &[(u32, usize)], all: &[(u32, usize)]| all.iter().all(|a| by.iter().any(|b| b.0 <= a.0 && b.1 <= a.1));
+                let (whole, steps) = (costs(within(&every, budget)), costs(programme(&candidates, &path, budget)));
                 // The programme rounds contributions up, by a step each.
-                assert!(steps >= whole, "{steps:?} is better than the best, {whole:?}");
-                let looser = score(all(&candidates, &path, budget * (1.0 - 4.0 / STEPS as f64), Aim::Depth, 625));
-                assert!(looser.is_none() || steps <= looser, "{steps:?} against {looser:?}");
+                assert!(covered(&whole, &steps), "{steps:?} has better than the best, {whole:?}");
+                let looser = costs(within(&every, budget * (1.0 - 4.0 / STEPS as f64)));
+                assert!(covered(&steps, &looser), "{steps:?} against {looser:?}");
             }
         }
     }
 
     #[test]
-    fn what_counts_first_is_least() {
-        let candidates = vec![vec![candidate(2, 9, 0.1), candidate(3, 4, 0.1)]];
-        let path = chain(1);
-        assert_eq!(run(&candidates, &path, 1.0, Aim::Depth), [0]);
-        assert_eq!(run(&candidates, &path, 1.0, Aim::Products), [1]);
+    fn what_is_best_in_some_proportion_is_found() {
+        let deep = [candidate(2, 9, 0.1), candidate(3, 6, 0.2), candidate(3, 6, 0.1), candidate(3, 8, 0.1), candidate(5, 4, 0.1)];
+        let candidates = vec![deep.to_vec()];
+        assert_eq!(run(&candidates, &chain(1), &[1.0]), [[0], [2], [4]]);
+        assert_eq!(run(&candidates, &chain(1), &[0.15, 1.0]), [[0], [2], [4]], "the same once");
         // The same by the programme.
-        assert_eq!(programme(&candidates, &path, 1.0, Aim::Depth), Some(vec![0]));
-        assert_eq!(programme(&candidates, &path, 1.0, Aim::Products), Some(vec![1]));
+        let Front(found) = programme(&candidates, &chain(1), 1.0);
+        assert_eq!(found.into_iter().map(|(.., choice)| choice).collect::<Vec<_>>(), [[0], [2], [4]]);
     }
 
     #[test]
@@ -267,9 +290,10 @@ mod tests {
         let path = Path { nodes };
         let candidates =
             vec![vec![candidate(1, 1, 0.9), candidate(2, 2, 0.5), candidate(3, 3, 0.0)], vec![candidate(1, 1, 0.6), candidate(9, 30, 0.0)]];
-        assert_eq!(run(&candidates, &path, 1.0, Aim::Depth), [0, 1], "what is off the path may be deep");
-        assert_eq!(run(&candidates, &path, 2.0, Aim::Depth), [0, 0]);
-        assert_eq!(run(&candidates, &path, 0.0, Aim::Depth), [2, 1]);
-        assert_eq!(run(&candidates, &path, -1.0, Aim::Depth), [2, 1], "beyond reach: the most exact ones");
+        let shallowest = |budget: f64| run(&candidates, &path, &[budget]).swap_remove(0);
+        assert_eq!(shallowest(1.0), [0, 1], "what is off the path may be deep");
+        assert_eq!(shallowest(2.0), [0, 0]);
+        assert_eq!(shallowest(0.0), [2, 1]);
+        assert_eq!(shallowest(-1.0), [2, 1], "beyond reach: the most exact ones");
     }
 }

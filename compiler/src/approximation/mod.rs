@@ -2,13 +2,14 @@
 //! depth or with the fewest products. Activations are those of the tensor graph; the uses of one (online and target network,
 //! function and derivative) share a polynomial.
 //!
-//! A polynomial of one activation moves the outputs by a contribution that `shadow.rs` measures; to first order the
-//! contributions add up, and `knapsack.rs` keeps their sum within the budget. The choice is then run as a whole, on other
-//! data, and the worst contributor bumped while that run is further off than the budget. A pinned degree is the program's
-//! own: its polynomial counts as the function.
+//! A polynomial of one activation moves the outputs by a contribution that `shadow.rs` measures; to first order contributions add up,
+//! at worst. `knapsack.rs` looks for choices by that sum; each is run as a whole, on the same data and on others, and the worst
+//! contributor bumped while that run is further off than the budget. A pinned degree is the program's own: its polynomial counts as the function.
 
 pub mod calibrated;
 pub mod composite;
+#[cfg(test)]
+mod exhaustive;
 mod knapsack;
 pub(crate) mod maxima;
 pub mod minimax;
@@ -50,35 +51,14 @@ pub struct ActivationChoice {
     pub derivative_error: Option<f64>,
     /// How far an error of one in this activation moves the outputs, to first order.
     pub sensitivity: f64,
-    /// Its part of the budget: `sensitivity` times `error`, over the budget; 0 for a pinned degree, which costs none.
+    /// Its part of the budget: of what all of them do together as much as `sensitivity` times `error` is of the sum of those; 0 for
+    /// a pinned degree, which costs none.
     pub share: f64,
-}
-
-/// What a choice of degrees within the budget has least of; the other decides between equals.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Aim {
-    /// Depth along the critical path.
-    #[default]
-    Depth,
-    /// Products of ciphertexts.
-    Products,
-}
-
-impl Aim {
-    /// For people.
-    pub fn name(self) -> &'static str {
-        match self {
-            Aim::Depth => "the least depth",
-            Aim::Products => "the fewest products",
-        }
-    }
 }
 
 /// The choice for a whole program.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Approximation {
-    /// What it is for.
-    pub aim: Aim,
     /// Every activation that a polynomial computes, in the order of the graph.
     pub activations: Vec<ActivationChoice>,
     /// What polynomials may move the outputs by: new weights relative to their network's largest, served values relative
@@ -91,6 +71,11 @@ pub struct Approximation {
 }
 
 impl Approximation {
+    /// The degrees that the program does not pin.
+    pub fn degrees(&self) -> Vec<usize> {
+        self.activations.iter().filter(|a| !a.pinned).map(|a| a.degree).collect()
+    }
+
     /// Whether the activations stay within the budget.
     pub fn met(&self) -> bool {
         self.measured <= self.budget
@@ -140,8 +125,11 @@ impl Approximation {
 /// that the shadow run has not seen.
 const PART: f64 = 0.5;
 
-/// The choices that are worth lowering for a graph whose states start as `states` says: the shallowest, and that of the fewest
-/// products where it is another. Ranges are those of the graph.
+/// Sums of contributions, over the budget, that choices are looked for with: errors seldom all come together.
+const SUMS: [f64; 3] = [1.0, 2.0, 4.0];
+
+/// The choices that are worth lowering for a graph whose states start as `states` says, the shallowest first. Ranges are those of
+/// the graph.
 pub fn run(program: &Program, graph: &Graph, states: &[State]) -> Vec<Approximation> {
     let (graph, batch) = &shadow::resized(program, graph);
     let groups = groups(program, graph);
@@ -149,34 +137,40 @@ pub fn run(program: &Program, graph: &Graph, states: &[State]) -> Vec<Approximat
     if groups.is_empty() {
         return vec![Approximation { budget, ..Approximation::default() }];
     }
-    let shadow = Shadow::new(program, (graph, states), *batch, 0);
-    let candidates: Vec<Vec<Candidate>> = groups.iter().map(|group| options::run(program, graph, group, &shadow)).collect();
+    let shadows = [0, 1].map(|draw| Shadow::new(program, (graph, states), *batch, draw));
+    let candidates: Vec<Vec<Candidate>> = groups.iter().map(|group| options::run(program, graph, group, &shadows[0])).collect();
     let path = knapsack::Path::new(program, graph, &groups);
     // What no degree can meet (a kink) is met as well as can be.
     let least: f64 = candidates.iter().map(|c| c.iter().map(|c| c.contribution).fold(f64::INFINITY, f64::min)).sum();
     let allowed = budget.max(1.25 * least);
-    let check = Shadow::new(program, (graph, states), *batch, 1);
-    let choose = |aim: Aim| {
-        let mut chosen = knapsack::run(&candidates, &path, allowed, aim);
-        let measured = loop {
-            let degrees: Vec<Option<usize>> = chosen.iter().zip(&candidates).map(|(&j, c)| c[j].degree).collect();
-            let measured = check.moved(&groups, &degrees);
-            // A better candidate of whichever contributes most, if it has one.
-            let finer = |i: usize| {
-                let now = &candidates[i][chosen[i]];
-                let better = candidates[i].iter().enumerate().filter(|(_, c)| c.contribution < now.contribution);
-                better.max_by(|a, b| a.1.contribution.total_cmp(&b.1.contribution)).map(|(j, _)| j)
-            };
-            let worst = (0..groups.len())
-                .filter_map(|i| Some((i, finer(i)?)))
-                .max_by(|a, b| candidates[a.0][chosen[a.0]].contribution.total_cmp(&candidates[b.0][chosen[b.0]].contribution));
-            match worst {
-                Some((i, j)) if measured > allowed || measured.is_nan() => chosen[i] = j,
-                _ => break measured,
-            }
+    let moved = |chosen: &[usize]| {
+        let degrees: Vec<Option<usize>> = chosen.iter().zip(&candidates).map(|(&j, c)| c[j].degree).collect();
+        shadows.iter().map(|shadow| shadow.moved(&groups, &degrees)).fold(0.0, f64::max)
+    };
+    // A better candidate of whichever contributes most, while they move the outputs too far together.
+    let settled = |mut chosen: Vec<usize>| loop {
+        if moved(&chosen) <= allowed {
+            return chosen;
+        }
+        let finer = |i: usize| {
+            let now = &candidates[i][chosen[i]];
+            let better = candidates[i].iter().enumerate().filter(|(_, c)| c.contribution < now.contribution);
+            let next = better.max_by(|a, b| a.1.contribution.total_cmp(&b.1.contribution));
+            next.map(|(j, _)| (now.contribution, i, j))
         };
+        let Some((_, i, j)) = (0..groups.len()).filter_map(finer).max_by(|a, b| a.0.total_cmp(&b.0)) else { return chosen };
+        chosen[i] = j;
+    };
+    let mut choices: Vec<Vec<usize>> = Vec::new();
+    for chosen in knapsack::run(&candidates, &path, &SUMS.map(|sum| sum * allowed)).into_iter().map(settled) {
+        if !choices.contains(&chosen) {
+            choices.push(chosen);
+        }
+    }
+    let choice = |chosen: &Vec<usize>| {
         let picked: Vec<&Candidate> = chosen.iter().zip(&candidates).map(|(&j, c)| &c[j]).collect();
-        let predicted = picked.iter().map(|c| c.contribution).sum();
+        let predicted: f64 = picked.iter().map(|c| c.contribution).sum();
+        let measured = moved(chosen);
         let record = |(group, c): (&Group, &Candidate)| ActivationChoice {
             name: group.name.clone(),
             function: group.function,
@@ -188,17 +182,12 @@ pub fn run(program: &Program, graph: &Graph, states: &[State]) -> Vec<Approximat
             error: c.error,
             derivative_error: c.derivative_error,
             sensitivity: if c.error > 0.0 { c.moved / c.error } else { 0.0 },
-            share: c.contribution / budget,
+            share: if predicted > 0.0 { c.contribution / predicted * measured / budget } else { 0.0 },
         };
         let activations = groups.iter().zip(picked).map(record).collect();
-        Approximation { aim, activations, budget, predicted, measured }
+        Approximation { activations, budget, predicted, measured }
     };
-    let mut choices = vec![choose(Aim::Depth)];
-    let fewest = choose(Aim::Products);
-    if fewest.activations != choices[0].activations {
-        choices.push(fewest);
-    }
-    choices
+    choices.iter().map(choice).collect()
 }
 
 /// The uses of one activation.

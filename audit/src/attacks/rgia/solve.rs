@@ -2,12 +2,13 @@
 
 use levenberg_marquardt::{LeastSquaresProblem, LevenbergMarquardt};
 use nalgebra::{DMatrix, DVector, Dyn, Owned};
+use rayon::prelude::*;
 
 /// Half the distance between the two ends of a difference.
 const STEP: f64 = 1e-5;
 
 /// What is left over at a point; `None` where it is not defined.
-type Residuals<'a> = dyn Fn(&[f64]) -> Option<Vec<f64>> + 'a;
+type Residuals<'a> = dyn Fn(&[f64]) -> Option<Vec<f64>> + Sync + 'a;
 
 struct Problem<'a> {
     residuals: &'a Residuals<'a>,
@@ -32,17 +33,15 @@ impl LeastSquaresProblem<f64, Dyn, Dyn> for Problem<'_> {
     }
 
     fn jacobian(&self) -> Option<DMatrix<f64>> {
-        let mut at = self.at.as_slice().to_vec();
-        let mut columns = Vec::with_capacity(at.len());
-        for i in 0..at.len() {
-            let here = at[i];
-            at[i] = here + STEP;
-            let ahead = (self.residuals)(&at)?;
-            at[i] = here - STEP;
-            let behind = (self.residuals)(&at)?;
-            at[i] = here;
-            columns.push(DVector::from_iterator(ahead.len(), ahead.iter().zip(&behind).map(|(a, b)| (a - b) / (2.0 * STEP))));
-        }
+        let column = |i: usize| {
+            let away = |by: f64| {
+                let mut at = self.at.clone();
+                at[i] += by;
+                (self.residuals)(at.as_slice()).map(DVector::from_vec)
+            };
+            Some((away(STEP)? - away(-STEP)?) / (2.0 * STEP))
+        };
+        let columns = (0..self.at.len()).into_par_iter().map(column).collect::<Option<Vec<_>>>()?;
         Some(DMatrix::from_columns(&columns))
     }
 }

@@ -179,10 +179,11 @@ fn layout(lowered: &Lowered) -> Decision {
 
 /// Which of the degrees that meet the error budget together.
 fn degrees(lowered: &Lowered) -> Option<Decision> {
-    let (other, seconds) = lowered.degrees?;
-    let choice = format!("those of {} within the error budget", lowered.approximation.aim.name());
-    let why = "predicted to take no longer, what crosses counted".to_owned();
-    let runner_up = format!("of {}: {seconds:.2} s per update and what crosses", other.name());
+    let (other, seconds) = lowered.degrees.as_ref()?;
+    let list = |degrees: &[usize]| degrees.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let choice = list(&lowered.approximation.degrees());
+    let why = "of those within the error budget predicted to take the least time, what crosses counted".to_owned();
+    let runner_up = format!("{}: {seconds:.2} s per update and what crosses", list(other));
     Some(decision(DecisionKind::Activation, "all degrees", choice, why, Some(runner_up), None))
 }
 

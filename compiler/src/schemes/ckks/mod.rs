@@ -39,7 +39,7 @@ pub(crate) use polynomial::cost as polynomial_cost;
 use hecc_plan::cost::{CostTable, Exchanges, StepCosts};
 use hecc_plan::{Bootstrap, Ckks, Geometry, Span, bootstrap, security};
 
-use crate::approximation::{Aim, Approximation};
+use crate::approximation::Approximation;
 use crate::check::hir::{Program, Refresh, Task};
 use crate::passes::saturate;
 use crate::pipeline::LINK;
@@ -102,8 +102,8 @@ pub struct Lowered {
     pub convolved: Option<f64>,
     /// The same with twin networks the other way, merged or apart, where there are two.
     pub twins: Option<f64>,
-    /// The other degrees that were worth a look, and the same with them.
-    pub degrees: Option<(Aim, f64)>,
+    /// The best other degrees, and the same with them.
+    pub degrees: Option<(Vec<usize>, f64)>,
     /// What it saves to have fewer rotation keys than rotations, where it has.
     pub fewer: Option<keys::Fewer>,
 }
@@ -141,7 +141,7 @@ pub struct Ring<'a> {
     pub insecure_log_n: Option<u32>,
     /// Bits of the widest modulus of such a ring, keys included.
     pub insecure_modulus: u32,
-    /// Whether a larger scale is taken where it costs no limb, and more cuts are tried in the end.
+    /// Whether more cuts are tried in the end, and a larger scale is taken that costs nothing.
     pub refine: bool,
     /// States that take a new value at every so many updates only.
     pub periods: &'a [(String, u32)],
@@ -168,7 +168,7 @@ pub struct Ring<'a> {
 const WHOLE: u32 = 48;
 /// Reaches that every ring, graph and scale is tried with.
 pub const COARSE: &[u32] = &[48, 32, 24, 20, 16];
-/// Those that [`recut`] tries.
+/// Those that [`finished`] tries.
 const FINE: &[u32] = &[48, 46, 44, 42, 40, 38, 36, 34, 32, 30, 28, 26, 24, 22, 20, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8];
 
 /// Lowers the graphs that `graph_for` builds (it is told whether some lanes hold no sample). `ring` may fix a small
@@ -197,7 +197,7 @@ fn with_client<E>(
     ring: Ring<'_>,
     mut graph_for: impl FnMut(bool) -> Result<Graph, E>,
 ) -> Result<Lowered, LowerError<E>> {
-    let Ring { insecure_log_n, refine, .. } = ring;
+    let Ring { insecure_log_n, .. } = ring;
     let batch = match &program.task {
         Task::Train(train) => train.settings.batch,
         Task::Serve(serve) => serve.batch,
@@ -245,12 +245,6 @@ fn with_client<E>(
     if let Some(best) = &mut best {
         best.tried = tried;
     }
-    if refine
-        && insecure_log_n.is_none()
-        && let Some(lowered) = best.take()
-    {
-        return Ok(refined(program, lowered, public, ring));
-    }
     let (needed, available, span) = nearest;
     best.ok_or(LowerError::Ckks(vec![CkksError::Budget { needed, available, span }]))
 }
@@ -278,19 +272,20 @@ pub fn measure(program: &Program, graph: &Graph, public: &[(String, Vec<usize>)]
     Some(measure(&if ring.rotations { rotations::run(circuit) } else { circuit }))
 }
 
-/// The same plan with the refreshes by the key owner that are best of many more than every ring, graph and scale was tried with.
-pub fn recut(program: &Program, public: &[(String, Vec<usize>)], ring: Ring<'_>, lowered: Lowered) -> Lowered {
-    if lowered.without_exchanges.is_none() || !ring.refine || ring.insecure_log_n.is_some() {
+/// A plan that is kept, with more tried than every ring and graph could be: the key owner's refreshes that are best of many more cuts,
+/// and the largest scale that costs next to nothing, which is precision for free.
+pub fn finished(program: &Program, public: &[(String, Vec<usize>)], ring: Ring<'_>, lowered: Lowered) -> Lowered {
+    if !ring.refine || ring.insecure_log_n.is_some() || lowered.bootstrap.is_some() {
         return lowered;
     }
     let ring = Ring { reaches: FINE, ..ring };
-    let found = lower_for(program, &lowered.graph, lowered.geometry, lowered.ckks.log_n, lowered.ckks.scale, public, ring);
-    match found {
-        Ok(Ok(Lowered { ckks, sized, circuit, keys, client, seconds, without_exchanges, .. })) => {
-            Lowered { ckks, sized, circuit, keys, client, seconds, without_exchanges, ..lowered }
-        }
-        _ => lowered,
-    }
+    let Ckks { log_n, scale, .. } = lowered.ckks;
+    let at = |scale| lower_for(program, &lowered.graph, lowered.geometry, log_n, scale, public, ring).ok()?.ok();
+    let Some(cut) = at(scale) else { return lowered };
+    let most = 1.02 * cut.cost(ring.costs);
+    let finer = [6, 4, 2, 1].iter().find_map(|extra| at(scale + extra).filter(|finer| finer.cost(ring.costs) <= most));
+    let Lowered { ckks, sized, circuit, keys, client, settles, quotients, fits, seconds, without_exchanges, .. } = finer.unwrap_or(cut);
+    Lowered { ckks, sized, circuit, keys, client, settles, quotients, fits, seconds, without_exchanges, ..lowered }
 }
 
 /// The same with at most `most` rotation keys; `None` where that cannot be.
@@ -368,26 +363,6 @@ fn scale(program: &Program, graph: &Graph, log_n: u32) -> u32 {
     let compared = |id| matches!(graph.node(id).op, Op::Max(_) | Op::Extremum { .. });
     let amplified = if graph.ids().any(compared) { amplified.max(2) } else { amplified };
     (precision + log_n - 2 + margin + amplified).clamp(20, 48)
-}
-
-/// The same plan at a larger scale where that costs no limb: precision for free.
-fn refined(program: &Program, lowered: Lowered, public: &[(String, Vec<usize>)], ring: Ring) -> Lowered {
-    let ckks = lowered.ckks;
-    let limbs = |c: &Ckks| c.max_k.div_ceil(c.base2k);
-    let cost = |lowered: &Lowered| (lowered.with_client(ring.costs), lowered.crossing() as f64);
-    let (seconds, bytes) = cost(&lowered);
-    for extra in [6, 4, 2, 1] {
-        let finer = lower_for(program, &lowered.graph, lowered.geometry, ckks.log_n, ckks.scale + extra, public, ring);
-        if let Ok(Ok(finer)) = finer
-            && limbs(&finer.ckks) <= limbs(&ckks)
-            && let (finer_seconds, finer_bytes) = cost(&finer)
-            && finer_seconds <= 1.02 * seconds
-            && finer_bytes <= 1.25 * bytes
-        {
-            return Lowered { tried: lowered.tried, ..finer };
-        }
-    }
-    lowered
 }
 
 type TooDeep = (u32, u32, Span);

@@ -227,8 +227,7 @@ fn compile_checked(
         reaches: ckks::COARSE,
     };
     let stages = Stages { program, public: &built.public, ring, facts: &facts, selection: &selection, trade: options.trade };
-    let lowered = stages.cheapest(&optimised, &approximations)?;
-    let mut lowered = ckks::finished(program, &built.public, ring, lowered);
+    let mut lowered = stages.cheapest(&optimised, &approximations)?;
     let approximation = lowered.approximation.clone();
     if let Some(limit) = &options.memory {
         let table = limit.costs.as_deref().unwrap_or_else(|| CostTable::built_in());
@@ -269,18 +268,25 @@ struct Stages<'a> {
 }
 
 impl Stages<'_> {
-    /// The circuit that costs the least, of those with the degrees of each of `approximations`, and then made better.
+    /// The circuit that costs the least, of those with the degrees of each of `approximations`. What is not far from the cheapest as
+    /// lowered may be cheaper once larger searches have made it better.
     fn cheapest(&self, optimised: &Graph, approximations: &[Approximation]) -> Result<Lowered, Vec<Diagnostic>> {
         let found = approximations.iter().map(|approximation| self.lowered(optimised, approximation));
         let (found, refused): (Vec<_>, Vec<_>) = found.partition(Result::is_ok);
-        let mut found: Vec<(f64, Lowered)> = found.into_iter().flatten().map(|lowered| (self.cost(&lowered), lowered)).collect();
-        found.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let second = found.get(1).map(|(cost, other)| (other.approximation.degrees(), *cost));
-        match found.into_iter().next() {
-            Some((_, best)) => Ok(Lowered { degrees: second, ..self.improved(best) }),
-            // What the shallowest lacks tells the user the most.
-            None => refused.into_iter().next().expect("there is at least one choice of degrees"),
-        }
+        let ranked = |found: Vec<Lowered>| {
+            let mut found: Vec<(f64, Lowered)> = found.into_iter().map(|lowered| (self.cost(&lowered), lowered)).collect();
+            found.sort_by(|a, b| a.0.total_cmp(&b.0));
+            found
+        };
+        let found = ranked(found.into_iter().flatten().collect());
+        // What the shallowest lacks tells the user the most.
+        let Some(&(least, _)) = found.first() else { return refused.into_iter().next().expect("there is at least one choice of degrees") };
+        let other = found.get(1).map(|(cost, other)| (other.approximation.degrees(), *cost));
+        let near = found.into_iter().take(2).filter(|(cost, _)| *cost <= NEAR * least);
+        let mut found = ranked(near.map(|(_, lowered)| self.improved(lowered)).collect()).into_iter();
+        let (_, best) = found.next().expect("the cheapest is near itself");
+        let other = found.next().map(|(cost, second)| (second.approximation.degrees(), cost)).or(other);
+        Ok(Lowered { degrees: other, ..best })
     }
 
     fn cost(&self, lowered: &Lowered) -> f64 {
@@ -336,10 +342,14 @@ impl Stages<'_> {
         if selection.contains(PassName::Twins) && self.by_client() {
             lowered = merged(program, ring, facts, lowered);
         }
+        let mut lowered = ckks::finished(program, public, ring, lowered);
         lowered.notes.extend(approximation.note());
         Lowered { convolved, approximation, ..lowered }
     }
 }
+
+/// Times the cheapest that another choice of degrees may cost to be looked at as hard.
+const NEAR: f64 = 1.1;
 
 /// Bytes per second between the parties that plans are compared with: 1 Gbit/s.
 pub(crate) const LINK: f64 = 125e6;

@@ -345,7 +345,7 @@ fn of_the_degrees_within_the_budget_the_faster_are_taken() {
     let list = |compiled: &Compiled| compiled.approximation.degrees().iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
     let (degrees, rest) = said.runner_up.as_ref().and_then(|other| other.split_once(": ")).expect("the other degrees");
     assert!(said.choice == list(&both) && degrees != said.choice, "{said:?}");
-    // What was compared was not cut as finely as what is kept in the end.
+    // What is not near was not cut as finely as what is kept.
     let seconds: f64 = rest.split(' ').next().and_then(|figure| figure.parse().ok()).unwrap_or_else(|| panic!("{rest}"));
     assert!((0.98..1.5).contains(&(seconds / cost(&both))), "{rest}: {}", cost(&both));
 }

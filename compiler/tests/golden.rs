@@ -3,10 +3,11 @@
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, OnceLock};
 
 use hecc_compiler::check::dump;
 use hecc_compiler::planner::{Components, Relinearisable, relinearise};
-use hecc_compiler::{AnyCompiled, Options, check, compile, compile_any, diagnostics, parse, syntax};
+use hecc_compiler::{AnyCompiled, Compiled, Options, check, compile, compile_any, diagnostics, parse, syntax};
 use hecc_plan::counts::counts;
 use hecc_plan::{DecisionKind, Op, Output, Round, Step};
 
@@ -25,6 +26,52 @@ fn programs(folder: &str) -> Vec<PathBuf> {
     assert!(!files.is_empty());
     files
 }
+
+/// A program that is compiled once, for whichever test comes first.
+struct Golden {
+    path: PathBuf,
+    small: bool,
+    compiled: OnceLock<Compiled>,
+}
+
+impl Golden {
+    fn name(&self) -> String {
+        self.path.file_stem().expect("a program has a name").to_string_lossy().into_owned()
+    }
+
+    fn source(&self) -> String {
+        fs::read_to_string(&self.path).expect("a program is readable")
+    }
+
+    fn compiled(&self) -> &Compiled {
+        self.compiled.get_or_init(|| {
+            let source = self.source();
+            // Small programs take a small ring, so that plans stay short; examples are compiled as users compile them.
+            let options = Options { insecure_log_n: self.small.then_some(10), ..Options::default() };
+            compile(&source, &options).unwrap_or_else(|e| panic!("{}", diagnostics::render(&e, &source, "program.rl", false)))
+        })
+    }
+
+    fn stages(&self) -> String {
+        let ast = parse(&self.source()).expect("the program parses");
+        let program = check(&self.source()).expect("the program checks");
+        let compiled = self.compiled();
+        let mut out = String::new();
+        section(&mut out, "syntax", &syntax::dump::run(&ast));
+        section(&mut out, "checked", &dump::run(&program));
+        section(&mut out, "tensor", &compiled.graph.print());
+        section(&mut out, "circuit", &compiled.circuit);
+        section(&mut out, "plan", &hecc_plan::print(&compiled.plan));
+        section(&mut out, "counts", &format!("{:#?}", counts(&compiled.plan)));
+        out
+    }
+}
+
+static GOLDEN: LazyLock<Vec<Golden>> = LazyLock::new(|| {
+    let folders = [("tests/golden", true), ("examples", false)];
+    let of = |(folder, small)| programs(folder).into_iter().map(move |path| Golden { path, small, compiled: OnceLock::new() });
+    folders.into_iter().flat_map(of).collect()
+});
 
 fn section(out: &mut String, title: &str, text: &str) {
     let lines: Vec<String> = text.lines().map(cut).collect();
@@ -46,36 +93,17 @@ fn cut(line: &str) -> String {
     }
 }
 
-fn stages(path: &Path, small: bool) -> String {
-    let source = fs::read_to_string(path).expect("a program is readable");
-    let ast = parse(&source).expect("the program parses");
-    let program = check(&source).expect("the program checks");
-    // Small programs take a small ring, so that plans stay short; examples are compiled as users compile them.
-    let options = Options { insecure_log_n: small.then_some(10), ..Options::default() };
-    let compiled = compile(&source, &options).unwrap_or_else(|e| panic!("{}", diagnostics::render(&e, &source, "program.rl", false)));
-    let mut out = String::new();
-    section(&mut out, "syntax", &syntax::dump::run(&ast));
-    section(&mut out, "checked", &dump::run(&program));
-    section(&mut out, "tensor", &compiled.graph.print());
-    section(&mut out, "circuit", &compiled.circuit);
-    section(&mut out, "plan", &hecc_plan::print(&compiled.plan));
-    section(&mut out, "counts", &format!("{:#?}", counts(&compiled.plan)));
-    out
-}
-
 #[test]
 fn small_programs() {
-    for path in programs("tests/golden") {
-        let name = path.file_stem().expect("a program has a name").to_string_lossy().into_owned();
-        insta::assert_snapshot!(name, stages(&path, true));
+    for golden in GOLDEN.iter().filter(|golden| golden.small) {
+        insta::assert_snapshot!(golden.name(), golden.stages());
     }
 }
 
 #[test]
 fn examples() {
-    for path in programs("examples") {
-        let name = path.file_stem().expect("a program has a name").to_string_lossy().into_owned();
-        insta::assert_snapshot!(format!("example_{name}"), stages(&path, false));
+    for golden in GOLDEN.iter().filter(|golden| !golden.small) {
+        insta::assert_snapshot!(format!("example_{}", golden.name()), golden.stages());
     }
 }
 
@@ -104,18 +132,14 @@ fn integers() {
 
 #[test]
 fn relinearisations_are_the_fewest() {
-    for (folder, small) in [("tests/golden", true), ("examples", false)] {
-        for path in programs(folder) {
-            let source = fs::read_to_string(&path).expect("a program is readable");
-            let options = Options { insecure_log_n: small.then_some(10), ..Options::default() };
-            let compiled = compile(&source, &options).expect("the program compiles");
-            let plan = &compiled.plan;
-            let count = plan.steps.iter().filter(|step| matches!(step.op, Op::Dot(_))).count() as u64;
-            assert_eq!(count, least_relinearisations(&plan.steps, &plan.outputs, &plan.rounds), "{}", path.display());
-            if count > 0 {
-                let said = plan.decisions.iter().find(|d| d.kind == DecisionKind::Relinearisation).expect("it is said");
-                assert_eq!(said.choice, format!("{count}, the minimum"));
-            }
+    // From the back: the other tests come from the front.
+    for golden in GOLDEN.iter().rev() {
+        let plan = &golden.compiled().plan;
+        let count = plan.steps.iter().filter(|step| matches!(step.op, Op::Dot(_))).count() as u64;
+        assert_eq!(count, least_relinearisations(&plan.steps, &plan.outputs, &plan.rounds), "{}", golden.path.display());
+        if count > 0 {
+            let said = plan.decisions.iter().find(|d| d.kind == DecisionKind::Relinearisation).expect("it is said");
+            assert_eq!(said.choice, format!("{count}, the minimum"));
         }
     }
 }

@@ -334,8 +334,7 @@ fn cost(compiled: &Compiled) -> f64 {
 
 #[test]
 fn of_the_degrees_within_the_budget_the_faster_are_taken() {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/acrobot_sac.rl");
-    let source = std::fs::read_to_string(root).expect("an example");
+    let source = serve("dense 16 gelu dense 16 mish dense 1", "1e-4");
     let plan = |without: &[PassName]| compile(&source, &Options { without: without.to_vec(), ..Options::default() }).expect("it compiles");
     let (both, shallowest) = (plan(&[]), plan(&[PassName::Degrees]));
     assert_ne!(both.approximation.degrees(), shallowest.approximation.degrees());
@@ -345,7 +344,6 @@ fn of_the_degrees_within_the_budget_the_faster_are_taken() {
     let list = |compiled: &Compiled| compiled.approximation.degrees().iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
     let (degrees, rest) = said.runner_up.as_ref().and_then(|other| other.split_once(": ")).expect("the other degrees");
     assert!(said.choice == list(&both) && degrees != said.choice, "{said:?}");
-    // What is not near was not cut as finely as what is kept.
     let seconds: f64 = rest.split(' ').next().and_then(|figure| figure.parse().ok()).unwrap_or_else(|| panic!("{rest}"));
-    assert!((0.98..1.5).contains(&(seconds / cost(&both))), "{rest}: {}", cost(&both));
+    assert!((0.99..1.5).contains(&(seconds / cost(&both))), "{rest}: {}", cost(&both));
 }

@@ -65,8 +65,8 @@ fn moved(source: &str, choices: &[[usize; 2]]) -> Vec<f64> {
 fn the_chosen_degrees_are_about_the_cheapest_of_all() {
     let pairs: Vec<[usize; 2]> = DEGREES.iter().flat_map(|&a| DEGREES.map(|b| [a, b])).collect();
     let mut ratios = Vec::new();
-    for names in [["silu", "silu"], ["tanh", "silu"], ["sigmoid", "tanh"], ["gelu", "mish"]] {
-        for (served, precision) in [(true, 1e-2), (true, 1e-3), (false, 1e-2), (false, 1e-3)] {
+    for names in [["silu", "silu"], ["sigmoid", "tanh"], ["gelu", "mish"]] {
+        for (served, precision) in [(true, 1e-3), (false, 1e-3)] {
             let source = program(&names.map(str::to_owned), served, precision);
             let chosen = compile(&source, &Options::default()).expect("it compiles");
             let activations = &chosen.approximation.activations;

@@ -15,9 +15,9 @@ use hecc_plan::{ActionSpec, Tensors};
 /// The largest error of a next state that counts as found.
 const FOUND: f64 = 0.02;
 /// Unknowns of all starts of a search: more of them take longer than an audit should.
-const UNKNOWNS: usize = 300;
+const UNKNOWNS: usize = 200;
 /// Evaluations of a search from one start, where it is not to be long: what finds anything has mostly found it by then.
-const EVALUATIONS: usize = 400;
+const EVALUATIONS: usize = 250;
 /// Transitions that a surrogate of the dynamics is learned from.
 const PUBLIC: usize = 2000;
 

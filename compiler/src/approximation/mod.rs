@@ -1,10 +1,11 @@
-//! Which polynomial computes which activation: the degrees that meet `secure { precision = ... }` together, at the least
-//! depth or with the fewest products. Activations are those of the tensor graph; the uses of one (online and target network,
-//! function and derivative) share a polynomial.
+//! Which polynomial computes which activation: the degrees that meet `secure { precision = ... }` together, at the least predicted
+//! cost. Activations are those of the tensor graph; the uses of one (online and target network, function and derivative) share a
+//! polynomial.
 //!
 //! A polynomial of one activation moves the outputs by a contribution that `shadow.rs` measures; to first order contributions add up,
 //! at worst. `knapsack.rs` looks for choices by that sum; each is run as a whole, on the same data and on others, and the worst
-//! contributor bumped while that run is further off than the budget. A pinned degree is the program's own: its polynomial counts as the function.
+//! contributor bumped while that run is further off than the budget. A pinned degree is the program's own: its polynomial counts as the
+//! function.
 
 pub mod calibrated;
 pub mod composite;

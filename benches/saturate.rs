@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use hecc_compiler::approximation::Degrees;
 use hecc_compiler::passes::{Facts, PassName, saturate};
 use hecc_compiler::tensor::{Data, Graph, Op, Output, Shape};
 use hecc_compiler::{Options, compile};
@@ -52,7 +53,7 @@ fn main() {
     for products in sizes() {
         let graph = chain(products);
         let start = Instant::now();
-        let front = saturate::front(&graph, &Facts::default());
+        let front = saturate::front(&graph, &Facts::default(), &[Degrees::default()]);
         println!("{products} products in a chain: front of {} in {:.2} s", front.len(), start.elapsed().as_secs_f64());
     }
     for products in sizes() {

@@ -7,7 +7,7 @@ use hecc_plan::cost::CostTable;
 use hecc_plan::tfhe::prices::Prices;
 use hecc_plan::{AnyPlan, Plan};
 
-use crate::approximation::{self, Approximation};
+use crate::approximation::{self, Approximation, Degrees};
 use crate::check::hir::{Action, ActionKind, ClientOp, Program, Refresh, Scheme, Task};
 use crate::denominators::{self, Raised};
 use crate::diagnostics::Diagnostic;
@@ -204,10 +204,7 @@ fn compile_checked(
     let built = build::build(program, false).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?;
     let optimised = passes::run_some(&built.graph, &facts, &selection);
     warnings.extend(approximation::maxima::coarse(program, &optimised));
-    let mut approximations = approximation::run(program, &optimised, &built.states);
-    if !selection.contains(PassName::Degrees) {
-        approximations.truncate(1);
-    }
+    let search = approximation::Search::new(program, &optimised, &built.states);
     let ring = ckks::Ring {
         insecure_log_n: options.insecure_log_n,
         insecure_modulus: options.insecure_modulus.unwrap_or(4000),
@@ -226,8 +223,9 @@ fn compile_checked(
         inside: options.inside,
         reaches: ckks::COARSE,
     };
-    let stages = Stages { program, public: &built.public, ring, facts: &facts, selection: &selection, trade: options.trade };
-    let mut lowered = stages.cheapest(&optimised, &approximations)?;
+    let stages =
+        Stages { program, public: &built.public, ring, facts: &facts, selection: &selection, trade: options.trade, search: &search };
+    let mut lowered = stages.cheapest(&optimised)?;
     let approximation = lowered.approximation.clone();
     if let Some(limit) = &options.memory {
         let table = limit.costs.as_deref().unwrap_or_else(|| CostTable::built_in());
@@ -265,28 +263,52 @@ struct Stages<'a> {
     facts: &'a Facts,
     selection: &'a Selection,
     trade: bool,
+    search: &'a approximation::Search<'a>,
 }
 
 impl Stages<'_> {
-    /// The circuit that costs the least, of those with the degrees of each of `approximations`. What is not far from the cheapest as
-    /// lowered may be cheaper once larger searches have made it better.
-    fn cheapest(&self, optimised: &Graph, approximations: &[Approximation]) -> Result<Lowered, Vec<Diagnostic>> {
-        let found = approximations.iter().map(|approximation| self.lowered(optimised, approximation));
-        let (found, refused): (Vec<_>, Vec<_>) = found.partition(Result::is_ok);
+    /// The circuit that costs the least, whichever the degrees. What is not far from the cheapest as lowered may be cheaper once larger
+    /// searches have made it better.
+    fn cheapest(&self, optimised: &Graph) -> Result<Lowered, Vec<Diagnostic>> {
+        let mut choices = self.search.choices();
+        if !self.selection.contains(PassName::Degrees) {
+            choices.truncate(1);
+        }
         let ranked = |found: Vec<Lowered>| {
             let mut found: Vec<(f64, Lowered)> = found.into_iter().map(|lowered| (self.cost(&lowered), lowered)).collect();
             found.sort_by(|a, b| a.0.total_cmp(&b.0));
             found
         };
-        let found = ranked(found.into_iter().flatten().collect());
+        let (found, refused): (Vec<_>, Vec<_>) = choices.iter().map(|choice| self.lowered(optimised, choice)).partition(Result::is_ok);
+        let mut found = ranked(found.into_iter().flatten().collect());
         // What the shallowest lacks tells the user the most.
-        let Some(&(least, _)) = found.first() else { return refused.into_iter().next().expect("there is at least one choice of degrees") };
+        let Some((_, first)) = found.first() else { return refused.into_iter().next().expect("there is at least one choice of degrees") };
+        // What depth and products do not show, such as a smaller ring within reach, may be a step away.
+        let mut from = first.approximation.clone();
+        // A ring that a test fixes has no edge.
+        let mut left = if self.ring.insecure_log_n.is_some() { 0 } else { BESIDE };
+        while self.selection.contains(PassName::Degrees) {
+            let size = found[0].1.sized.steps.len().max(1);
+            let beside = self.search.beside(&from).filter(|choice| !choices.contains(choice));
+            let beside: Vec<Approximation> = beside.take(left / size).collect();
+            left -= beside.len() * size;
+            let lowered = beside.iter().filter_map(|choice| self.lowered(optimised, choice).ok());
+            found = ranked(found.into_iter().map(|(_, lowered)| lowered).chain(lowered).collect());
+            choices.extend(beside);
+            if found[0].1.approximation == from {
+                break;
+            }
+            from = found[0].1.approximation.clone();
+        }
+        let least = found[0].0;
         let other = found.get(1).map(|(cost, other)| (other.approximation.degrees(), *cost));
-        let near = found.into_iter().take(2).filter(|(cost, _)| *cost <= NEAR * least);
-        let mut found = ranked(near.map(|(_, lowered)| self.improved(lowered)).collect()).into_iter();
+        let near: Vec<Lowered> = found.into_iter().take(2).filter(|(cost, _)| *cost <= NEAR * least).map(|(_, lowered)| lowered).collect();
+        let open: Vec<Approximation> = near.iter().map(|lowered| lowered.approximation.clone()).collect();
+        let mut found = ranked(near.into_iter().map(|lowered| self.improved(lowered, &open)).collect()).into_iter();
         let (_, best) = found.next().expect("the cheapest is near itself");
-        let other = found.next().map(|(cost, second)| (second.approximation.degrees(), cost)).or(other);
-        Ok(Lowered { degrees: other, ..best })
+        let second = found.map(|(cost, second)| (second.approximation.degrees(), cost)).chain(other);
+        let degrees = second.into_iter().find(|(degrees, _)| *degrees != best.approximation.degrees());
+        Ok(Lowered { degrees, ..best })
     }
 
     fn cost(&self, lowered: &Lowered) -> f64 {
@@ -331,14 +353,15 @@ impl Stages<'_> {
         refreshes && self.public.is_empty()
     }
 
-    /// The same circuit with what is found by larger searches.
-    fn improved(&self, lowered: Lowered) -> Lowered {
-        let Self { program, public, ring, facts, selection, trade } = *self;
-        let (convolved, approximation) = (lowered.convolved, lowered.approximation.clone());
+    /// The same circuit with what is found by larger searches, among them one for the degrees that are still `open`.
+    fn improved(&self, lowered: Lowered, open: &[Approximation]) -> Lowered {
+        let Self { program, public, ring, facts, selection, .. } = *self;
+        let convolved = lowered.convolved;
         let mut lowered = lowered;
         if selection.contains(PassName::Saturate) {
-            lowered = saturated(program, public, ring, facts, trade, lowered);
+            lowered = self.saturated(lowered, open);
         }
+        let approximation = lowered.approximation.clone();
         if selection.contains(PassName::Twins) && self.by_client() {
             lowered = merged(program, ring, facts, lowered);
         }
@@ -346,7 +369,101 @@ impl Stages<'_> {
         lowered.notes.extend(approximation.note());
         Lowered { convolved, approximation, ..lowered }
     }
+
+    /// The plan of the best graph that equality saturation finds by one of the choices of degrees, or `lowered` where none is better: no
+    /// deeper, and with no more rotations and products, each as lowered, unless depth may be traded for them.
+    fn saturated(&self, lowered: Lowered, open: &[Approximation]) -> Lowered {
+        let Self { program, public, ring, facts, .. } = *self;
+        let selection = Selection::new(Level::new(1), &[]);
+        let Some(before) = ckks::measure(program, &lowered.graph, public, ring, &lowered) else { return lowered };
+        let bootstrapped = lowered.bootstrap.is_some();
+        // Where depth is bought with bootstraps, their price decides, below; counts only say what is worth a look.
+        let shorter =
+            |measure: &Measure| if bootstrapped { measure.depth_bits < before.depth_bits } else { self.trade && measure.shortens(&before) };
+        let better = |measure: &Measure| measure.beats(&before) || shorter(measure);
+        let open = Open::new(&lowered, open);
+        let candidates = saturate::front(&open.graph, facts, &open.degrees()).into_iter().filter_map(|(choice, graph)| {
+            let graph = passes::run_some(&graph, facts, &selection);
+            let measure = ckks::measure(program, &graph, public, ring, &lowered)?;
+            better(&measure).then_some((measure, open.choices[choice], graph))
+        });
+        if bootstrapped {
+            // Several updates stand in the circuit: what counts is what one of them takes.
+            let again = candidates.filter_map(|(_, choice, graph)| self.again(&graph, choice, ring, &lowered));
+            let cheapest = again.min_by(|a, b| a.seconds.total_cmp(&b.seconds));
+            let lowered = cheapest.filter(|again| again.seconds < lowered.seconds).unwrap_or(lowered);
+            return self.refreshed(lowered, open.choices);
+        }
+        let mut candidates: Vec<_> = candidates.collect();
+        candidates.sort_by_key(|(measure, ..)| *measure);
+        // The best by counts, of each choice of degrees.
+        let mut seen: Vec<&Approximation> = Vec::new();
+        candidates.retain(|(_, choice, _)| {
+            !seen.contains(choice) && {
+                seen.push(choice);
+                true
+            }
+        });
+        let again = candidates.iter().filter_map(|(_, choice, graph)| self.again(graph, choice, ring, &lowered));
+        let again = again.filter(|again| better(&Measure::of(&again.circuit))).map(|again| (again.cost(ring.costs), again));
+        let cheapest = again.min_by(|a, b| a.0.total_cmp(&b.0)).filter(|(cost, _)| *cost <= lowered.cost(ring.costs));
+        cheapest.map_or(lowered, |(_, again)| again)
+    }
+
+    /// Another graph of the program, by a choice of degrees, lowered; `None` where it cannot be, or exceeds the error budget.
+    fn again(&self, graph: &Graph, choice: &Approximation, ring: ckks::Ring, like: &Lowered) -> Option<Lowered> {
+        let moved = self.search.kept(graph, choice)?;
+        let again = ckks::lower_again(self.program, graph, self.public, ring, like)?;
+        Some(Lowered { approximation: choice.in_graph(graph, moved), ..again })
+    }
+
+    /// The plan with the bootstraps that extraction from the e-graph chooses, or `lowered` where that is no cheaper; either way
+    /// what each method brought.
+    fn refreshed(&self, lowered: Lowered, choices: Vec<&Approximation>) -> Lowered {
+        let Self { ring, facts, .. } = *self;
+        let Some(budget) = ckks::refreshing(&lowered, ring) else { return lowered };
+        let offer = lowered.bootstrap.as_ref().map(|bootstrap| bootstrap.name.clone());
+        let ring = ckks::Ring { offer: offer.as_deref(), ..ring };
+        let open = Open { graph: lowered.approximation.undo(&lowered.graph), choices };
+        let graphs = saturate::refresh::run(&open.graph, facts, &budget, &open.degrees()).into_iter();
+        let again: Vec<Lowered> = graphs.filter_map(|(choice, graph)| self.again(&graph, open.choices[choice], ring, &lowered)).collect();
+        let brought = |lowered: &Lowered| lowered.inside.iter().flat_map(|inside| inside.ways.clone()).collect::<Vec<_>>();
+        let ways = brought(&lowered).into_iter().chain(again.iter().flat_map(brought)).collect();
+        let cheapest = again.into_iter().min_by(|a, b| a.seconds.total_cmp(&b.seconds));
+        let mut best = match cheapest {
+            // The search was for this bootstrap alone.
+            Some(again) if again.seconds < lowered.seconds || ring.inside == Some(Method::Graph) => {
+                Lowered { tried: lowered.tried, second: lowered.second, ..again }
+            }
+            _ => lowered,
+        };
+        best.inside = best.inside.map(|inside| Inside::new(ways, inside.bound));
+        best
+    }
 }
+
+/// A graph whose functions have no degrees yet, and the choices that there are.
+struct Open<'a> {
+    graph: Graph,
+    choices: Vec<&'a Approximation>,
+}
+
+impl<'a> Open<'a> {
+    /// The graph that was lowered: its own degrees first.
+    fn new(lowered: &Lowered, choices: &'a [Approximation]) -> Self {
+        let own = lowered.approximation.degrees();
+        let mut choices: Vec<&Approximation> = choices.iter().collect();
+        choices.sort_by_key(|choice| choice.degrees() != own);
+        Self { graph: lowered.approximation.undo(&lowered.graph), choices }
+    }
+
+    fn degrees(&self) -> Vec<Degrees> {
+        self.choices.iter().map(|choice| choice.degrees_by_layer()).collect()
+    }
+}
+
+/// Steps of circuits that are lowered to look beside the best choice of degrees: the larger the program, the fewer.
+const BESIDE: usize = 10_000;
 
 /// Times the cheapest that another choice of degrees may cost to be looked at as hard.
 const NEAR: f64 = 1.1;
@@ -396,70 +513,12 @@ fn by_cost(program: &Program, source: &str, options: &Options, calibration: Opti
     Ok(best)
 }
 
-/// The plan of the best graph that equality saturation finds, or `lowered` where none is better: no deeper, and with no more
-/// rotations and products, each as lowered, unless `trade` allows it.
-fn saturated(
-    program: &Program,
-    public: &[(String, Vec<usize>)],
-    ring: ckks::Ring,
-    facts: &Facts,
-    trade: bool,
-    lowered: Lowered,
-) -> Lowered {
-    let selection = Selection::new(Level::new(1), &[]);
-    let Some(before) = ckks::measure(program, &lowered.graph, public, ring, &lowered) else { return lowered };
-    let bootstrapped = lowered.bootstrap.is_some();
-    // Where depth is bought with bootstraps, their price decides, below; counts only say what is worth a look.
-    let shorter =
-        |measure: &Measure| if bootstrapped { measure.depth_bits < before.depth_bits } else { trade && measure.shortens(&before) };
-    let better = |measure: &Measure| measure.beats(&before) || shorter(measure);
-    let candidates = saturate::front(&lowered.graph, facts).into_iter().filter_map(|graph| {
-        let graph = passes::run_some(&graph, facts, &selection);
-        let measure = ckks::measure(program, &graph, public, ring, &lowered)?;
-        better(&measure).then_some((measure, graph))
-    });
-    if bootstrapped {
-        // Several updates stand in the circuit: what counts is what one of them takes.
-        let again = candidates.filter_map(|(_, graph)| ckks::lower_again(program, &graph, public, ring, &lowered));
-        let cheapest = again.min_by(|a, b| a.seconds.total_cmp(&b.seconds));
-        let lowered = cheapest.filter(|again| again.seconds < lowered.seconds).unwrap_or(lowered);
-        return refreshed(program, public, ring, facts, lowered);
-    }
-    let Some((_, graph)) = candidates.min_by_key(|(measure, _)| *measure) else { return lowered };
-    match ckks::lower_again(program, &graph, public, ring, &lowered) {
-        Some(again) if better(&Measure::of(&again.circuit)) && again.cost(ring.costs) <= lowered.cost(ring.costs) => again,
-        _ => lowered,
-    }
-}
-
 /// The plan with twin networks in one, where there are any and it costs less.
 fn merged(program: &Program, ring: ckks::Ring, facts: &Facts, lowered: Lowered) -> Lowered {
     let Some(graph) = twins::run(&lowered.graph, facts, ckks::WIDEST) else { return lowered };
     let Some(other) = ckks::lower_again(program, &graph, &[], ring, &lowered) else { return lowered };
     let (apart, merged) = (lowered.cost(ring.costs), other.cost(ring.costs));
     if merged < apart { Lowered { twins: Some(apart), ..other } } else { Lowered { twins: Some(merged), ..lowered } }
-}
-
-/// The plan with the bootstraps that extraction from the e-graph chooses, or `lowered` where that is no cheaper; either way
-/// what each method brought.
-fn refreshed(program: &Program, public: &[(String, Vec<usize>)], ring: ckks::Ring, facts: &Facts, lowered: Lowered) -> Lowered {
-    let Some(budget) = ckks::refreshing(&lowered, ring) else { return lowered };
-    let offer = lowered.bootstrap.as_ref().map(|bootstrap| bootstrap.name.clone());
-    let ring = ckks::Ring { offer: offer.as_deref(), ..ring };
-    let graphs = saturate::refresh::run(&lowered.graph, facts, &budget);
-    let again: Vec<Lowered> = graphs.iter().filter_map(|graph| ckks::lower_again(program, graph, public, ring, &lowered)).collect();
-    let brought = |lowered: &Lowered| lowered.inside.iter().flat_map(|inside| inside.ways.clone()).collect::<Vec<_>>();
-    let ways = brought(&lowered).into_iter().chain(again.iter().flat_map(brought)).collect();
-    let cheapest = again.into_iter().min_by(|a, b| a.seconds.total_cmp(&b.seconds));
-    let mut best = match cheapest {
-        // The search was for this bootstrap alone.
-        Some(again) if again.seconds < lowered.seconds || ring.inside == Some(Method::Graph) => {
-            Lowered { tried: lowered.tried, second: lowered.second, ..again }
-        }
-        _ => lowered,
-    };
-    best.inside = best.inside.map(|inside| Inside::new(ways, inside.bound));
-    best
 }
 
 /// The plan with as many rotation keys as memory holds; with the fewest that are tried where it holds not even those.

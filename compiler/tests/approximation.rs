@@ -140,6 +140,28 @@ fn forward_and_backward_share_one_polynomial() {
     }
 }
 
+/// tanh' = 1 − tanh² and σ' = σ (1 − σ) of the polynomials that are there anyway: fewer products, and an error that is measured.
+#[test]
+fn derivatives_come_from_values_where_that_is_cheaper() {
+    let slopes = |compiled: &Compiled| {
+        compiled.graph.ids().filter(|&id| matches!(&compiled.graph.node(id).op, Op::Map(Map { order: 1, .. }))).count()
+    };
+    for f in ["tanh", "sigmoid"] {
+        let source = train(&format!("dense 8 {f} dense 8 {f} dense 2"), "", "1e-3");
+        let plan = |without: &[PassName]| compile(&source, &Options { without: without.to_vec(), ..small() }).expect("it compiles");
+        let (with, without) = (plan(&[]), plan(&[PassName::Saturate]));
+        assert!(slopes(&with) < slopes(&without), "{f}");
+        assert!(counts(&with.plan).multiplications < counts(&without.plan).multiplications, "{f}");
+        let a = &with.approximation;
+        assert!(a.met() && a.activations.iter().any(|c| c.from_value), "{f}: {a:?}");
+        assert!(without.approximation.activations.iter().all(|c| !c.from_value));
+        let error = error(&source, &with);
+        assert!(error <= 1e-3, "{f}: {error:e} off");
+        assert!(with.plan.decisions.iter().any(|d| d.why.contains("its derivative is computed from its value")), "{f}");
+        support::compiled_agrees(&source, &with);
+    }
+}
+
 /// A kink meets no budget; the compiler says so and does what it can.
 #[test]
 fn what_cannot_be_met_is_said() {

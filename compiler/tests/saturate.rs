@@ -2,12 +2,15 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use hecc_compiler::passes::{Level, NAMES, PassName};
+use hecc_compiler::passes::{self, Level, NAMES, PassName, saturate};
 use hecc_compiler::schemes::ckks::Measure;
-use hecc_compiler::{Options, compile, diagnostics};
+use hecc_compiler::tensor::{Graph, Op, build};
+use hecc_compiler::{Options, check, compile, diagnostics, pipeline};
+use hecc_plan::Span;
 
 fn programs(folder: &str) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
@@ -161,6 +164,34 @@ fn passes_are_left_out_by_name() {
         let options = Options { insecure_log_n: Some(10), without: vec![name], trade: true, ..Options::default() };
         let compiled = compile(&source, &options).expect("it compiles without any pass");
         support::compiled_agrees(&source, &compiled);
+    }
+}
+
+/// One e-graph, and extractions by each choice of degrees: never one polynomial in one place and another in the next.
+#[test]
+fn extraction_makes_all_its_choices_by_one_of_those_offered() {
+    let source = training("net q(s) -> [1] { dense 4 tanh  dense 4 tanh  dense 1 }", "mean((q(s) - r)^2)", CONTINUOUS);
+    let program = check(&source).expect("it checks");
+    let facts = pipeline::facts(&program);
+    let graph = passes::run(&build::build(&program, false).expect("it builds").graph, &facts);
+    let tanh = |graph: &Graph| {
+        let maps = graph.ids().filter_map(|id| match &graph.node(id).op {
+            Op::Map(map) => Some((graph.node(id).span, map.pins.degree)),
+            _ => None,
+        });
+        maps.collect::<BTreeSet<_>>()
+    };
+    let layers: Vec<Span> = tanh(&graph).into_iter().map(|(span, _)| span).collect();
+    assert_eq!(layers.len(), 2);
+    let choices = [[7, 15], [15, 3]].map(|degrees| layers.iter().zip(degrees).map(|(&span, degree)| (("tanh", span), degree)).collect());
+    let front = saturate::front(&graph, &facts, &choices);
+    for (number, choice) in choices.iter().enumerate() {
+        let own: Vec<&Graph> = front.iter().filter(|(of, _)| *of == number).map(|(_, graph)| graph).collect();
+        assert!(!own.is_empty());
+        for graph in own {
+            let found = tanh(graph);
+            assert!(found.iter().all(|(span, degree)| choice.get(&("tanh", *span)).copied() == *degree), "{found:?}, not {choice:?}");
+        }
     }
 }
 

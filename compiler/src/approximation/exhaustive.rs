@@ -55,8 +55,12 @@ fn moved(source: &str, choices: &[[usize; 2]]) -> Vec<f64> {
     let (graph, batch) = resized(&program, &graph);
     let groups: Vec<Group> = groups(&program, &graph);
     let shadows = [0, 1].map(|draw| Shadow::new(&program, (&graph, &built.states), batch, draw));
-    let worst = |degrees: [Option<usize>; 2]| shadows.iter().map(|shadow| shadow.moved(&groups, &degrees)).fold(0.0, f64::max);
-    choices.iter().map(|degrees| worst(degrees.map(Some))).collect()
+    // Each degree is fitted once.
+    let fits = |group: &Group| DEGREES.map(|degree| (degree, shadows[0].fits(group, Some(degree))));
+    let fits: Vec<_> = groups.iter().map(fits).collect();
+    let of = |i: usize, degree: usize| &fits[i].iter().find(|(d, _)| *d == degree).expect("one of the degrees").1;
+    let worst = |&[a, b]: &[usize; 2]| shadows.iter().map(|shadow| shadow.moved([of(0, a), of(1, b)])).fold(0.0, f64::max);
+    choices.iter().map(worst).collect()
 }
 
 /// Every pair of degrees that keeps the budget, lowered.
@@ -99,6 +103,5 @@ fn the_chosen_degrees_are_about_the_cheapest_of_all() {
     }
     let mean = ratios.iter().sum::<f64>() / ratios.len() as f64;
     println!("on average {mean:.3} times the cheapest, at most {:.3}", ratios.iter().copied().fold(0.0, f64::max));
-    // What the counts of depth and products do not show: a pair that fits a smaller ring, 2.26 times as fast, is missed among these.
-    assert!(mean < 1.3);
+    assert!(mean < 1.05);
 }

@@ -21,11 +21,19 @@ type Partial = (Cost, f64, Vec<usize>);
 
 /// What a choice costs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Cost {
+pub(super) struct Cost {
     /// Bits along the critical path.
-    depth: u32,
+    pub depth: u32,
     /// Products of ciphertexts.
-    products: usize,
+    pub products: usize,
+}
+
+impl Cost {
+    /// What one candidate of each activation costs.
+    pub fn of(choice: &[usize], candidates: &[Vec<Candidate>], path: &Path) -> Self {
+        let (depth, _) = path.longest(&|g, order| candidates[g][choice[g]].depth[order], candidates.len());
+        Self { depth, products: choice.iter().zip(candidates).map(|(&j, c)| c[j].products).sum() }
+    }
 }
 
 /// Choices of which none is both deeper and of more products than another, shallowest first; of equals, the most exact.
@@ -161,9 +169,7 @@ fn all(candidates: &[Vec<Candidate>], path: &Path, count: usize) -> Vec<Partial>
             rest /= c.len();
         }
         let error = choice.iter().zip(candidates).map(|(&j, c)| c[j].contribution).sum();
-        let (depth, _) = path.longest(&|g, order| candidates[g][choice[g]].depth[order], candidates.len());
-        let products = choice.iter().zip(candidates).map(|(&j, c)| c[j].products).sum();
-        (Cost { depth, products }, error, choice)
+        (Cost::of(&choice, candidates, path), error, choice)
     };
     (0..count).map(combination).collect()
 }
@@ -225,6 +231,7 @@ mod tests {
         Candidate {
             degree,
             steepest: depth as usize,
+            fits: Vec::new(),
             error,
             derivative_error,
             depth: [30 * depth, 0],

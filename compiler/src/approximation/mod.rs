@@ -4,7 +4,8 @@
 //!
 //! A polynomial of one activation moves the outputs by a contribution that `shadow.rs` measures; to first order contributions add up,
 //! at worst. `knapsack.rs` looks for choices by that sum; each is run as a whole, on the same data and on others, and the worst
-//! contributor bumped while that run is further off than the budget. A pinned degree is the program's own: its polynomial counts as the
+//! contributor bumped while that run is further off than the budget. Which choice is cheapest, and which of those beside it, is seen
+//! when they are lowered. A pinned degree is the program's own: its polynomial counts as the
 //! function.
 
 pub mod calibrated;
@@ -26,6 +27,7 @@ use crate::passes::hoist::client_knows;
 use crate::schemes::ckks::approximate::{Polynomial, approximate};
 use crate::tensor::graph::{Elementwise, Map};
 use crate::tensor::{Graph, Id, Op};
+use knapsack::Cost;
 use options::Candidate;
 use shadow::Shadow;
 
@@ -50,12 +52,17 @@ pub struct ActivationChoice {
     pub error: f64,
     /// The same of its derivative, where the update uses it.
     pub derivative_error: Option<f64>,
+    /// Whether the derivative is computed from the value, not by a polynomial of its own.
+    pub from_value: bool,
     /// How far an error of one in this activation moves the outputs, to first order.
     pub sensitivity: f64,
     /// Its part of the budget: of what all of them do together as much as `sensitivity` times `error` is of the sum of those; 0 for
     /// a pinned degree, which costs none.
     pub share: f64,
 }
+
+/// Degrees of the functions that a program leaves open, by function and layer.
+pub type Degrees = BTreeMap<(&'static str, Span), usize>;
 
 /// The choice for a whole program.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -69,6 +76,8 @@ pub struct Approximation {
     pub predicted: f64,
     /// What they did in the shadow run of all of them.
     pub measured: f64,
+    /// The candidate of each activation.
+    chosen: Vec<usize>,
 }
 
 impl Approximation {
@@ -98,7 +107,7 @@ impl Approximation {
 
     /// What to tell of the budget, if any of it was spent.
     pub fn note(&self) -> Option<String> {
-        let Self { activations, budget, predicted, measured, .. } = self;
+        let Self { activations, budget, predicted, measured, chosen: _ } = self;
         let chosen = activations.iter().filter(|a| !a.pinned).count();
         (chosen > 0).then(|| {
             let end = if self.met() { "" } else { ": more than is allowed; a wider degree or a narrower range has to be pinned" };
@@ -106,19 +115,43 @@ impl Approximation {
         })
     }
 
+    /// The degree of every activation that the program leaves open. What is composed has none: the tolerance alone tells what it is.
+    pub fn degrees_by_layer(&self) -> Degrees {
+        let open = self.activations.iter().filter(|a| !a.composed && !a.pinned);
+        open.map(|a| ((a.function.name(), a.span), a.degree)).collect()
+    }
+
     /// The graph with a degree for every activation.
     pub fn apply(&self, graph: &Graph) -> Graph {
-        // What is composed has none: the tolerance alone tells what it is.
-        let degrees: BTreeMap<(&str, Span), usize> =
-            self.activations.iter().filter(|a| !a.composed).map(|a| ((a.function.name(), a.span), a.degree)).collect();
+        apply(graph, &self.degrees_by_layer())
+    }
+
+    /// The graph that [`Self::apply`] made `graph` of.
+    pub fn undo(&self, graph: &Graph) -> Graph {
+        let degrees = self.degrees_by_layer();
         mapped(graph, |_, span, map| match &map.function {
-            Elementwise::Named(function) if map.pins.degree.is_none() => {
-                let mut pins = map.pins;
-                pins.degree = degrees.get(&(function.name(), span)).copied();
-                Map { pins, ..map.clone() }
+            Elementwise::Named(function) if degrees.contains_key(&(function.name(), span)) => {
+                Map { pins: Pins { degree: None, ..map.pins }, ..map.clone() }
             }
             Elementwise::Named(_) | Elementwise::Polynomial(_) => map.clone(),
         })
+    }
+
+    /// The same choice in another graph of the program that moves the outputs by `moved`.
+    pub fn in_graph(&self, graph: &Graph, moved: f64) -> Self {
+        let slopes = |of: &ActivationChoice| {
+            graph.ids().any(|id| match &graph.node(id).op {
+                Op::Map(Map { function: Elementwise::Named(f), order: 1, .. }) => *f == of.function && graph.node(id).span == of.span,
+                _ => false,
+            })
+        };
+        let ratio = if self.measured > 0.0 { moved / self.measured } else { 1.0 };
+        let choice = |a: &ActivationChoice| ActivationChoice {
+            from_value: a.derivative_error.is_some() && !slopes(a),
+            share: a.share * ratio,
+            ..a.clone()
+        };
+        Self { activations: self.activations.iter().map(choice).collect(), measured: moved, ..self.clone() }
     }
 }
 
@@ -129,49 +162,113 @@ const PART: f64 = 0.5;
 /// Sums of contributions, over the budget, that choices are looked for with: errors seldom all come together.
 const SUMS: [f64; 3] = [1.0, 2.0, 4.0];
 
-/// The choices that are worth lowering for a graph whose states start as `states` says, the shallowest first. Ranges are those of
-/// the graph.
-pub fn run(program: &Program, graph: &Graph, states: &[State]) -> Vec<Approximation> {
-    let (graph, batch) = &shadow::resized(program, graph);
-    let groups = groups(program, graph);
-    let budget = PART * program.secure.precision;
-    if groups.is_empty() {
-        return vec![Approximation { budget, ..Approximation::default() }];
+/// The same sums in another order may be larger by this.
+const ROUNDED: f64 = 1.0 + 1e-9;
+
+/// How many coarser polynomials of each activation stand beside a choice.
+const BESIDE: usize = 2;
+
+/// The degrees that a program leaves open, and what they do to its outputs.
+pub struct Search<'a> {
+    program: &'a Program,
+    groups: Vec<Group>,
+    /// By group.
+    candidates: Vec<Vec<Candidate>>,
+    /// The runs that tell how far outputs move; none where there is nothing to choose.
+    shadows: Vec<Shadow>,
+    path: knapsack::Path,
+    budget: f64,
+    /// The budget, or what can be met of it.
+    allowed: f64,
+}
+
+impl<'a> Search<'a> {
+    /// For a graph whose states start as `states` says. Ranges are those of the graph.
+    pub fn new(program: &'a Program, graph: &Graph, states: &[State]) -> Self {
+        let (graph, batch) = &shadow::resized(program, graph);
+        let groups = groups(program, graph);
+        let draws = if groups.is_empty() { 0..0 } else { 0..2 };
+        let shadows: Vec<Shadow> = draws.map(|draw| Shadow::new(program, (graph, states), *batch, draw)).collect();
+        let candidates: Vec<Vec<Candidate>> = groups.iter().map(|group| options::run(program, graph, group, &shadows[0])).collect();
+        let path = knapsack::Path::new(program, graph, &groups);
+        let budget = PART * program.secure.precision;
+        // What no degree can meet (a kink) is met as well as can be.
+        let least: f64 = candidates.iter().map(|c| c.iter().map(|c| c.contribution).fold(f64::INFINITY, f64::min)).sum();
+        Self { program, groups, candidates, shadows, path, budget, allowed: budget.max(1.25 * least) }
     }
-    let shadows = [0, 1].map(|draw| Shadow::new(program, (graph, states), *batch, draw));
-    let candidates: Vec<Vec<Candidate>> = groups.iter().map(|group| options::run(program, graph, group, &shadows[0])).collect();
-    let path = knapsack::Path::new(program, graph, &groups);
-    // What no degree can meet (a kink) is met as well as can be.
-    let least: f64 = candidates.iter().map(|c| c.iter().map(|c| c.contribution).fold(f64::INFINITY, f64::min)).sum();
-    let allowed = budget.max(1.25 * least);
-    let moved = |chosen: &[usize]| {
-        let degrees: Vec<Option<usize>> = chosen.iter().zip(&candidates).map(|(&j, c)| c[j].degree).collect();
-        shadows.iter().map(|shadow| shadow.moved(&groups, &degrees)).fold(0.0, f64::max)
-    };
-    // A better candidate of whichever contributes most, while they move the outputs too far together.
-    let settled = |mut chosen: Vec<usize>| loop {
-        if moved(&chosen) <= allowed {
-            return chosen;
+
+    /// The choices that are worth lowering, the shallowest first.
+    pub fn choices(&self) -> Vec<Approximation> {
+        let found = knapsack::run(&self.candidates, &self.path, &SUMS.map(|sum| sum * self.allowed));
+        let mut choices: Vec<Vec<usize>> = Vec::new();
+        for chosen in found.into_iter().map(|chosen| self.settled(chosen, None).0) {
+            if !choices.contains(&chosen) {
+                choices.push(chosen);
+            }
         }
-        let finer = |i: usize| {
-            let now = &candidates[i][chosen[i]];
-            let better = candidates[i].iter().enumerate().filter(|(_, c)| c.contribution < now.contribution);
-            let next = better.max_by(|a, b| a.1.contribution.total_cmp(&b.1.contribution));
-            next.map(|(j, _)| (now.contribution, i, j))
-        };
-        let Some((_, i, j)) = (0..groups.len()).filter_map(finer).max_by(|a, b| a.0.total_cmp(&b.0)) else { return chosen };
-        chosen[i] = j;
-    };
-    let mut choices: Vec<Vec<usize>> = Vec::new();
-    for chosen in knapsack::run(&candidates, &path, &SUMS.map(|sum| sum * allowed)).into_iter().map(settled) {
-        if !choices.contains(&chosen) {
-            choices.push(chosen);
-        }
+        choices.into_iter().map(|chosen| self.approximation(chosen)).collect()
     }
-    let choice = |chosen: &Vec<usize>| {
-        let picked: Vec<&Candidate> = chosen.iter().zip(&candidates).map(|(&j, c)| &c[j]).collect();
+
+    /// Choices next to one, those first that may be the shallowest: an activation coarser, and others as much finer as the budget then
+    /// asks for, where the whole is still shallower or of fewer products.
+    pub fn beside<'b>(&'b self, of: &'b Approximation) -> impl Iterator<Item = Approximation> + 'b {
+        let cost = |chosen: &[usize]| Cost::of(chosen, &self.candidates, &self.path);
+        let here = cost(&of.chosen);
+        let cheaper = move |cost: &Cost| cost.depth < here.depth || cost.products < here.products;
+        let mut coarser: Vec<(Cost, Vec<usize>, usize)> = Vec::new();
+        for (i, candidates) in self.candidates.iter().enumerate() {
+            let least = |&j: &usize| candidates[j].contribution > candidates[of.chosen[i]].contribution;
+            let mut steps: Vec<usize> = (0..candidates.len()).filter(least).collect();
+            steps.sort_by(|&a, &b| candidates[a].contribution.total_cmp(&candidates[b].contribution));
+            coarser.extend(steps.into_iter().take(BESIDE).map(|j| {
+                let mut chosen = of.chosen.clone();
+                chosen[i] = j;
+                (cost(&chosen), chosen, i)
+            }));
+        }
+        coarser.retain(|(cost, ..)| cheaper(cost));
+        coarser.sort();
+        let settled = coarser.into_iter().filter_map(move |(_, chosen, held)| {
+            let (chosen, kept) = self.settled(chosen, Some(held));
+            (kept && cheaper(&cost(&chosen))).then_some(chosen)
+        });
+        settled.map(|chosen| self.approximation(chosen))
+    }
+
+    /// How far a graph of the program, with the polynomials of `choice` but for what it computes otherwise, moves the outputs; `None`
+    /// where that is more than is allowed, and more than `choice` does.
+    pub fn kept(&self, graph: &Graph, choice: &Approximation) -> Option<f64> {
+        let moved = self.shadows.iter().map(|shadow| shadow.moved_by_graph(self.program, graph)).fold(0.0, f64::max);
+        (moved <= self.allowed.max(choice.measured * ROUNDED)).then_some(moved)
+    }
+
+    /// How far each draw's outputs move.
+    fn draws<'b>(&'b self, chosen: &'b [usize]) -> impl Iterator<Item = f64> + 'b {
+        let fits = || chosen.iter().zip(&self.candidates).map(|(&j, c)| &c[j].fits);
+        self.shadows.iter().map(move |shadow| shadow.moved(fits()))
+    }
+
+    /// A better candidate of whichever contributes most, but for the one that is `held`, while they move the outputs too far together;
+    /// and whether they no longer do.
+    fn settled(&self, mut chosen: Vec<usize>, held: Option<usize>) -> (Vec<usize>, bool) {
+        while self.draws(&chosen).any(|moved| moved > self.allowed) {
+            let finer = |i: usize| {
+                let now = &self.candidates[i][chosen[i]];
+                let better = self.candidates[i].iter().enumerate().filter(|(_, c)| c.contribution < now.contribution);
+                let next = better.max_by(|a, b| a.1.contribution.total_cmp(&b.1.contribution));
+                next.map(|(j, _)| (now.contribution, i, j))
+            };
+            let others = (0..self.groups.len()).filter(|&i| Some(i) != held);
+            let Some((_, i, j)) = others.filter_map(finer).max_by(|a, b| a.0.total_cmp(&b.0)) else { return (chosen, false) };
+            chosen[i] = j;
+        }
+        (chosen, true)
+    }
+
+    fn approximation(&self, chosen: Vec<usize>) -> Approximation {
+        let picked: Vec<&Candidate> = chosen.iter().zip(&self.candidates).map(|(&j, c)| &c[j]).collect();
         let predicted: f64 = picked.iter().map(|c| c.contribution).sum();
-        let measured = moved(chosen);
+        let measured = self.draws(&chosen).fold(0.0, f64::max);
         let record = |(group, c): (&Group, &Candidate)| ActivationChoice {
             name: group.name.clone(),
             function: group.function,
@@ -182,13 +279,13 @@ pub fn run(program: &Program, graph: &Graph, states: &[State]) -> Vec<Approximat
             range: group.range,
             error: c.error,
             derivative_error: c.derivative_error,
+            from_value: false,
             sensitivity: if c.error > 0.0 { c.moved / c.error } else { 0.0 },
-            share: if predicted > 0.0 { c.contribution / predicted * measured / budget } else { 0.0 },
+            share: if predicted > 0.0 { c.contribution / predicted * measured / self.budget } else { 0.0 },
         };
-        let activations = groups.iter().zip(picked).map(record).collect();
-        Approximation { activations, budget, predicted, measured }
-    };
-    choices.iter().map(choice).collect()
+        let activations = self.groups.iter().zip(picked).map(record).collect();
+        Approximation { activations, budget: self.budget, predicted, measured, chosen }
+    }
 }
 
 /// The uses of one activation.
@@ -269,6 +366,18 @@ fn layer(graph: &Graph, x: Id) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// The graph with those degrees for the functions that it leaves open; its nodes are the same.
+pub fn apply(graph: &Graph, degrees: &Degrees) -> Graph {
+    mapped(graph, |_, span, map| match &map.function {
+        Elementwise::Named(function) if map.pins.degree.is_none() => {
+            let mut pins = map.pins;
+            pins.degree = degrees.get(&(function.name(), span)).copied();
+            Map { pins, ..map.clone() }
+        }
+        Elementwise::Named(_) | Elementwise::Polynomial(_) => map.clone(),
+    })
 }
 
 /// The graph with other maps.

@@ -1,6 +1,6 @@
 //! What each degree of an activation costs, and what it does to the outputs.
 
-use super::shadow::Shadow;
+use super::shadow::{Fits, Shadow};
 use super::{Group, polynomial, trains};
 use crate::check::hir::{Pins, Program};
 use crate::schemes::ckks::polynomial_cost;
@@ -20,6 +20,8 @@ pub(super) struct Candidate {
     pub degree: Option<usize>,
     /// The same, or the degree of the steepest stage.
     pub steepest: usize,
+    /// The polynomials themselves.
+    pub fits: Fits,
     /// Largest error on the interval.
     pub error: f64,
     /// The same of the derivative, where the graph has it.
@@ -35,7 +37,7 @@ pub(super) struct Candidate {
 }
 
 /// The candidates of a group, cheapest first; none is both dearer and worse than another.
-pub(super) fn run(program: &Program, graph: &Graph, group: &Group, shadow: &Shadow<'_>) -> Vec<Candidate> {
+pub(super) fn run(program: &Program, graph: &Graph, group: &Group, shadow: &Shadow) -> Vec<Candidate> {
     let map =
         |order: u8| Map { function: Elementwise::Named(group.function), order, pins: Pins { degree: None, range: Some(group.range) } };
     let orders = |order: u8| group.nodes.iter().any(|&id| matches!(&graph.node(id).op, Op::Map(m) if m.order == order));
@@ -49,11 +51,13 @@ pub(super) fn run(program: &Program, graph: &Graph, group: &Group, shadow: &Shad
             let at = |i: u32| group.range.low + (group.range.high - group.range.low) * f64::from(i) / 2000.0;
             (0..=2000).map(|i| (d.eval(at(i)) - group.function.derivative(at(i))).abs()).fold(0.0, f64::max)
         });
-        let moved = if group.pinned { shadow.moved_by_exact(group) } else { shadow.moved(std::slice::from_ref(group), &[degree]) };
+        let fits = shadow.fits(group, degree);
+        let moved = if group.pinned { shadow.moved_by_exact(group) } else { shadow.moved([&fits]) };
         let contribution = if group.pinned { 0.0 } else { moved };
         Candidate {
             degree,
             steepest: p.degree(),
+            fits,
             error: p.error,
             derivative_error,
             depth: [depth, depth_of_derivative],

@@ -14,9 +14,13 @@ use crate::tensor::{Data, Graph, Id, Op, Output, Shape, ranges};
 /// Products that one run may take: it is made for every degree of every activation.
 const WORK: usize = 1 << 22;
 
+/// Polynomials by node.
+pub(super) type Fits = Vec<(usize, Polynomial)>;
+
 /// Data, weights and what they give with exact functions, pinned degrees being their polynomials.
-pub(super) struct Shadow<'a> {
-    graph: &'a Graph,
+pub(super) struct Shadow {
+    /// [`resized`].
+    graph: Graph,
     batch: usize,
     /// Of what has no degree.
     tolerance: f64,
@@ -25,25 +29,32 @@ pub(super) struct Shadow<'a> {
     /// The polynomials of pinned degrees, by node.
     pinned: BTreeMap<usize, Polynomial>,
     /// Outputs that count, with what their errors are relative to.
-    outputs: Vec<(Id, f64)>,
+    outputs: Vec<(Output, Id, f64)>,
     values: Vec<Vec<f64>>,
 }
 
-/// A graph for few enough samples to be run often, and how many: sums over the batch count each sample as often as it
-/// stands for others.
+/// A graph for few enough samples to be run often, and how many.
 pub(super) fn resized(program: &Program, graph: &Graph) -> (Graph, usize) {
-    let whole = match &program.task {
-        Task::Train(train) => train.settings.batch,
-        Task::Serve(serve) => serve.batch,
-    };
     let size = |id: Id| match (&graph.node(id).op, graph.shape(id)) {
         (Op::Conv(window), _) => window.outputs * window.patch() * window.places(),
         (_, Shape::Matrix(o, i)) => o * i,
         _ => 0,
     };
     let products: usize = graph.ids().map(size).sum();
-    let batch = (WORK / products.max(1)).clamp(8, 128).min(whole);
-    let ratio = whole as f64 / batch as f64;
+    let batch = (WORK / products.max(1)).clamp(8, 128).min(whole(program));
+    (for_batch(program, graph, batch), batch)
+}
+
+fn whole(program: &Program) -> usize {
+    match &program.task {
+        Task::Train(train) => train.settings.batch,
+        Task::Serve(serve) => serve.batch,
+    }
+}
+
+/// A graph for `batch` samples: sums over the batch count each as often as it stands for others.
+fn for_batch(program: &Program, graph: &Graph, batch: usize) -> Graph {
+    let ratio = whole(program) as f64 / batch as f64;
     let mut new = Graph::default();
     let mut ids: Vec<Id> = Vec::with_capacity(graph.len());
     for id in graph.ids() {
@@ -54,12 +65,12 @@ pub(super) fn resized(program: &Program, graph: &Graph) -> (Graph, usize) {
         ids.push(if sums { new.push(Op::Scale(ratio), &[made], node.shape, node.span) } else { made });
     }
     new.outputs = graph.outputs.iter().map(|(output, id)| (output.clone(), ids[id.index()])).collect();
-    (new, batch)
+    new
 }
 
-impl<'a> Shadow<'a> {
+impl Shadow {
     /// Draws data and weights for a [`resized`] graph, whose states start as `started` says; another `draw`, other ones.
-    pub fn new(program: &Program, (graph, started): (&'a Graph, &[State]), batch: usize, draw: u64) -> Self {
+    pub fn new(program: &Program, (graph, started): (&Graph, &[State]), batch: usize, draw: u64) -> Self {
         let seed = match &program.task {
             Task::Train(train) => train.settings.seed,
             Task::Serve(_) => 0,
@@ -84,59 +95,79 @@ impl<'a> Shadow<'a> {
         });
         let pinned = pinned.collect();
         let tolerance = crate::schemes::ckks::tolerance(program);
-        let mut shadow =
-            Self { graph, batch, tolerance, data, states: weights(graph, started, seed), pinned, outputs: Vec::new(), values: Vec::new() };
-        shadow.values = shadow.run(&shadow.pinned);
+        let states = weights(graph, started, seed);
+        let mut shadow = Self { graph: graph.clone(), batch, tolerance, data, states, pinned, outputs: Vec::new(), values: Vec::new() };
+        shadow.values = shadow.run(&shadow.graph, &shadow.pinned);
         shadow.outputs = outputs(program, graph, &shadow.states, &shadow.values);
         shadow
     }
 
-    /// How far the outputs move when these groups have polynomials of these degrees, or compositions where there is none.
-    pub fn moved(&self, groups: &[Group], degrees: &[Option<usize>]) -> f64 {
+    /// The polynomials of a group's maps at a degree; of compositions, where there is none.
+    pub fn fits(&self, group: &Group, degree: Option<usize>) -> Fits {
+        let mut found: Vec<(&Map, Polynomial)> = Vec::new();
+        let fit = |&id: &Id| {
+            let Op::Map(map) = &self.graph.node(id).op else { return None };
+            let known = found.iter().find(|(m, _)| *m == map).map(|(_, p)| p.clone());
+            let p = known.unwrap_or_else(|| {
+                let p = polynomial(map, degree, self.tolerance);
+                found.push((map, p.clone()));
+                p
+            });
+            Some((id.index(), p))
+        };
+        group.nodes.iter().filter_map(fit).collect()
+    }
+
+    /// How far the outputs move when these groups have those polynomials.
+    pub fn moved<'a>(&self, fits: impl IntoIterator<Item = &'a Fits>) -> f64 {
         let mut polynomials = self.pinned.clone();
-        for (group, &degree) in groups.iter().zip(degrees) {
-            let mut fits: Vec<(Map, Polynomial)> = Vec::new();
-            for &id in &group.nodes {
-                let Op::Map(map) = &self.graph.node(id).op else { continue };
-                let found = fits.iter().find(|(m, _)| m == map).map(|(_, p)| p.clone());
-                let p = found.unwrap_or_else(|| {
-                    let p = polynomial(map, degree, self.tolerance);
-                    fits.push((map.clone(), p.clone()));
-                    p
-                });
-                polynomials.insert(id.index(), p);
-            }
-        }
-        self.distance(&self.run(&polynomials))
+        polynomials.extend(fits.into_iter().flatten().cloned());
+        self.distance(&self.run(&self.graph, &polynomials))
+    }
+
+    /// How far the outputs are from these of another graph of the same program, with the polynomials that it has.
+    pub fn moved_by_graph(&self, program: &Program, graph: &Graph) -> f64 {
+        let graph = for_batch(program, graph, self.batch);
+        let known = known(program, &graph);
+        let polynomials = graph.ids().filter_map(|id| match &graph.node(id).op {
+            Op::Map(map) if !known[id.index()] => Some((id.index(), polynomial(map, map.pins.degree, self.tolerance))),
+            _ => None,
+        });
+        let values = self.run(&graph, &polynomials.collect());
+        let place = |output: &Output| graph.outputs.iter().find(|(other, _)| other == output).map(|(_, id)| *id);
+        let pairs = self.outputs.iter().map(|(output, id, size)| {
+            // A graph that lacks an output is not of the same program.
+            place(output).map_or(f64::INFINITY, |at| apart(&values[at.index()], &self.values[id.index()], *size))
+        });
+        pairs.fold(0.0, f64::max)
     }
 
     /// How far they move when a group of pinned degree has its exact function.
     pub fn moved_by_exact(&self, group: &Group) -> f64 {
         let mut polynomials = self.pinned.clone();
         polynomials.retain(|&node, _| !group.nodes.iter().any(|id| id.index() == node));
-        self.distance(&self.run(&polynomials))
+        self.distance(&self.run(&self.graph, &polynomials))
     }
 
     fn distance(&self, values: &[Vec<f64>]) -> f64 {
-        let mut largest = 0.0f64;
-        for &(id, size) in &self.outputs {
-            for (a, b) in values[id.index()].iter().zip(&self.values[id.index()]) {
-                let error = (a - b).abs() / size;
-                if error.is_nan() {
-                    return f64::INFINITY;
-                }
-                largest = largest.max(error);
-            }
-        }
-        largest
+        let each = self.outputs.iter().map(|(_, id, size)| apart(&values[id.index()], &self.values[id.index()], *size));
+        each.fold(0.0, f64::max)
     }
 
-    fn run(&self, polynomials: &BTreeMap<usize, Polynomial>) -> Vec<Vec<f64>> {
+    fn run(&self, graph: &Graph, polynomials: &BTreeMap<usize, Polynomial>) -> Vec<Vec<f64>> {
         // The evaluator is told what a map is, not where it stands: here the degree says that.
-        let numbered = mapped(self.graph, |id, _, map| Map { pins: Pins { degree: Some(id.index()), ..map.pins }, ..map.clone() });
-        let data = |data: &Data| self.data.get(data).cloned().unwrap_or_default();
+        let numbered = mapped(graph, |id, _, map| Map { pins: Pins { degree: Some(id.index()), ..map.pins }, ..map.clone() });
+        // Every lane holds a sample here.
+        let ones = || vec![1.0; self.batch];
+        let data = |data: &Data| self.data.get(data).cloned().unwrap_or_else(ones);
         eval::eval(&numbered, self.batch, &Mixed(polynomials), &data, &self.states)
     }
+}
+
+/// The largest difference, over `size`.
+fn apart(values: &[f64], exact: &[f64], size: f64) -> f64 {
+    let errors = values.iter().zip(exact).map(|(a, b)| (a - b).abs() / size);
+    errors.fold(0.0, |largest, error| if error.is_nan() { f64::INFINITY } else { f64::max(largest, error) })
 }
 
 /// Exact functions, but for the maps that have a polynomial.
@@ -185,7 +216,7 @@ const WEIGHT: &str = ".weight";
 const BIAS: &str = ".bias";
 
 /// New weights, relative to the largest of their network; results, relative to their largest or to one.
-fn outputs(program: &Program, graph: &Graph, states: &BTreeMap<String, Vec<f64>>, values: &[Vec<f64>]) -> Vec<(Id, f64)> {
+fn outputs(program: &Program, graph: &Graph, states: &BTreeMap<String, Vec<f64>>, values: &[Vec<f64>]) -> Vec<(Output, Id, f64)> {
     let largest = |values: &[f64]| values.iter().fold(0.0f64, |m, v| m.max(v.abs()));
     let network = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
     let mut sizes: BTreeMap<String, f64> = BTreeMap::new();
@@ -194,11 +225,10 @@ fn outputs(program: &Program, graph: &Graph, states: &BTreeMap<String, Vec<f64>>
         *size = size.max(largest(values));
     }
     let served = matches!(program.task, Task::Serve(_));
-    let kept = graph.outputs.iter().filter_map(|(output, id)| match output {
-        Output::State(name) if name.ends_with(WEIGHT) || name.ends_with(BIAS) => Some((*id, sizes[&network(name)].max(f64::MIN_POSITIVE))),
-        Output::State(_) => None,
-        Output::Result(_) if served => Some((*id, largest(&values[id.index()]).max(1.0))),
-        Output::Result(_) => None,
-    });
-    kept.collect()
+    let size = |output: &Output, id: Id| match output {
+        Output::State(name) if name.ends_with(WEIGHT) || name.ends_with(BIAS) => Some(sizes[&network(name)].max(f64::MIN_POSITIVE)),
+        Output::Result(_) if served => Some(largest(&values[id.index()]).max(1.0)),
+        Output::State(_) | Output::Result(_) => None,
+    };
+    graph.outputs.iter().filter_map(|(output, id)| Some((output.clone(), *id, size(output, *id)?))).collect()
 }

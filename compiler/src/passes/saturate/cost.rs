@@ -1,8 +1,7 @@
-//! What an operation costs once it is lowered, and the polynomials that may compute a function.
+//! What an operation costs once it is lowered.
 //!
 //! Costs rank alternatives before lowering; what is kept is decided on lowered plans.
 
-use super::term::free;
 use crate::passes::Facts;
 use crate::passes::hoist::client_computes;
 use crate::schemes::ckks::approximate::approximate;
@@ -20,17 +19,6 @@ pub struct Price {
     pub fresh: bool,
 }
 
-/// A way to compute a function: approximations are alternatives of one node and never values of their own.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Alternative {
-    /// Degree of the polynomial; `None` for what the lowering takes if it is left the choice.
-    pub degree: Option<usize>,
-    /// Levels and cost.
-    pub price: Price,
-    /// Largest error on the interval.
-    pub error: f64,
-}
-
 const PRODUCT: u64 = 550;
 /// A rotation.
 pub const SWITCH: u64 = 600;
@@ -42,9 +30,6 @@ const KNOWN: u64 = 1;
 const SCALE: u64 = 90;
 /// A value that the client sends.
 const SENT: u64 = 100;
-/// Degrees among which a free function chooses.
-const DEGREES: [usize; 7] = [2, 3, 4, 7, 8, 15, 16];
-
 const fn server(spends: u32, cost: u64) -> Price {
     Price { spends, cost, fresh: false }
 }
@@ -156,20 +141,4 @@ fn degree(map: &Map, facts: &Facts) -> usize {
     };
     let degree = given.unwrap_or_else(|| approximate(&map.function, &map.pins, facts.tolerance, facts.degree_cap).degree());
     degree - usize::from(map.order == 1 && degree > 0)
-}
-
-/// The polynomials that may compute a map within the program's tolerance; the first is what the lowering takes by itself.
-pub fn alternatives(map: &Map, facts: &Facts) -> Vec<Alternative> {
-    let fit = |degree: Option<usize>| {
-        let mut map = map.clone();
-        map.pins.degree = degree.or(map.pins.degree);
-        approximate(&map.function, &map.pins, facts.tolerance, facts.degree_cap)
-    };
-    let own = fit(None);
-    let first = Alternative { degree: None, price: polynomial(degree(map, facts)), error: own.error };
-    let others = DEGREES.iter().filter(|_| free(map)).map(|&d| {
-        let p = fit(Some(d));
-        Alternative { degree: Some(d), price: polynomial(p.degree()), error: p.error }
-    });
-    std::iter::once(first).chain(others.filter(|a| a.error <= facts.tolerance)).collect()
 }

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use super::Facts;
 use super::hoist::client_knows;
+use crate::approximation::{Degrees, apply};
 use crate::tensor::{Graph, Id};
 use extract::{Effort, Solution};
 use region::{Extraction, Region};
@@ -29,48 +30,54 @@ const WINDOW_NODES: usize = 600;
 /// Levels that a window tells apart.
 const LEVELS: u32 = 24;
 
-/// The shallowest of [`front`].
-pub fn run(graph: &Graph, facts: &Facts) -> Graph {
-    front(graph, facts).into_iter().next().unwrap_or_else(|| graph.clone())
-}
-
-/// Graphs of equal outputs, the shallowest first, each cheaper than the one before; none is deeper than `graph` by the
-/// prices of `cost.rs`.
-pub fn front(graph: &Graph, facts: &Facts) -> Vec<Graph> {
-    let levels = Levels::new(graph, facts);
+/// Graphs of equal outputs, each by one of `choices` of the degrees that `graph` leaves open (the number says which); of each choice the
+/// shallowest first, each cheaper than the one before, and none deeper than `graph` by the prices of `cost.rs`.
+///
+/// One e-graph holds them all: functions are exact values there, so that no two polynomials are ever equal, and an extraction makes all
+/// its choices by one of those that keep the error budget together. What is exact of a function, as σ' = σ (1 − σ), may not be of its
+/// polynomial: who keeps a graph measures its error.
+pub fn front(graph: &Graph, facts: &Facts, choices: &[Degrees]) -> Vec<(usize, Graph)> {
+    let Some(first) = choices.first() else { return Vec::new() };
+    let levels = Levels::new(&apply(graph, first), facts);
     let graph = &super::share::run(&balance::run(graph, &levels.known, &levels.depths), facts);
     let graph = &super::prune::run(graph, facts);
-    let levels = Levels::new(graph, facts);
+    let levels: Vec<Levels> = choices.iter().map(|degrees| Levels::new(&apply(graph, degrees), facts)).collect();
     let ids: Vec<Id> = graph.ids().collect();
     let (size, nodes) = if ids.len() <= WHOLE { (WHOLE, NODES) } else { (WINDOW, WINDOW_NODES) };
     let mut windows = Vec::new();
     for (number, window) in ids.chunks(size).enumerate() {
         let used = used(graph, number * size..number * size + window.len());
-        let mut region = Region::new(graph, window, &used, &levels.known, facts);
+        let mut region = Region::new(graph, window, &used, &levels[0].known, facts);
         region.saturate(nodes);
         windows.push((window, region));
     }
-    if let [(window, region)] = windows.as_slice() {
-        let (extraction, solutions) = solve(region, window, &levels, &levels.depths, Effort::Full);
-        return solutions
-            .iter()
-            .map(|solution| {
+    let by_choice = choices.iter().zip(&levels).enumerate();
+    let front = by_choice.flat_map(|(choice, (degrees, levels))| {
+        let graphs = if let [(window, region)] = windows.as_slice() {
+            let (extraction, solutions) = solve(region, window, degrees, levels, &levels.depths, Effort::Full);
+            let emitted = solutions.iter().map(|solution| {
                 let (mut new, mut map) = (Graph::default(), BTreeMap::new());
                 region.emit(&extraction, solution, &mut new, &mut map);
                 new.outputs = graph.outputs.iter().map(|(output, id)| (output.clone(), map[id])).collect();
                 new
-            })
-            .collect();
-    }
-    type Pick = fn(&[Solution]) -> Option<&Solution>;
-    let picks: [Pick; 2] = [<[Solution]>::first, <[Solution]>::last];
-    picks.iter().filter_map(|pick| stitched(graph, &windows, &levels, facts, *pick)).collect()
+            });
+            emitted.collect()
+        } else {
+            type Pick = fn(&[Solution]) -> Option<&Solution>;
+            let picks: [Pick; 2] = [<[Solution]>::first, <[Solution]>::last];
+            let stitched = picks.iter().filter_map(|pick| stitched(graph, &windows, degrees, levels, facts, *pick));
+            stitched.collect::<Vec<_>>()
+        };
+        graphs.into_iter().map(move |graph| (choice, graph))
+    });
+    front.collect()
 }
 
 /// The graph with one solution per window.
 fn stitched(
     graph: &Graph,
     windows: &[(&[Id], Region)],
+    degrees: &Degrees,
     levels: &Levels,
     facts: &Facts,
     pick: fn(&[Solution]) -> Option<&Solution>,
@@ -79,7 +86,7 @@ fn stitched(
     let mut depths = levels.depths.clone();
     let mut reached = Levels::default();
     for (window, region) in windows {
-        let (extraction, solutions) = solve(region, window, levels, &depths, Effort::Quick);
+        let (extraction, solutions) = solve(region, window, degrees, levels, &depths, Effort::Quick);
         region.emit(&extraction, pick(&solutions)?, &mut new, &mut map);
         reached.extend(&new, facts);
         for id in *window {
@@ -93,7 +100,14 @@ fn stitched(
 }
 
 /// A window's front, where `depths` are spent before it.
-fn solve(region: &Region, window: &[Id], levels: &Levels, depths: &[u32], effort: Effort) -> (Extraction, Vec<Solution>) {
+fn solve(
+    region: &Region,
+    window: &[Id],
+    degrees: &Degrees,
+    levels: &Levels,
+    depths: &[u32],
+    effort: Effort,
+) -> (Extraction, Vec<Solution>) {
     // Differences of more levels than this are as good as infinite, and each level that is told apart costs time.
     let deepest = (0..window[0].index()).map(|i| depths[i]).max().unwrap_or(0);
     let entry = |id: Id| (depths[id.index()] + LEVELS).saturating_sub(deepest.max(LEVELS));
@@ -109,7 +123,7 @@ fn solve(region: &Region, window: &[Id], levels: &Levels, depths: &[u32], effort
         local.insert(id, depth);
         limit = limit.max(depth + height(id));
     }
-    let extraction = region.extraction(&entry, &height, None);
+    let extraction = region.extraction(degrees, &entry, &height, None);
     let solutions = extraction.problem.front(limit, effort);
     (extraction, solutions)
 }

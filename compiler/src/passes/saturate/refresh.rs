@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::extract::Effort;
 use super::region::Region;
 use super::{Levels, WHOLE, balance};
+use crate::approximation::Degrees;
 use crate::passes::Facts;
 use crate::passes::rebuild::rebuild;
 use crate::tensor::{Graph, Id, Op, Output};
@@ -31,8 +32,9 @@ pub struct Budget {
     pub price: u64,
 }
 
-/// Graphs of the outputs of `graph` with [`Op::Refresh`] in them, none for graphs that are too large for one e-graph.
-pub fn run(graph: &Graph, facts: &Facts, budget: &Budget) -> Vec<Graph> {
+/// Graphs of the outputs of `graph` with [`Op::Refresh`] in them, each by one of `choices` of its degrees (the number says which); none
+/// for graphs that are too large for one e-graph.
+pub fn run(graph: &Graph, facts: &Facts, budget: &Budget, choices: &[Degrees]) -> Vec<(usize, Graph)> {
     let levels = Levels::new(graph, facts);
     let graph = &super::super::share::run(&balance::run(graph, &levels.known, &levels.depths), facts);
     let graph = &super::super::prune::run(graph, facts);
@@ -44,15 +46,17 @@ pub fn run(graph: &Graph, facts: &Facts, budget: &Budget) -> Vec<Graph> {
     let mut region = Region::new(graph, &ids, &super::used(graph, 0..graph.len()), &levels.known, facts);
     region.saturate(NODES);
     let packed = |id: Id| graph.outputs.iter().any(|(output, of)| *of == id && matches!(output, Output::State(_)));
-    let extraction = region.extraction(&|_| 0, &|id| if packed(id) { budget.pack } else { 0 }, Some(budget));
-    let mut found: Vec<Graph> = Vec::new();
-    for levels in (budget.levels.saturating_sub(BUDGETS - 1)..=budget.levels).rev() {
-        let Some(solution) = extraction.problem.front(levels, Effort::Full).pop() else { break };
-        let (mut new, mut map) = (Graph::default(), BTreeMap::new());
-        region.emit(&extraction, &solution, &mut new, &mut map);
-        new.outputs = graph.outputs.iter().map(|(output, id)| (output.clone(), map[id])).collect();
-        if refreshes(&new) > 0 && found.iter().all(|other| other.print() != new.print()) {
-            found.push(new);
+    let mut found: Vec<(usize, Graph)> = Vec::new();
+    for (choice, degrees) in choices.iter().enumerate() {
+        let extraction = region.extraction(degrees, &|_| 0, &|id| if packed(id) { budget.pack } else { 0 }, Some(budget));
+        for levels in (budget.levels.saturating_sub(BUDGETS - 1)..=budget.levels).rev() {
+            let Some(solution) = extraction.problem.front(levels, Effort::Full).pop() else { break };
+            let (mut new, mut map) = (Graph::default(), BTreeMap::new());
+            region.emit(&extraction, &solution, &mut new, &mut map);
+            new.outputs = graph.outputs.iter().map(|(output, id)| (output.clone(), map[id])).collect();
+            if refreshes(&new) > 0 && found.iter().all(|(_, other)| other.print() != new.print()) {
+                found.push((choice, new));
+            }
         }
     }
     found

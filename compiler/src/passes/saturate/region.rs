@@ -6,12 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use egg::{Id as Class, Language};
 use hecc_plan::Span;
 
-use super::cost::{self, Alternative, Price};
+use super::cost::{self, Price};
 use super::extract::{Choice, Problem, Solution};
 use super::refresh::Budget;
 use super::rules;
-use super::term::{Meaning, OpId, Real, Term, Values};
+use super::term::{Meaning, OpId, Real, Term, Values, free};
+use crate::approximation::Degrees;
+use crate::check::hir::Pins;
 use crate::passes::Facts;
+use crate::tensor::graph::{Elementwise, Map};
 use crate::tensor::{Data, Graph, Id, Op, Shape};
 
 /// Rounds of rewriting.
@@ -27,14 +30,13 @@ pub struct Region {
     /// Nodes from outside, with their operations.
     inputs: Vec<(Id, OpId)>,
     spans: BTreeMap<Class, Span>,
-    /// Whether functions may choose their polynomials: not where a gradient follows them.
-    choosing: bool,
 }
 
 /// One way to compute a class of a region.
 struct Way {
     term: Term,
-    alternative: Option<Alternative>,
+    /// Of a function that the program leaves open, as the choice of degrees has it.
+    degree: Option<usize>,
 }
 
 /// A region as an extraction problem.
@@ -59,9 +61,7 @@ impl Region {
                 meaning.action = Some(d);
             }
         }
-        let derived = graph.ids().any(|id| matches!(&graph.node(id).op, Op::Map(map) if map.order == 1));
-        let mut region =
-            Self { values: Values::new(meaning), outputs: Vec::new(), inputs: Vec::new(), spans: BTreeMap::new(), choosing: !derived };
+        let mut region = Self { values: Values::new(meaning), outputs: Vec::new(), inputs: Vec::new(), spans: BTreeMap::new() };
         let mut classes: BTreeMap<Id, Class> = BTreeMap::new();
         for &id in nodes {
             let mut operands = Vec::new();
@@ -69,7 +69,7 @@ impl Region {
                 operands.push(*classes.entry(operand).or_insert_with(|| region.input(graph, operand, known[operand.index()])));
             }
             let class = region.node(graph, id, &operands);
-            region.spans.insert(class, graph.node(id).span);
+            region.spans.entry(class).or_insert(graph.node(id).span);
             classes.insert(id, class);
             if used[id.index()] {
                 region.outputs.push((id, class));
@@ -77,6 +77,11 @@ impl Region {
         }
         region.values.rebuild();
         region
+    }
+
+    /// Where the program has each class: what came first of what is now one.
+    fn places(&self) -> BTreeMap<Class, Span> {
+        self.spans.iter().rev().map(|(&class, &span)| (self.values.find(class), span)).collect()
     }
 
     fn input(&mut self, graph: &Graph, id: Id, known: bool) -> Class {
@@ -151,9 +156,16 @@ impl Region {
         }
     }
 
-    /// The extraction problem, where `depths` are spent before each input and `heights` will be after each output. With a
-    /// budget, values may be refreshed, and states cost what it takes to unpack them.
-    pub fn extraction(&self, depths: &dyn Fn(Id) -> u32, heights: &dyn Fn(Id) -> u32, budget: Option<&Budget>) -> Extraction {
+    /// The extraction problem with functions of those degrees, where `depths` are spent before each input and `heights` will be after
+    /// each output. With a budget, values may be refreshed, and states cost what it takes to unpack them.
+    pub fn extraction(
+        &self,
+        degrees: &Degrees,
+        depths: &dyn Fn(Id) -> u32,
+        heights: &dyn Fn(Id) -> u32,
+        budget: Option<&Budget>,
+    ) -> Extraction {
+        let places = self.places();
         let mut index: BTreeMap<Class, usize> = BTreeMap::new();
         let mut order: Vec<Class> = Vec::new();
         let mut stack: Vec<Class> = self.outputs.iter().rev().map(|(_, class)| self.values.find(*class)).collect();
@@ -174,15 +186,15 @@ impl Region {
             let mut own: Vec<Way> = Vec::new();
             for term in self.values[class].iter() {
                 let children: Vec<usize> = self.operands(term).iter().map(|c| index[c]).collect();
-                for (mut price, alternative) in self.prices(term, &entry) {
-                    if let (Some(budget), Some(Op::State(_))) = (budget, self.op(term)) {
-                        price.spends += budget.unpack;
-                    }
-                    let choice = Choice { children: children.clone(), spends: price.spends, cost: price.cost, fresh: price.fresh };
-                    if !choices.contains(&choice) {
-                        choices.push(choice);
-                        own.push(Way { term: term.clone(), alternative });
-                    }
+                let degree = places.get(&class).and_then(|&span| self.degree(term, span, degrees));
+                let Some(mut price) = self.price(term, degree, &entry) else { continue };
+                if let (Some(budget), Some(Op::State(_))) = (budget, self.op(term)) {
+                    price.spends += budget.unpack;
+                }
+                let choice = Choice { children, spends: price.spends, cost: price.cost, fresh: price.fresh };
+                if !choices.contains(&choice) {
+                    choices.push(choice);
+                    own.push(Way { term: term.clone(), degree });
                 }
             }
             classes.push(choices);
@@ -265,36 +277,42 @@ impl Region {
         })
     }
 
-    fn prices(&self, term: &Term, entry: &BTreeMap<OpId, u32>) -> Vec<(Price, Option<Alternative>)> {
+    /// The degree of a function that the program leaves open, in the layer at `span`.
+    fn degree(&self, term: &Term, span: Span, degrees: &Degrees) -> Option<usize> {
+        let map = self.values.analysis.map(term).filter(|map| free(map))?;
+        let Elementwise::Named(function) = map.function else { return None };
+        let known = self.operands(term).iter().all(|&x| self.values[x].data.known);
+        degrees.get(&(function.name(), span)).copied().filter(|_| !known)
+    }
+
+    /// What a term costs; nothing that a selection may choose has none.
+    fn price(&self, term: &Term, degree: Option<usize>, entry: &BTreeMap<OpId, u32>) -> Option<Price> {
         let Some(op) = self.op(term) else {
-            let spends = match term {
-                Term::Opaque(op, _) => entry[op],
-                _ => return Vec::new(),
-            };
-            return vec![(Price { spends, cost: 0, fresh: false }, None)];
+            let Term::Opaque(op, _) = term else { return None };
+            return Some(Price { spends: entry[op], cost: 0, fresh: false });
         };
         let shape = self.values[self.values.lookup(term.clone()).expect("a term of the e-graph")].data.shape;
-        let facts = &self.values.analysis.facts;
         let operands: Vec<(Shape, bool)> =
             self.operands(term).iter().map(|c| (self.values[*c].data.shape, self.values[*c].data.known)).collect();
-        let price = cost::price(&op, shape, &operands, facts);
-        match &op {
-            Op::Map(map) if self.choosing && !price.fresh && operands.iter().any(|(_, known)| !known) => {
-                cost::alternatives(map, facts).into_iter().map(|a| (a.price, Some(a))).collect()
-            }
-            _ => vec![(price, None)],
-        }
+        Some(cost::price(&of_degree(op, degree), shape, &operands, &self.values.analysis.facts))
     }
 
     /// Appends what a solution chose to `graph`, whose counterparts of the inputs are in `map`; adds those of the outputs.
     pub fn emit(&self, extraction: &Extraction, solution: &Solution, graph: &mut Graph, map: &mut BTreeMap<Id, Id>) {
         let inputs: BTreeMap<OpId, Id> = self.inputs.iter().map(|&(id, op)| (op, map[&id])).collect();
-        let spans: BTreeMap<Class, Span> = self.spans.iter().rev().map(|(&c, &s)| (self.values.find(c), s)).collect();
-        let mut emitter = Emitter { region: self, extraction, solution, inputs, spans, graph, done: BTreeMap::new() };
+        let mut emitter = Emitter { region: self, extraction, solution, inputs, spans: self.places(), graph, done: BTreeMap::new() };
         for &(id, class) in &self.outputs {
             let new = emitter.class(self.values.find(class), Span::default());
             map.insert(id, new);
         }
+    }
+}
+
+/// The operation with a polynomial of that degree, where one is chosen.
+fn of_degree(op: Op, degree: Option<usize>) -> Op {
+    match (op, degree) {
+        (Op::Map(map), Some(_)) => Op::Map(Map { pins: Pins { degree, ..map.pins }, ..map }),
+        (op, _) => op,
     }
 }
 
@@ -332,7 +350,7 @@ impl Emitter<'_> {
         let span = self.spans.get(&class).copied().unwrap_or(above);
         let shape = values[class].data.shape;
         let way = self.way(class);
-        let (term, degree) = (way.term.clone(), way.alternative.and_then(|a| a.degree));
+        let (term, degree) = (way.term.clone(), way.degree);
         let operands = self.region.operands(&term);
         let id = match self.region.op(&term) {
             None => match &term {
@@ -346,14 +364,7 @@ impl Emitter<'_> {
             }
             Some(op) => {
                 let operands: Vec<Id> = operands.iter().map(|&c| self.class(c, span)).collect();
-                let op = match (op, degree) {
-                    (Op::Map(mut map), Some(_)) => {
-                        map.pins.degree = degree;
-                        Op::Map(map)
-                    }
-                    (op, _) => op,
-                };
-                self.graph.push(op, &operands, shape, span)
+                self.graph.push(of_degree(op, degree), &operands, shape, span)
             }
         };
         let id = if self.refreshed(class) { self.graph.push(Op::Refresh, &[id], shape, span) } else { id };

@@ -8,6 +8,7 @@ use super::approximate::{Polynomial, approximate};
 use super::inside::{Inside, Way};
 use super::keys::Fewer;
 use super::{Lowered, Measure, relinearise};
+use crate::approximation::{ActivationChoice, Approximation};
 use crate::check::hir::{Pins, Program, Task};
 use crate::tensor::Op as TensorOp;
 use crate::tensor::graph::Elementwise;
@@ -33,8 +34,7 @@ pub type Tried = (u32, Result<f64, (u32, u32)>);
 /// The decisions behind what was lowered.
 pub fn run(program: &Program, lowered: &Lowered) -> Vec<Decision> {
     let mut decisions = vec![ring(lowered, &lowered.tried), scale(program, lowered), layout(lowered)];
-    let total: f64 = lowered.fits.iter().map(|fit| fit.polynomial.error).sum();
-    decisions.extend(lowered.fits.iter().map(|fit| activation(program, fit, total)));
+    decisions.extend(lowered.fits.iter().map(|fit| activation(program, fit, &lowered.approximation)));
     decisions.extend(degrees(lowered));
     decisions.extend(convolutions(lowered));
     decisions.extend(twins(lowered));
@@ -281,19 +281,30 @@ fn bootstrap(lowered: &Lowered) -> Option<Decision> {
     Some(decision(DecisionKind::Bootstrap, "the carried states", choice, why, runner_up, span))
 }
 
-fn activation(program: &Program, fit: &Fit, total: f64) -> Decision {
+fn activation(program: &Program, fit: &Fit, approximation: &Approximation) -> Decision {
     let Fit { name, function, pins, polynomial, span } = fit;
     let (low, high) = (polynomial.centre - polynomial.half, polynomial.centre + polynomial.half);
-    let share = if total > 0.0 { 100.0 * polynomial.error / total } else { 0.0 };
+    let open = |a: &&ActivationChoice| a.span == *span && !a.pinned && Elementwise::Named(a.function) == *function;
+    let open = approximation.activations.iter().find(open);
+    let share = open.map_or(String::new(), |a| format!(", {:.0} % of the error budget", 100.0 * a.share));
     let degrees: Vec<String> = polynomial.stages.iter().map(|stage| (stage.len() - 1).to_string()).collect();
     let what = match degrees.as_slice() {
         [] => format!("degree {}", polynomial.degree()),
         degrees => format!("a composition of degrees {} for the sign, times the argument,", degrees.join(", ")),
     };
-    let choice = format!("{what} on [{low}, {high}], largest error {:.1e}, {share:.0} % of the sum of such errors", polynomial.error);
+    let choice = format!("{what} on [{low}, {high}], largest error {:.1e}{share}", polynomial.error);
     let tolerance = super::tolerance(program);
     let why = match (pins.degree, function) {
-        (Some(_), _) => "the program says so".to_owned(),
+        (Some(_), _) => match open {
+            Some(a) => {
+                let from_value = if a.from_value { "; its derivative is computed from its value" } else { "" };
+                format!(
+                    "an error of 1 in it moves the outputs by {:.1e}, and all polynomials together by {:.1e} of the {:.1e} allowed{from_value}",
+                    a.sensitivity, approximation.measured, approximation.budget
+                )
+            }
+            None => "the program says so".to_owned(),
+        },
         _ if polynomial.is_composed() => {
             format!(
                 "below {tolerance:.1e} one polynomial errs by about 0.28 / degree of half the interval; a composition takes fewer products"

@@ -2,7 +2,7 @@
 //!
 //!     cargo bench --bench planner
 //!
-//! How good the plans are is printed by `cargo test -p hecc-compiler --test planner_loop -- --ignored --nocapture ratios`.
+//! How good the plans are is printed by `cargo test -p hecc-compiler --test suite -- --ignored --nocapture ratios`.
 
 use divan::Bencher;
 use hecc_compiler::planner::{

@@ -281,26 +281,26 @@ fn secure(source: &str) -> Arc<Plan> {
 }
 
 #[test]
-#[ignore = "five minutes and 9 GiB: cargo test --release --test encrypted_update -- --ignored --nocapture --test-threads 1"]
+#[ignore = "five minutes and 9 GiB: cargo test --release --test suite -- --ignored --nocapture --test-threads 1 encrypted_update::"]
 fn twenty_updates_of_the_pole_at_128_bits() {
     trains_alone(secure(include_str!("../examples/cartpole_dqn_alone.rl")), 20, 1e-3);
 }
 
 #[test]
-#[ignore = "two minutes and 9 GiB: cargo test --release --test encrypted_update -- --ignored --nocapture --test-threads 1"]
+#[ignore = "two minutes and 9 GiB: cargo test --release --test suite -- --ignored --nocapture --test-threads 1 encrypted_update::"]
 fn twenty_updates_in_tiles_at_128_bits() {
     let source = include_str!("../examples/bench_regression.rl");
     trains_alone(secure(&source.replace("refresh = client", "refresh = bootstrap").replace("batch     = 16", "batch     = 64")), 20, 1e-3);
 }
 
 #[test]
-#[ignore = "four minutes and 5 GiB: cargo test --release --test encrypted_update -- --ignored --nocapture --test-threads 1 textbook"]
+#[ignore = "four minutes and 5 GiB: cargo test --release --test suite -- --ignored --nocapture --test-threads 1 textbook"]
 fn ten_updates_of_the_textbooks_actor_critic_at_128_bits() {
     trains_with_client(secure(&actor_critic(false)), 10, 1e-3);
 }
 
 #[test]
-#[ignore = "seven minutes and 16 GiB: cargo test --release --test encrypted_update -- --ignored --nocapture --test-threads 1 textbook"]
+#[ignore = "seven minutes and 16 GiB: cargo test --release --test suite -- --ignored --nocapture --test-threads 1 textbook"]
 fn two_updates_of_the_textbooks_actor_critic_alone_at_128_bits() {
     trains_alone(secure(&actor_critic(true)), 2, 1e-2);
 }

@@ -65,7 +65,7 @@ fn encrypted_actions_equal_clear_ones() {
 }
 
 #[test]
-#[ignore = "two minutes: cargo test --release --test integers -- --ignored --nocapture --test-threads 1"]
+#[ignore = "two minutes: cargo test --release --test suite -- --ignored --nocapture --test-threads 1 integers::"]
 fn a_hundred_encrypted_actions_equal_clear_ones() {
     agree(16, 10);
     agree(64, 100);
@@ -98,7 +98,7 @@ fn integers_balance_the_pole() {
 }
 
 #[test]
-#[ignore = "two minutes: cargo test --release --test integers -- --ignored --nocapture --test-threads 1"]
+#[ignore = "two minutes: cargo test --release --test suite -- --ignored --nocapture --test-threads 1 integers::"]
 fn encrypted_updates_equal_clear_ones() {
     let plan = compiled(include_str!("../examples/integers/cartpole_dqn.rl"), &Given::default());
     let (mut clear, mut encrypted) = (engine(&plan, Backend::Clear), engine(&plan, Backend::Tfhe));

@@ -230,7 +230,7 @@ fn the_noisy_backend_drifts_as_ciphertexts_do() {
 }
 
 #[test]
-#[ignore = "a minute: cargo test --release --test precision -- --ignored --nocapture"]
+#[ignore = "a minute: cargo test --release --test suite -- --ignored --nocapture precision::"]
 fn the_noisy_backend_drifts_as_ciphertexts_of_an_actor_and_a_critic_do() {
     drifts("soft actor-critic", include_str!("../examples/pendulum_sac.rl"));
 }

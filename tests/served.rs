@@ -319,7 +319,7 @@ fn the_commands_say_who_acts_and_train() {
 }
 
 #[test]
-#[ignore = "a minute: cargo test --test served -- --ignored --nocapture"]
+#[ignore = "a minute: cargo test --test suite -- --ignored --nocapture served::"]
 fn an_encrypted_training_acts_by_encrypted_integers() {
     let source = SLOTS.replace("checkpoint = 2", "checkpoint = 9").replace("epsilon(0.3, 0.0, 2)", "epsilon(0.0, 0.0, 1)");
     let plan = Arc::new(slots(&source));

@@ -80,7 +80,7 @@ impl Updater for Recorder {
 
 /// Writes the fixture.
 #[test]
-#[ignore = "writes the fixture, half a minute: cargo test --test tracking -- --ignored records_gradients"]
+#[ignore = "writes the fixture, half a minute: cargo test --test suite -- --ignored records_gradients"]
 fn records_gradients() {
     let file = "examples/pendulum_sac_mlp.rl";
     let source = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).expect("the example is there");
@@ -207,7 +207,7 @@ fn ciphertexts_follow_recorded_gradients() {
 }
 
 #[test]
-#[ignore = "fifty encrypted updates by each recurrence, two minutes: cargo test --test tracking -- --ignored --nocapture fifty"]
+#[ignore = "fifty encrypted updates by each recurrence, two minutes: cargo test --test suite -- --ignored --nocapture fifty"]
 fn fifty_encrypted_steps_follow_recorded_gradients() {
     table(STEPS);
 }

@@ -200,7 +200,7 @@ fn a_policy_gives_rooms_away_too() {
 }
 
 #[test]
-#[ignore = "cargo test -p hecc-audit --test images -- --ignored --nocapture twenty_rooms"]
+#[ignore = "cargo test -p hecc-audit --test suite -- --ignored --nocapture twenty_rooms"]
 fn twenty_rooms() {
     for learns in [Learns::Values, Learns::Policy] {
         for colour in [false, true] {
@@ -213,7 +213,7 @@ fn twenty_rooms() {
 }
 
 #[test]
-#[ignore = "cargo test -p hecc-audit --test images -- --ignored --nocapture ablations"]
+#[ignore = "cargo test -p hecc-audit --test suite -- --ignored --nocapture ablations"]
 fn ablations() {
     let ways = [Way::Published, Way::Joint, Way::Objective, Way::MeanSquare];
     let source = program(Learns::Values, 32, false);
@@ -238,7 +238,7 @@ fn published(colour: bool) -> Reached {
 }
 
 #[test]
-#[ignore = "cargo test --release -p hecc-audit --test images -- --ignored --nocapture depth_as_large_as_published"]
+#[ignore = "cargo test --release -p hecc-audit --test suite -- --ignored --nocapture depth_as_large_as_published"]
 fn depth_as_large_as_published() {
     let reached = published(false);
     println!("depth alone, published: 26.46 dB, 0.910; here {:.2} dB, {:.3}", reached.pictures[2], reached.pictures[3]);
@@ -246,7 +246,7 @@ fn depth_as_large_as_published() {
 }
 
 #[test]
-#[ignore = "cargo test --release -p hecc-audit --test images -- --ignored --nocapture colour_as_large_as_published"]
+#[ignore = "cargo test --release -p hecc-audit --test suite -- --ignored --nocapture colour_as_large_as_published"]
 fn colour_as_large_as_published() {
     let reached = published(true);
     println!("RGB with depth, published: 21.02 dB, 0.729; here {:.2} dB, {:.3}", reached.pictures[0], reached.pictures[1]);

@@ -1,14 +1,12 @@
 //! What a report makes of measurements, and how it shows them.
 
-#[path = "report_support/mod.rs"]
-mod report_support;
-
 use hecc_audit::report::{
     Actions, Attempt, Chance, Form, Metric, Metrics, Picture, PictureError, Report, ReportError, Seen, Standing, Target, html, number, text,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
-use report_support::{about, leaving, report, rooms, vectors};
+
+use crate::report_support::{about, leaving, report, rooms, vectors};
 
 fn standings(report: &Report) -> Vec<Standing> {
     report.attacks.iter().flat_map(|attack| attack.targets.iter().map(|attempt| attempt.standing)).collect()

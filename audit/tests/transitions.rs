@@ -164,14 +164,14 @@ fn of_two_transitions() {
 }
 
 #[test]
-#[ignore = "cargo test -p hecc-audit --test transitions -- --ignored --nocapture"]
+#[ignore = "cargo test -p hecc-audit --test suite -- --ignored --nocapture transitions::"]
 fn of_four_transitions() {
     both_arms(4, 10);
 }
 
 /// Of a wider critic: 64 unknowns in 385 numbers instead of 145.
 #[test]
-#[ignore = "cargo test --release -p hecc-audit --test transitions -- --ignored --nocapture of_eight"]
+#[ignore = "cargo test --release -p hecc-audit --test suite -- --ignored --nocapture of_eight"]
 fn of_eight_transitions() {
     let critic = "net critic(s, a) -> [1] { dense 24 tanh";
     assert!(PENDULUM.contains(critic));

@@ -270,45 +270,55 @@ impl Stages<'_> {
     /// The circuit that costs the least, whichever the degrees. What is not far from the cheapest as lowered may be cheaper once larger
     /// searches have made it better.
     fn cheapest(&self, optimised: &Graph) -> Result<Lowered, Vec<Diagnostic>> {
+        let free = self.selection.contains(PassName::Degrees);
         let mut choices = self.search.choices();
-        if !self.selection.contains(PassName::Degrees) {
+        if !free {
             choices.truncate(1);
         }
-        let ranked = |found: Vec<Lowered>| {
-            let mut found: Vec<(f64, Lowered)> = found.into_iter().map(|lowered| (self.cost(&lowered), lowered)).collect();
-            found.sort_by(|a, b| a.0.total_cmp(&b.0));
-            found
-        };
         let (found, refused): (Vec<_>, Vec<_>) = choices.iter().map(|choice| self.lowered(optimised, choice)).partition(Result::is_ok);
-        let mut found = ranked(found.into_iter().flatten().collect());
+        let mut found = self.ranked(found.into_iter().flatten());
         // What the shallowest lacks tells the user the most.
-        let Some((_, first)) = found.first() else { return refused.into_iter().next().expect("there is at least one choice of degrees") };
-        // What depth and products do not show, such as a smaller ring within reach, may be a step away.
-        let mut from = first.approximation.clone();
-        // A ring that a test fixes has no edge.
-        let mut left = if self.ring.insecure_log_n.is_some() { 0 } else { BESIDE };
-        while self.selection.contains(PassName::Degrees) {
-            let size = found[0].1.sized.steps.len().max(1);
-            let beside = self.search.beside(&from).filter(|choice| !choices.contains(choice));
-            let beside: Vec<Approximation> = beside.take(left / size).collect();
-            left -= beside.len() * size;
-            let lowered = beside.iter().filter_map(|choice| self.lowered(optimised, choice).ok());
-            found = ranked(found.into_iter().map(|(_, lowered)| lowered).chain(lowered).collect());
-            choices.extend(beside);
-            if found[0].1.approximation == from {
-                break;
-            }
-            from = found[0].1.approximation.clone();
+        if found.is_empty() {
+            return refused.into_iter().next().expect("there is at least one choice of degrees");
+        }
+        if free && self.ring.insecure_log_n.is_none() {
+            found = self.beside(optimised, found, choices);
         }
         let least = found[0].0;
         let other = found.get(1).map(|(cost, other)| (other.approximation.degrees(), *cost));
         let near: Vec<Lowered> = found.into_iter().take(2).filter(|(cost, _)| *cost <= NEAR * least).map(|(_, lowered)| lowered).collect();
         let open: Vec<Approximation> = near.iter().map(|lowered| lowered.approximation.clone()).collect();
-        let mut found = ranked(near.into_iter().map(|lowered| self.improved(lowered, &open)).collect()).into_iter();
+        let mut found = self.ranked(near.into_iter().map(|lowered| self.improved(lowered, &open))).into_iter();
         let (_, best) = found.next().expect("the cheapest is near itself");
         let second = found.map(|(cost, second)| (second.approximation.degrees(), cost)).chain(other);
         let degrees = second.into_iter().find(|(degrees, _)| *degrees != best.approximation.degrees());
         Ok(Lowered { degrees, ..best })
+    }
+
+    /// With the choices of degrees a step beside the cheapest of those `found`, for as long as one of them is cheaper still: what depth
+    /// and products do not show, such as a smaller ring within reach. `choices` have been lowered, or refused.
+    fn beside(&self, optimised: &Graph, mut found: Vec<(f64, Lowered)>, mut choices: Vec<Approximation>) -> Vec<(f64, Lowered)> {
+        let mut left = BESIDE;
+        loop {
+            let best = &found[0].1;
+            let (from, size) = (best.approximation.clone(), best.sized.steps.len().max(1));
+            let beside = self.search.beside(&from).filter(|choice| !choices.contains(choice));
+            let beside: Vec<Approximation> = beside.take(left / size).collect();
+            left -= beside.len() * size;
+            let lowered = beside.iter().filter_map(|choice| self.lowered(optimised, choice).ok());
+            found = self.ranked(found.into_iter().map(|(_, lowered)| lowered).chain(lowered));
+            choices.extend(beside);
+            if found[0].1.approximation == from {
+                return found;
+            }
+        }
+    }
+
+    /// With what each costs, the cheapest first.
+    fn ranked(&self, found: impl Iterator<Item = Lowered>) -> Vec<(f64, Lowered)> {
+        let mut found: Vec<(f64, Lowered)> = found.map(|lowered| (self.cost(&lowered), lowered)).collect();
+        found.sort_by(|a, b| a.0.total_cmp(&b.0));
+        found
     }
 
     fn cost(&self, lowered: &Lowered) -> f64 {
@@ -412,9 +422,9 @@ impl Stages<'_> {
 
     /// Another graph of the program, by a choice of degrees, lowered; `None` where it cannot be, or exceeds the error budget.
     fn again(&self, graph: &Graph, choice: &Approximation, ring: ckks::Ring, like: &Lowered) -> Option<Lowered> {
-        let moved = self.search.kept(graph, choice)?;
+        let approximation = choice.in_graph(&like.graph, graph, self.search.kept(graph, choice)?)?;
         let again = ckks::lower_again(self.program, graph, self.public, ring, like)?;
-        Some(Lowered { approximation: choice.in_graph(graph, moved), ..again })
+        Some(Lowered { approximation, ..again })
     }
 
     /// The plan with the bootstraps that extraction from the e-graph chooses, or `lowered` where that is no cheaper; either way
@@ -462,7 +472,8 @@ impl<'a> Open<'a> {
     }
 }
 
-/// Steps of circuits that are lowered to look beside the best choice of degrees: the larger the program, the fewer.
+/// Steps of circuits that are lowered to look beside the best choice of degrees: of larger programs fewer. A ring that a test fixes has
+/// no edge to fall below.
 const BESIDE: usize = 10_000;
 
 /// Times the cheapest that another choice of degrees may cost to be looked at as hard.

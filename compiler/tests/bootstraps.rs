@@ -1,11 +1,10 @@
 //! Bootstraps inside an update, by layers of cuts, by the planner and by the e-graph.
 
-mod support;
-
 use hecc_compiler::schemes::ckks::inside::Method;
 use hecc_compiler::{Compiled, Options, compile, diagnostics};
 use hecc_plan::{DecisionKind, Op};
-use support::compiled_agrees_alone;
+
+use crate::support::compiled_agrees_alone;
 
 const SILU: &str = "silu(degree: 7, range: [-3, 3])";
 const RELU: &str = "relu(degree: 2, range: [-2, 2])";
@@ -67,7 +66,7 @@ fn values_of_few_samples_share_a_bootstrap() {
 
 /// The best of all is at least as good as the best of each.
 #[test]
-#[ignore = "minutes: cargo test --release -p hecc-compiler --test bootstraps -- --ignored --nocapture"]
+#[ignore = "minutes: cargo test --release -p hecc-compiler --test suite -- --ignored --nocapture bootstraps::"]
 fn figures() {
     for log_n in [Some(10), None] {
         for (layers, activation) in [

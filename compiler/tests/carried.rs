@@ -1,11 +1,10 @@
 //! Training without the client: what the server carries, against the tensor graph, over several updates.
 
-mod support;
-
 use hecc_compiler::passes::PassName;
 use hecc_compiler::{Options, compile};
 use hecc_plan::{Layout, Op};
-use support::{agrees_alone, agrees_without};
+
+use crate::support::{agrees_alone, agrees_without};
 
 fn dqn(net: &str, batch: usize, optimizer: &str, more: &str, client: &str) -> String {
     format!(

@@ -1,8 +1,6 @@
 //! Convolutions: gradients of a program with images against central differences, and plans against the graph, whose convolutions are
 //! direct.
 
-mod support;
-
 use hecc_compiler::inspection::{self, Circuit, Inspection, Rows, Weights};
 use hecc_compiler::passes::{self, Facts, places};
 use hecc_compiler::tensor::autodiff::gradients;
@@ -11,7 +9,8 @@ use hecc_compiler::tensor::{Data, Id, Op};
 use hecc_compiler::{Options, compile, front};
 use hecc_plan::{Ties, check, init};
 use proptest::prelude::*;
-use support::agrees;
+
+use crate::support::{self, agrees};
 
 const PROGRAM: &str = r#"
 env "Image-v0" {

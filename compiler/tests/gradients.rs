@@ -1,7 +1,5 @@
 //! Gradients of random networks and losses against central differences.
 
-mod support;
-
 use std::collections::BTreeMap;
 
 use hecc_compiler::check::hir::{Pins, Range};
@@ -12,7 +10,8 @@ use hecc_compiler::tensor::{Data, Graph, Id, Op, Shape};
 use hecc_plan::{Function, Span};
 use proptest::prelude::*;
 use proptest::sample::select;
-use support::{Fitted, Numbers};
+
+use crate::support::{Fitted, Numbers};
 
 const BATCH: usize = 3;
 /// Distance from a kink below which a difference quotient says nothing.

@@ -1,13 +1,12 @@
 //! What the key owner takes part in, one line of `secure` each: every variant computes what its graph says, and what crosses is what
 //! it should be.
 
-mod support;
-
 use std::collections::BTreeSet;
 
 use hecc_compiler::{Compiled, Options, compile, diagnostics};
 use hecc_plan::{DecisionKind, Plan, Target};
-use support::{agrees_alone, compiled_agrees, data, run_plan};
+
+use crate::support::{agrees_alone, compiled_agrees, data, run_plan};
 
 /// A small soft actor-critic.
 fn actor_critic(optimizer: &str, secure: &str) -> String {

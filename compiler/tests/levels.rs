@@ -1,13 +1,13 @@
 //! What compiles at the highest level compiles at every level; small programs without any one pass, too. The highest level of the
 //! examples is with the golden plans.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 
 use hecc_compiler::passes::{Level, NAMES, PassName};
 use hecc_compiler::{Compiled, Options, compile, diagnostics};
+
+use crate::support;
 
 /// Compiles at every level but, on a large ring, the highest, and on a small one without each pass; the first is the highest of those.
 fn everywhere(name: &str, source: &str, small: bool) -> Vec<Compiled> {

@@ -1,7 +1,5 @@
 //! Logistic regression by Nesterov's accelerated gradient, an algorithm of a user's own.
 
-mod support;
-
 use std::path::Path;
 
 use hecc_compiler::check::hir::{Pins, Range};
@@ -10,7 +8,8 @@ use hecc_compiler::tensor::graph::Elementwise;
 use hecc_compiler::tensor::{Output, build};
 use hecc_compiler::{Options, check, compile};
 use hecc_plan::{Function, Op, Plan};
-use support::Approximated;
+
+use crate::support::{self, Approximated};
 
 /// The step, and how far the look-ahead goes.
 const RATE: f64 = 0.5;

@@ -1,9 +1,8 @@
 //! Every lowering against the reference evaluator of the tensor graph.
 
-mod support;
-
 use hecc_compiler::{Options, compile};
-use support::agrees;
+
+use crate::support::agrees;
 
 fn dqn(net: &str, batch: usize, optimizer: &str, secure: &str) -> String {
     format!(

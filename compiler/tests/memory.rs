@@ -1,13 +1,13 @@
 //! Fewer rotation keys where memory is short: the same results, more rotations.
 
-mod support;
-
 use std::path::Path;
 
 use hecc_compiler::{Compiled, MemoryLimit, Options, compile};
 use hecc_plan::DecisionKind;
 use hecc_plan::cost::{CostTable, predict};
 use hecc_plan::counts::counts;
+
+use crate::support;
 
 fn program(name: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

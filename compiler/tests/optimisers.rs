@@ -1,8 +1,6 @@
 //! Adaptive optimisers: the textbook's, taken by the key owner, and the one that ciphertexts track, against the tensor graph and
 //! against Adam itself.
 
-mod support;
-
 use std::collections::BTreeMap;
 
 use hecc_compiler::check::hir::{By, Refresh};
@@ -15,7 +13,8 @@ use hecc_compiler::tracking::{self, NEAR, Variant};
 use hecc_compiler::{Compiled, Options, compile};
 use hecc_plan::clear::Sources;
 use hecc_plan::{DecisionKind, StateInit, Tensor, Tensors};
-use support::{Numbers, agrees, agrees_alone};
+
+use crate::support::{Numbers, agrees, agrees_alone};
 
 fn regression(net: &str, optimizer: &str, secure: &str) -> String {
     format!(

@@ -1,8 +1,6 @@
 //! Algorithms that a user could write: everything that a soft actor-critic is made of, compiled to CKKS with the client and without.
 
-mod support;
-
-use support::{agrees, agrees_alone};
+use crate::support::{agrees, agrees_alone};
 
 const NETS: &str = r#"env "Other-v0" { observe s: [3] in [-1, 1]  act a: [1] in [-1, 1]  reward r in [-1, 1] }
 net actor(s) -> (mu: [1], log_std: [1]) {

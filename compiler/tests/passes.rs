@@ -1,7 +1,5 @@
 //! Every pass keeps the value of every output, on random graphs and on the graphs of random programs.
 
-mod support;
-
 use std::collections::BTreeMap;
 
 use hecc_compiler::approximation::Degrees;
@@ -13,7 +11,8 @@ use hecc_compiler::tensor::{Data, Graph, Id, Op, Output, Shape, build};
 use hecc_compiler::{check, pipeline};
 use hecc_plan::{Function, Span};
 use proptest::prelude::*;
-use support::{Numbers, programs};
+
+use crate::support::{self, Numbers, programs};
 
 const BATCH: usize = 3;
 /// Elements of the action.

@@ -375,7 +375,7 @@ fn beats_simpler_planners() {
 }
 
 #[test]
-#[ignore = "an experiment: cargo test -p hecc-compiler --test planner_loop -- --ignored --nocapture ratios"]
+#[ignore = "an experiment: cargo test -p hecc-compiler --test suite -- --ignored --nocapture ratios"]
 fn ratios_on_200_bodies() {
     for deep in [false, true] {
         let [every, halo, gap] = ratios(200, deep);

@@ -1,10 +1,9 @@
 //! Random programs: the plan on clear slots is the tensor graph, whatever the program.
 
-mod support;
-
 use hecc_compiler::{Options, compile, diagnostics};
 use proptest::prelude::*;
-use support::programs;
+
+use crate::support::{self, programs};
 
 /// Compiles and compares; a program may only fail for its depth.
 fn holds(source: &str, log_n: u32) {

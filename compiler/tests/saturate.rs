@@ -1,7 +1,5 @@
 //! What equality saturation does to lowered plans: never worse, in sum better, and the same every time.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -11,6 +9,8 @@ use hecc_compiler::schemes::ckks::Measure;
 use hecc_compiler::tensor::{Graph, Op, build};
 use hecc_compiler::{Options, check, compile, diagnostics, pipeline};
 use hecc_plan::Span;
+
+use crate::support;
 
 fn programs(folder: &str) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);

@@ -1,7 +1,5 @@
 //! Twin networks in one: the values stay, the counts fall.
 
-mod support;
-
 use hecc_compiler::passes::{self, PassName, twins};
 use hecc_compiler::schemes::ckks::WIDEST;
 use hecc_compiler::tensor::eval::Exact;
@@ -10,6 +8,8 @@ use hecc_compiler::{Options, check, compile, pipeline};
 use hecc_plan::cost::{CostTable, predict};
 use hecc_plan::counts::counts;
 use hecc_plan::{ClearOp, DecisionKind, Plan, Ties};
+
+use crate::support;
 
 const SAC: &str = include_str!("../../examples/bench_sac.rl");
 

@@ -1,11 +1,8 @@
 //! Plans whose server carries the states: several updates per period, bootstraps, fetching, and what goes wrong.
 #![allow(clippy::unwrap_used)]
 
-mod engine_support;
-
 use std::sync::Arc;
 
-use engine_support::Builder;
 use hecc_plan::bootstrap::{self, Bootstrap};
 use hecc_plan::check::{PlanError, check, check_insecure};
 use hecc_plan::{
@@ -14,6 +11,8 @@ use hecc_plan::{
 };
 use hecc_runtime::engine::{Backend, Engine, EngineError, Progress, insecure_parties_for_tests};
 use hecc_runtime::wire;
+
+use crate::engine_support::{self, Builder};
 
 const SCALE: u32 = 30;
 const ROWS: usize = 32;
@@ -199,7 +198,7 @@ fn a_sparse_bootstrap_averages_the_copies_of_a_slot() {
     assert!((worst - 0.5 / copies).abs() < 0.01 / copies, "{worst}");
 }
 
-/// Seconds, memory and precision of an offer, in slots up to 1: `cargo test -p hecc-runtime --test engine_carried -- --ignored
+/// Seconds, memory and precision of an offer, in slots up to 1: `cargo test -p hecc-runtime --test suite -- --ignored engine_carried::
 /// --nocapture --test-threads 1`.
 fn measure(name: &str, threads: usize) {
     measure_at(SCALE, name, threads);
@@ -239,50 +238,50 @@ fn measure_at(scale: u32, name: &str, threads: usize) {
 }
 
 #[test]
-#[ignore = "keys of 1 GiB, 4 GiB of memory: cargo test --release -p hecc-runtime --test engine_carried -- --ignored --nocapture --test-threads 1"]
+#[ignore = "keys of 1 GiB, 4 GiB of memory: cargo test --release -p hecc-runtime --test suite -- --ignored --nocapture --test-threads 1 engine_carried::"]
 fn dense_15() {
     [26, 30, 32].into_iter().for_each(|scale| measure_at(scale, "dense-15", 2));
 }
 
 #[test]
-#[ignore = "keys of 1 GiB, 6 GiB of memory: cargo test --release -p hecc-runtime --test engine_carried -- --ignored --nocapture --test-threads 1"]
+#[ignore = "keys of 1 GiB, 6 GiB of memory: cargo test --release -p hecc-runtime --test suite -- --ignored --nocapture --test-threads 1 engine_carried::"]
 fn dense_16_narrow() {
     measure("dense-16-narrow", 2);
 }
 
 #[test]
-#[ignore = "keys of 1 GiB, 7 GiB of memory: cargo test --release -p hecc-runtime --test engine_carried -- --ignored --nocapture --test-threads 1"]
+#[ignore = "keys of 1 GiB, 7 GiB of memory: cargo test --release -p hecc-runtime --test suite -- --ignored --nocapture --test-threads 1 engine_carried::"]
 fn dense_16() {
     measure("dense-16", 1);
     measure("dense-16", 2);
 }
 
 #[test]
-#[ignore = "keys of 1 GiB, 7 GiB of memory: cargo test --release -p hecc-runtime --test engine_carried -- --ignored --nocapture --test-threads 1"]
+#[ignore = "keys of 1 GiB, 7 GiB of memory: cargo test --release -p hecc-runtime --test suite -- --ignored --nocapture --test-threads 1 engine_carried::"]
 fn dense_16_scales() {
     [34, 38].into_iter().for_each(|scale| measure_at(scale, "dense-16-narrow", 2));
 }
 
 #[test]
-#[ignore = "keys of 2 GiB, 11 GiB of memory: cargo test --release -p hecc-runtime --test engine_carried -- --ignored --nocapture --test-threads 1"]
+#[ignore = "keys of 2 GiB, 11 GiB of memory: cargo test --release -p hecc-runtime --test suite -- --ignored --nocapture --test-threads 1 engine_carried::"]
 fn dense_16_wide() {
     measure("dense-16-wide", 2);
 }
 
 #[test]
-#[ignore = "keys of 1 GiB, 6 GiB of memory: cargo test --release -p hecc-runtime --test engine_carried -- --ignored --nocapture --test-threads 1"]
+#[ignore = "keys of 1 GiB, 6 GiB of memory: cargo test --release -p hecc-runtime --test suite -- --ignored --nocapture --test-threads 1 engine_carried::"]
 fn sparse_15() {
     (6..=11).for_each(|log_slots| measure(&format!("sparse-15-{}", 1 << log_slots), 2));
 }
 
 #[test]
-#[ignore = "keys of 1 GiB, 6 GiB of memory: cargo test --release -p hecc-runtime --test engine_carried -- --ignored --nocapture --test-threads 1"]
+#[ignore = "keys of 1 GiB, 6 GiB of memory: cargo test --release -p hecc-runtime --test suite -- --ignored --nocapture --test-threads 1 engine_carried::"]
 fn sparse_15_scales() {
     [26, 28, 34].into_iter().for_each(|scale| measure_at(scale, "sparse-15-512", 2));
 }
 
 #[test]
-#[ignore = "keys of 1 GiB, 8 GiB of memory: cargo test --release -p hecc-runtime --test engine_carried -- --ignored --nocapture --test-threads 1"]
+#[ignore = "keys of 1 GiB, 8 GiB of memory: cargo test --release -p hecc-runtime --test suite -- --ignored --nocapture --test-threads 1 engine_carried::"]
 fn sparse_16() {
     (8..=12).for_each(|log_slots| measure(&format!("sparse-16-{}", 1 << log_slots), 2));
 }

@@ -1,14 +1,13 @@
 //! Messages that were cut, changed, swapped or forged are errors, never panics; and they hold no secret.
 #![allow(clippy::unwrap_used)]
 
-mod engine_support;
-
 use std::sync::Arc;
 
-use engine_support::{batch, every_operation, two_rounds};
 use hecc_plan::{Plan, Tensor, Tensors};
 use hecc_runtime::engine::{Backend, Client, EngineError, Progress, Server, insecure_parties_for_tests};
 use hecc_runtime::wire::{self, Kind, WireError};
+
+use crate::engine_support::{batch, every_operation, two_rounds};
 
 fn parties(plan: &Arc<Plan>, backend: Backend) -> (Client, Server) {
     let (client, mut server) = insecure_parties_for_tests(Arc::clone(plan), backend, Tensors::new(), 2).unwrap();

@@ -1,13 +1,12 @@
 //! Small insecure plans with every operation: ciphertexts against the clear-text oracle.
 #![allow(clippy::unwrap_used)]
 
-mod engine_support;
-
 use std::sync::Arc;
 
-use engine_support::{Builder, batch, every_operation, two_rounds};
 use hecc_plan::{Op, Tensor, Tensors};
 use hecc_runtime::engine::{Backend, Engine, EngineError, Update};
+
+use crate::engine_support::{Builder, batch, every_operation, two_rounds};
 
 fn both(plan: Arc<hecc_plan::Plan>, batch: &Tensors, states: &Tensors, public: &Tensors) -> [(Update, Tensors); 2] {
     [Backend::Ckks, Backend::Clear].map(|backend| {

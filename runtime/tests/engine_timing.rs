@@ -1,14 +1,13 @@
-//! How long operations take at a secure size: `cargo test --release -p hecc-runtime --test engine_timing -- --ignored --nocapture`.
+//! How long operations take at a secure size: `cargo test --release -p hecc-runtime --test suite -- --ignored --nocapture engine_timing::`.
 #![allow(clippy::unwrap_used)]
-
-mod engine_support;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use engine_support::{Builder, batch};
 use hecc_plan::{Matrix, MatrixId, Op, Plan, Tensor, Tensors, WireId};
 use hecc_runtime::engine::{Backend, Engine, Update};
+
+use crate::engine_support::{Builder, batch};
 
 const REPEATS: u32 = 20;
 
@@ -30,7 +29,7 @@ fn run(plan: Plan, public: &Tensors, threads: usize) -> (Engine, Update) {
 }
 
 #[test]
-#[ignore = "a minute: cargo test --release -p hecc-runtime --test engine_timing -- --ignored --nocapture"]
+#[ignore = "a minute: cargo test --release -p hecc-runtime --test suite -- --ignored --nocapture engine_timing::"]
 fn operations_at_2_14() {
     for k in [364, 208, 104] {
         let (mut b, x, _) = base(k);
@@ -62,7 +61,7 @@ fn operations_at_2_14() {
 }
 
 #[test]
-#[ignore = "a minute: cargo test --release -p hecc-runtime --test engine_timing -- --ignored --nocapture"]
+#[ignore = "a minute: cargo test --release -p hecc-runtime --test suite -- --ignored --nocapture engine_timing::"]
 fn keys_and_matrices_at_2_14() {
     let (mut b, x, _) = base(364);
     let public = Tensors::from([("w".to_owned(), Tensor::new(vec![16, 16], (0..256).map(|i| f64::from(i).sin()).collect()))]);

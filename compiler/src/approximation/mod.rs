@@ -137,21 +137,24 @@ impl Approximation {
         })
     }
 
-    /// The same choice in another graph of the program that moves the outputs by `moved`.
-    pub fn in_graph(&self, graph: &Graph, moved: f64) -> Self {
-        let slopes = |of: &ActivationChoice| {
-            graph.ids().any(|id| match &graph.node(id).op {
-                Op::Map(Map { function: Elementwise::Named(f), order: 1, .. }) => *f == of.function && graph.node(id).span == of.span,
+    /// The same choice in a graph that was made of `before` and moves the outputs by `moved`. `None` where a derivative is computed from
+    /// the value in one place and by a polynomial in another: an activation has one derivative.
+    pub fn in_graph(&self, before: &Graph, graph: &Graph, moved: f64) -> Option<Self> {
+        let slopes = |graph: &Graph, of: &ActivationChoice| {
+            let slope = |id: &Id| match &graph.node(*id).op {
+                Op::Map(Map { function: Elementwise::Named(f), order: 1, .. }) => *f == of.function && graph.node(*id).span == of.span,
                 _ => false,
-            })
+            };
+            graph.ids().filter(slope).count()
         };
         let ratio = if self.measured > 0.0 { moved / self.measured } else { 1.0 };
-        let choice = |a: &ActivationChoice| ActivationChoice {
-            from_value: a.derivative_error.is_some() && !slopes(a),
-            share: a.share * ratio,
-            ..a.clone()
+        let choice = |a: &ActivationChoice| {
+            let (old, new) = (slopes(before, a), slopes(graph, a));
+            let from_value = a.derivative_error.is_some() && new == 0;
+            (from_value || new == old).then(|| ActivationChoice { from_value, share: a.share * ratio, ..a.clone() })
         };
-        Self { activations: self.activations.iter().map(choice).collect(), measured: moved, ..self.clone() }
+        let activations = self.activations.iter().map(choice).collect::<Option<_>>()?;
+        Some(Self { activations, measured: moved, ..self.clone() })
     }
 }
 
@@ -217,8 +220,8 @@ impl<'a> Search<'a> {
         let cheaper = move |cost: &Cost| cost.depth < here.depth || cost.products < here.products;
         let mut coarser: Vec<(Cost, Vec<usize>, usize)> = Vec::new();
         for (i, candidates) in self.candidates.iter().enumerate() {
-            let least = |&j: &usize| candidates[j].contribution > candidates[of.chosen[i]].contribution;
-            let mut steps: Vec<usize> = (0..candidates.len()).filter(least).collect();
+            let now = candidates[of.chosen[i]].contribution;
+            let mut steps: Vec<usize> = (0..candidates.len()).filter(|&j| candidates[j].contribution > now).collect();
             steps.sort_by(|&a, &b| candidates[a].contribution.total_cmp(&candidates[b].contribution));
             coarser.extend(steps.into_iter().take(BESIDE).map(|j| {
                 let mut chosen = of.chosen.clone();

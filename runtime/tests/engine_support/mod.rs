@@ -1,5 +1,5 @@
 //! Plans for the tests of the engine.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)]
 
 use hecc_plan::{
     CarriedId, Ckks, ClearId, ClearOp, ClearProgram, Content, Geometry, Input, InputId, KeyManifest, KeyShape, Lanes, Layout, Matrix,

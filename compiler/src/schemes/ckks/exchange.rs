@@ -16,7 +16,8 @@ const HEADROOM: u32 = 12;
 /// The circuit and the client's program with exchanges, so that no value needs more than `reach` bits of budget; `None` where
 /// they cannot help, or none is needed.
 pub(super) fn run(circuit: &Circuit, client: &ClearProgram, grid: &Geometry, reach: u32) -> Option<(Circuit, ClearProgram)> {
-    let marked = refresh::with(circuit, Refresher { takes: HEADROOM, gives: reach, inputs: true })?;
+    let refresher = Refresher { takes: HEADROOM, gives: reach, inputs: true };
+    let marked = refresh::with(circuit, refresher).or_else(|| refresh::latest(circuit, refresher))?;
     let refreshed = |circuit: &Circuit| circuit.nodes.iter().any(|node| matches!(node.op, Op::Bootstrap(_)));
     refreshed(&marked).then(|| exchanged(&marked, client, grid))
 }

@@ -86,6 +86,31 @@ pub(super) fn with(circuit: &Circuit, refresher: Refresher) -> Option<Circuit> {
     None
 }
 
+/// The same without layers: a value is refreshed just before an operation would leave too little of it. That takes more refreshes than
+/// layers do, but is a way wherever each operation fits between two refreshes; `None` where one does not.
+pub(super) fn latest(circuit: &Circuit, refresher: Refresher) -> Option<Circuit> {
+    let Refresher { takes, gives: reach, .. } = refresher;
+    let paths = Paths::new(circuit, takes);
+    let mut least: Vec<u32> = circuit.nodes.iter().map(|node| budget::taken(node, takes)).collect();
+    circuit.outputs.iter().for_each(|output| least[output.wire.index()] = least[output.wire.index()].max(output.headroom));
+    let mut left = vec![reach; circuit.nodes.len()];
+    let mut cut = Cut { values: vec![false; circuit.nodes.len()], long: vec![false; paths.uses.len()] };
+    for index in (0..circuit.nodes.len()).filter(|&index| paths.need[index].is_some()) {
+        let wanted = paths.bits[index] + least[index];
+        let mut most = reach;
+        for edge in paths.of(index) {
+            let value = paths.uses[edge];
+            if left[value] < wanted {
+                (cut.values[value], cut.long[edge]) = (true, true);
+            } else {
+                most = most.min(left[value]);
+            }
+        }
+        left[index] = most.checked_sub(paths.bits[index]).filter(|&bits| bits >= least[index])?;
+    }
+    Some(refreshed(circuit, &paths, &cut))
+}
+
 /// Values to refresh, and which uses are on a path that is too long for now.
 struct Cut {
     values: Vec<bool>,
@@ -289,6 +314,20 @@ mod tests {
         let starts = cut.nodes.iter().zip(&needs).filter(|(node, _)| matches!(node.op, Op::Input(_) | Op::Bootstrap(_)));
         assert!(starts.clone().all(|(_, need)| need.is_some_and(|bits| bits <= 122)), "{}", cut.print());
         assert_eq!(starts.filter(|(node, _)| matches!(node.op, Op::Bootstrap(_))).count(), 2);
+    }
+
+    #[test]
+    fn what_is_refreshed_as_late_as_can_be_reaches_everywhere() {
+        let count = |circuit: &Circuit| circuit.nodes.iter().filter(|node| matches!(node.op, Op::Bootstrap(_))).count();
+        for gives in 42..=130 {
+            let refresher = Refresher { takes: 12, gives, inputs: true };
+            let cut = latest(&late(), refresher).expect("every product fits");
+            let needs = budget::needs_once(&cut, 12);
+            let mut starts = cut.nodes.iter().zip(&needs).filter(|(node, _)| matches!(node.op, Op::Input(_) | Op::Bootstrap(_)));
+            assert!(starts.all(|(_, need)| need.is_some_and(|bits| bits <= gives)), "{gives}: {}", cut.print());
+            assert!(with(&late(), refresher).is_none_or(|layers| count(&layers) <= count(&cut)), "{gives}");
+        }
+        assert!(latest(&late(), Refresher { takes: 12, gives: 41, inputs: true }).is_none());
     }
 
     #[test]

@@ -1,0 +1,32 @@
+//! All tests of what the compiler makes, in one program: they share what they compile, and run side by side.
+
+mod acting;
+mod approximation;
+mod bootstraps;
+mod carried;
+mod convolution;
+mod extraction;
+mod front;
+mod front_fuzz;
+mod golden;
+mod gradients;
+mod interactive;
+mod levels;
+mod logistic;
+mod lowering;
+mod memory;
+mod optimisers;
+mod own_algorithm;
+mod passes;
+mod planner_keys;
+mod planner_loop;
+mod planner_place;
+mod random_programs;
+mod saturate;
+mod step_size;
+mod support;
+mod tfhe;
+mod tfhe_carried;
+mod tfhe_functions;
+mod tfhe_minimum;
+mod twins;

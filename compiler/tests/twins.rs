@@ -150,7 +150,7 @@ fn the_textbooks_actor_critic_takes_less_of_everything() {
     };
     let (apart, merged) = (figures(&plan(&[PassName::Twins])), figures(&plan(&[])));
     println!("products, rotations, relinearisations, bytes, seconds: {apart:?} apart, {merged:?} in one");
-    assert!(apart.iter().zip(&merged).all(|(apart, merged)| *merged < 0.75 * apart));
+    assert!(apart.iter().zip(&merged).all(|(apart, merged)| *merged < 0.8 * apart));
 }
 
 #[test]

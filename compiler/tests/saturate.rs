@@ -35,8 +35,8 @@ fn all(name: &str, source: &str, small: bool) -> [Measure; 3] {
 fn measured(name: &str, source: &str, small: bool) -> ([Measure; 3], bool) {
     let options = |trade: bool, without: &[PassName]| Options {
         insecure_log_n: small.then_some(10),
-        // Twins are merged, and degrees chosen, of whatever graph saturation leaves.
-        without: [without, &[PassName::Twins, PassName::Degrees]].concat(),
+        // Twins are merged, degrees chosen and cuts refined of whatever graph saturation leaves.
+        without: [without, &[PassName::Twins, PassName::Degrees, PassName::Refine]].concat(),
         trade,
         ..Options::default()
     };

@@ -337,8 +337,9 @@ impl Stages<'_> {
             })
         };
         let whole = lower(false);
-        // Patches of pictures make vectors longer and matrices smaller: which is better, the cost says.
-        let patched = (self.by_client() && places::run(optimised, facts, ckks::WIDEST).is_some()).then(|| lower(true));
+        // Patches of pictures make vectors longer and matrices smaller: which is better, the cost says. A server that carries the kernels
+        // has no other way.
+        let patched = (public.is_empty() && places::run(optimised, facts, ckks::WIDEST).is_some()).then(|| lower(true));
         let lowered = match (whole, patched) {
             (Ok(whole), Some(Ok(patched))) => {
                 let (by_matrix, by_patches) = (whole.cost(ring.costs), patched.cost(ring.costs));
@@ -348,6 +349,7 @@ impl Stages<'_> {
                 })
             }
             (Err(_), Some(Ok(patched))) => Ok(patched),
+            (Err(_), Some(refused)) if !self.by_client() => refused,
             (whole, _) => whole,
         };
         let lowered = lowered.map_err(|error| match error {

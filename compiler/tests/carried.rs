@@ -31,6 +31,17 @@ secure ckks { refresh = bootstrap }"#;
     assert!(compiled.plan.rounds.iter().all(|round| round.outputs.is_empty()), "the client gets nothing back");
 }
 
+/// Twelve pieces of each kind in lanes of four: three ciphertexts, though a power of two would be four.
+#[test]
+fn states_of_more_pieces_than_lanes() {
+    let source = r#"env "Other-v0" { observe s: [100] in [-1, 1]  act a: one of 2  reward r in [-1, 1] }
+net q(s) -> [2] { dense 8 square dense 2 }
+algorithm fit(q) { parameter optimizer  minimize mean((dot(q(s), a) - r)^2) over q with optimizer }
+train fit(q) { batch = 4 updates = 9 optimizer = momentum(lr: 0.005, beta: 0.5) }
+secure ckks { refresh = bootstrap }"#;
+    assert_eq!(agrees_alone(source, 10).plan.carried.len(), 6);
+}
+
 #[test]
 fn the_clients_maximum_in_the_middle_of_an_update() {
     agrees_alone(

@@ -10,7 +10,7 @@ use hecc_compiler::{Options, compile, front};
 use hecc_plan::{Ties, check, init};
 use proptest::prelude::*;
 
-use crate::support::{self, agrees};
+use crate::support::{self, agrees, agrees_alone};
 
 const PROGRAM: &str = r#"
 env "Image-v0" {
@@ -274,9 +274,49 @@ fn what_is_too_large_says_its_size() {
     }
 }
 
+/// Kernels of the first layer rest among what the server carries, once for all places.
+#[test]
+fn the_server_alone_trains_kernels() {
+    let alone = |image: &str, net: &str, batch: usize, optimizer: &str, secure: &str| {
+        images(image, net, batch, optimizer, secure).replace("refresh = client", "refresh = bootstrap")
+    };
+    // Four places of four; six of eight, with gaps that the next layer steps over.
+    for (image, net) in [
+        ("[1, 4, 4]", "conv 2 kernel 3 square flatten dense 2"),
+        ("[1, 4, 5]", "conv 2 kernel 3 square flatten dense 3 square dense 2"),
+        ("[2, 3, 4]", "conv 3 kernel 2 nobias square residual { scale 0.5 } flatten dense 2"),
+    ] {
+        for optimizer in ["sgd(lr: 0.002)", "momentum(lr: linear(0.002, 0.001), beta: 0.5)"] {
+            agrees_alone(&alone(image, net, 6, optimizer, "client = [max]"), 10);
+        }
+    }
+    let net = "conv 2 kernel 2 relu(degree: 2, range: [-3, 3]) flatten dense 2";
+    agrees_alone(&alone("[1, 3, 4]", net, 5, "adam(lr: 0.01)", "client = [max] precision = 1e-6"), 10);
+    agrees_alone(&alone("[1, 4, 4]", net, 8, "nesterov(lr: 0.1, beta: 0.5)", ""), 10);
+}
+
+#[test]
+fn the_server_alone_trains_kernels_twice_in_an_update() {
+    agrees_alone(
+        r#"env "Image-v0" { observe s: [1, 4, 5] in [0, 1]  act a: one of 2  reward r in [-2, 2] }
+net c(s) -> [2] { conv 2 kernel 3 square  flatten  dense 2 }
+algorithm chain(c) {
+    parameter optimizer
+    state t = copy(c)
+    minimize mean((dot(c(s), a) - r)^2) over c with optimizer
+    minimize mean((dot(c(s'), a) - stop(dot(t(s), a)))^2) over c with sgd(lr: 0.05)
+    t <- mix(t, c, 0.1)
+}
+train chain(c) { batch = 6 updates = 3 optimizer = momentum(lr: 0.1, beta: 0.5) }
+secure ckks { refresh = bootstrap }"#,
+        10,
+    );
+}
+
 #[test]
 fn where_nobody_has_the_kernels_it_says_who_could() {
-    let source = images("[1, 6, 5]", SMALL, 4, "sgd(lr: 0.1)", "").replace("refresh = client", "refresh = bootstrap");
+    let twice = "conv 2 kernel 3 square conv 2 kernel 2 square flatten dense 2";
+    let source = images("[1, 6, 5]", twice, 4, "sgd(lr: 0.1)", "").replace("refresh = client", "refresh = bootstrap");
     let errors = compile(&source, &Options::default()).expect_err("nobody lays the kernels out");
     assert!(errors.iter().all(|e| e.code == "HE0301" && e.help.as_deref().is_some_and(|h| h.contains("refresh = client"))), "{errors:?}");
     let plan = compile(&source.replace("refresh = bootstrap", "refresh = auto"), &Options::default()).expect("the client can").plan;

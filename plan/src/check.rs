@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::infer::{Known, extent_of, infer};
 use crate::{
-    Bootstrap, ClearId, ClearOp, Input, KeyShape, Lanes, Layout, Machine, Op, PlainPattern, Plan, Step, Target, Ties, Wire, Wires, drive,
-    security, tfhe,
+    Bootstrap, ClearId, ClearOp, Input, KeyShape, Lanes, Layout, Machine, Op, PlainPattern, Plan, Runs, Step, Target, Ties, Wire, Wires,
+    drive, security, tfhe,
 };
 
 /// What is wrong with a plan.
@@ -393,11 +393,13 @@ fn tensors(plan: &Plan) -> Vec<PlanError> {
     for plain in &plan.plains {
         match &plain.pattern {
             PlainPattern::Public { name, ties, layout: l, .. } => layout(name, l, public_shape(name).filter(|_| ties.is_none())),
-            PlainPattern::Lane { lane, .. } => layout("mask", &Layout::Vector { period: 1, lanes: Lanes::One(*lane) }, None),
+            PlainPattern::Lane { lane, .. } => {
+                layout("mask", &Layout::Vector { period: 1, lanes: Lanes::One(*lane), runs: Runs::DENSE }, None)
+            }
             PlainPattern::Lanes { .. } => {}
             PlainPattern::Parts { parts, .. } => parts.iter().for_each(|part| layout("mask", &part.layout, Some(&part.shape))),
             PlainPattern::Neurons { values } => {
-                layout("constant", &Layout::Vector { period: values.len(), lanes: Lanes::All }, None);
+                layout("constant", &Layout::Vector { period: values.len(), lanes: Lanes::All, runs: Runs::DENSE }, None);
             }
         }
     }
@@ -581,15 +583,21 @@ fn layout_fault(plan: &Plan, layout: &Layout, shape: Option<&[usize]>) -> Option
         Lanes::One(lane) if lane >= grid.lanes => Some(format!("lane {lane} of {}", grid.lanes)),
         _ => None,
     };
+    let gaps = |runs: Runs, p: usize| {
+        let sound = runs.run > 0 && runs.run <= runs.pitch && runs.pitch <= p;
+        (!sound).then(|| format!("runs of {} every {} in {p}", runs.run, runs.pitch))
+    };
     match *layout {
         Layout::Samples { group, period: p } => {
             period(p).or_else(|| (group >= grid.groups()).then(|| format!("group {group} of {}", grid.groups())))
         }
-        Layout::Diagonal { diagonal, shift, rows, cols, lanes } => period(rows)
+        Layout::Diagonal { diagonal, shift, rows, cols, lanes, runs: [of_rows, of_cols] } => period(rows)
             .or_else(|| period(cols))
+            .or_else(|| gaps(of_rows, rows))
+            .or_else(|| gaps(of_cols, cols))
             .or_else(|| (diagonal >= rows.min(cols) || shift >= grid.width).then(|| format!("diagonal {diagonal}")))
             .or_else(|| lane(lanes)),
-        Layout::Vector { period: p, lanes } => period(p).or_else(|| lane(lanes)),
+        Layout::Vector { period: p, lanes, runs } => period(p).or_else(|| gaps(runs, p)).or_else(|| lane(lanes)),
         Layout::Tiled(tiled) => {
             let group = tiled.group.filter(|&group| group >= grid.groups()).map(|group| format!("group {group} of {}", grid.groups()));
             let inputs = match (tiled.group, shape) {

@@ -53,6 +53,44 @@ impl Lanes {
     }
 }
 
+/// Elements of a tensor's axis in runs, one pitch apart: element e stands at `e / run * pitch + e % run`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runs {
+    /// Elements side by side, at least one.
+    pub run: usize,
+    /// From the first of a run to the first of the next, at least the run.
+    pub pitch: usize,
+}
+
+impl Runs {
+    /// No gaps.
+    pub const DENSE: Self = Self { run: 1, pitch: 1 };
+
+    /// Single elements, one pitch apart.
+    pub fn apart(pitch: usize) -> Self {
+        Self { run: 1, pitch }
+    }
+
+    /// The element that stands there; `None` in a gap.
+    fn element(self, at: usize) -> Option<usize> {
+        (at % self.pitch < self.run).then(|| at / self.pitch * self.run + at % self.pitch)
+    }
+
+    fn is_dense(&self) -> bool {
+        self.run == self.pitch
+    }
+}
+
+impl Default for Runs {
+    fn default() -> Self {
+        Self::DENSE
+    }
+}
+
+fn are_dense(runs: &[Runs; 2]) -> bool {
+    runs.iter().all(Runs::is_dense)
+}
+
 /// How a tensor is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Layout {
@@ -75,6 +113,9 @@ pub enum Layout {
         cols: usize,
         /// In which lanes.
         lanes: Lanes,
+        /// The places of W's own rows and columns among those, where there are gaps.
+        #[serde(default, skip_serializing_if = "are_dense")]
+        runs: [Runs; 2],
     },
     /// A vector: `slot(i, ·) = v[i mod period]`.
     Vector {
@@ -82,6 +123,9 @@ pub enum Layout {
         period: usize,
         /// In which lanes.
         lanes: Lanes,
+        /// The places of its own elements among those, where there are gaps.
+        #[serde(default, skip_serializing_if = "Runs::is_dense")]
+        runs: Runs,
     },
     /// Elements at equal distances in the tiles of the samples.
     Tiled(Tiled),
@@ -186,14 +230,16 @@ impl Layout {
                     }
                 }
             }
-            Layout::Diagonal { diagonal, shift, rows, cols, lanes } => {
-                let (out, inputs) = match *value.shape.as_slice() {
-                    [out, inputs] => (out, inputs),
+            Layout::Diagonal { diagonal, shift, rows, cols, lanes, runs: [of_rows, of_cols] } => {
+                // Kernels have several axes of inputs.
+                let (out, inputs) = match value.shape.as_slice() {
+                    [out, inputs @ ..] if !inputs.is_empty() => (*out, inputs.iter().product()),
                     _ => (1, length),
                 };
                 for i in 0..geometry.width {
                     let at = (i + geometry.width - shift % geometry.width) % geometry.width;
-                    let (row, col) = (at % rows, (at + diagonal) % cols);
+                    let place = of_rows.element(at % rows).zip(of_cols.element((at + diagonal) % cols));
+                    let Some((row, col)) = place else { continue };
                     if row < out && col < inputs {
                         for b in lanes.range(geometry.lanes) {
                             visit(i * across + b, row * inputs + col);
@@ -201,9 +247,9 @@ impl Layout {
                     }
                 }
             }
-            Layout::Vector { period, lanes } => {
+            Layout::Vector { period, lanes, runs } => {
                 for i in 0..geometry.width {
-                    let j = i % period;
+                    let Some(j) = runs.element(i % period) else { continue };
                     if j < length {
                         for b in lanes.range(geometry.lanes) {
                             visit(i * across + b, j);
@@ -244,6 +290,34 @@ mod tests {
         }
         assert_eq!((tiled.last(2), tiled.last(5)), (Some(10), Some(13)));
         assert_eq!(Tiled { strides: [usize::MAX, 1], ..tiled }.last(2), None);
+    }
+
+    #[test]
+    fn a_matrix_with_gaps() {
+        // Columns in runs of three, four apart: column 2 is the last of its run, column 3 the first of the next.
+        let runs = [Runs::DENSE, Runs { run: 3, pitch: 4 }];
+        let value = counted(&[4, 6]);
+        let mut back = Tensor::zeros(&[4, 6]);
+        for diagonal in 0..4 {
+            let layout = Layout::Diagonal { diagonal, shift: 1, rows: 4, cols: 8, lanes: Lanes::One(2), runs };
+            let (slots, _) = there_and_back(layout, &value);
+            for i in 0..GRID.width {
+                let at = (i + 15) % 16;
+                let (row, place) = (at % 4, (at + diagonal) % 8);
+                let element = [Some(0), Some(1), Some(2), None, Some(3), Some(4), Some(5), None][place];
+                assert_eq!(slots[4 * i + 2], element.map_or(0.0, |col| 2.0 * value.data[6 * row + col]));
+            }
+            layout.unpack(&GRID, &slots, 0.5, &mut back);
+        }
+        assert_eq!(back, value);
+    }
+
+    #[test]
+    fn a_vector_whose_elements_stand_apart() {
+        let layout = Layout::Vector { period: 8, lanes: Lanes::All, runs: Runs::apart(4) };
+        let (slots, back) = there_and_back(layout, &counted(&[2]));
+        assert_eq!(back, counted(&[2]));
+        assert_eq!(slots.chunks(4).map(|lanes| lanes[3]).collect::<Vec<_>>()[..8], [2.0, 0.0, 0.0, 0.0, 4.0, 0.0, 0.0, 0.0]);
     }
 
     #[test]

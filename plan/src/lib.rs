@@ -36,7 +36,7 @@ pub use convolution::Ties;
 pub use drive::{Machine, Wires, drive};
 pub use file::{AnyPlan, PlanFileError, VERSION, fingerprint, fingerprint_tfhe, read, read_any, write, write_tfhe};
 pub use interface::{Arrays, Interface};
-pub use layout::{Geometry, Lanes, Layout, Tiled};
+pub use layout::{Geometry, Lanes, Layout, Runs, Tiled};
 pub use plan::{
     Carried, CarriedId, Ckks, Content, Decision, DecisionKind, Input, InputId, KeyManifest, KeyShape, Matrix, MatrixId, Output, OutputId,
     Plain, PlainId, PlainPart, PlainPattern, Plan, REFRESHED, RotationKey, Round, State, StateInit, Target,

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::counts::half_bytes;
-use crate::{Lanes, Layout, Op, PlainPattern, Plan, Step, Target, Ties, Tiled};
+use crate::{Lanes, Layout, Op, PlainPattern, Plan, Runs, Step, Target, Ties, Tiled};
 
 /// Prints `plan`: parameters, states, exchanges and steps, the same text for the same plan.
 pub fn print(plan: &Plan) -> String {
@@ -135,8 +135,10 @@ fn layout(layout: &Layout) -> String {
     };
     match layout {
         Layout::Samples { group, period } => format!("samples[{group}]/{period}"),
-        Layout::Diagonal { diagonal, shift, rows, cols, lanes: l } => format!("diagonal[{diagonal}-{shift}]/{rows}x{cols}{}", lanes(l)),
-        Layout::Vector { period, lanes: l } => format!("vector/{period}{}", lanes(l)),
+        Layout::Diagonal { diagonal, shift, rows, cols, lanes: l, runs } => {
+            format!("diagonal[{diagonal}-{shift}]/{rows}x{cols}{}{}", lanes(l), gaps(runs))
+        }
+        Layout::Vector { period, lanes: l, runs } => format!("vector/{period}{}{}", lanes(l), gaps(&[*runs])),
         Layout::Tiled(Tiled { group, start, elements: (first, count), strides: [a, b], copies: [(copies, apart), (more, further)] }) => {
             let group = group.map_or(String::new(), |group| format!("[{group}]"));
             // A plan that is printed before it is checked may say anything.
@@ -144,6 +146,14 @@ fn layout(layout: &Layout) -> String {
             format!("tiled{group}@{start}+{a}+{b} {first}..{}{copied}", first.saturating_add(*count))
         }
     }
+}
+
+fn gaps(runs: &[Runs]) -> String {
+    if runs.iter().all(|runs| runs.run == runs.pitch) {
+        return String::new();
+    }
+    let runs: Vec<String> = runs.iter().map(|Runs { run, pitch }| format!("{run}/{pitch}")).collect();
+    format!(" by {}", runs.join("x"))
 }
 
 fn target(target: &Target) -> String {

@@ -3,8 +3,8 @@
 
 use hecc_plan::{
     CarriedId, Ckks, ClearId, ClearOp, ClearProgram, Content, Geometry, Input, InputId, KeyManifest, KeyShape, Lanes, Layout, Matrix,
-    MatrixId, Op, Output, OutputId, Plain, PlainId, PlainPattern, Plan, RotationKey, Round, Span, State, StateInit, Step, Target, Tensor,
-    Tensors, Wire, WireId, security,
+    MatrixId, Op, Output, OutputId, Plain, PlainId, PlainPattern, Plan, RotationKey, Round, Runs, Span, State, StateInit, Step, Target,
+    Tensor, Tensors, Wire, WireId, security,
 };
 
 /// Writes plans, one round at a time.
@@ -182,7 +182,7 @@ pub fn every_operation(log_n: u32, base2k: u32, d: u32) -> (Plan, Tensors) {
     let neurons = b.plain(PlainPattern::Neurons { values }, 30);
     let lane = b.plain(PlainPattern::Lane { lane: 5, value: 3.0 }, 30);
     let name = "offset".to_owned();
-    let layout = Layout::Vector { period: 16, lanes: Lanes::All };
+    let layout = Layout::Vector { period: 16, lanes: Lanes::All, runs: Runs::DENSE };
     let offset = b.plain(PlainPattern::Public { name, ties: None, layout, factor: 0.5 }, 25);
     b.plan.public.push(("offset".to_owned(), vec![13]));
     let biased = b.step(Op::AddPlain(scaled, neurons), d, k - 29);
@@ -245,7 +245,7 @@ pub fn two_rounds() -> Plan {
     b.plan.states.push(State { name: "s".to_owned(), shape: vec![16], init: StateInit::Constant(0.0), span: Span::default() });
     let state = b.plan.client.push(ClearOp::State("s".to_owned()));
     let x = b.input("x", k);
-    let s = b.input_of(state, Layout::Vector { period: 16, lanes: Lanes::All }, k);
+    let s = b.input_of(state, Layout::Vector { period: 16, lanes: Lanes::All, runs: Runs::DENSE }, k);
     let q = b.step(Op::Dot(vec![(x, s)]), d, 60);
     let samples = Layout::Samples { group: 0, period: 16 };
     b.output_to(Target::Value { id: 0, shape: vec![b.plan.geometry.batch, 16] }, samples, q);
@@ -256,7 +256,7 @@ pub fn two_rounds() -> Plan {
     let v = b.input_of(spread, samples, 104);
     let moved = b.step(Op::MulConst { a: v, c: 0.125, bits: 20 }, d, 70);
     let new = b.step(Op::Add(s, moved), d, 64);
-    b.output_to(Target::State("s".to_owned()), Layout::Vector { period: 16, lanes: Lanes::One(3) }, new);
+    b.output_to(Target::State("s".to_owned()), Layout::Vector { period: 16, lanes: Lanes::One(3), runs: Runs::DENSE }, new);
     let both = b.step(Op::Rotate { a: moved, by: 64 }, d, 64);
     b.output("q", both);
     b.finish()

@@ -1,6 +1,6 @@
 //! Arithmetic on ciphertexts of per-sample values: sums at one factor, products, masks, and moves between slots.
 
-use hecc_plan::{Content, Lanes, Layout, Op, Plain, PlainPattern, Span, WireId};
+use hecc_plan::{Content, Lanes, Layout, Op, Plain, PlainPattern, Runs, Span, WireId};
 
 use super::circuit::Circuit;
 use super::lower::{Cts, Lowering, Value};
@@ -20,7 +20,7 @@ impl Lowering<'_> {
         Some(Value::Cts(match (&a, &b) {
             (Value::PublicBias { name, ties, dim, scale }, Value::Cts(x))
             | (Value::Cts(x), Value::PublicBias { name, ties, dim, scale }) => {
-                let layout = Layout::Vector { period: dim.next_power_of_two(), lanes: Lanes::All };
+                let layout = Layout::Vector { period: dim.next_power_of_two(), lanes: Lanes::All, runs: Runs::DENSE };
                 let pattern = PlainPattern::Public { name: name.clone(), ties: *ties, layout, factor: scale / x.factor };
                 let plain = self.circuit.plain(Plain { pattern, scale: self.circuit.scale });
                 let wires = x.wires.iter().map(|&w| self.circuit.push(Op::AddPlain(w, plain), span)).collect();

@@ -9,9 +9,10 @@
 
 use std::collections::BTreeMap;
 
-use hecc_plan::{CarriedId, ClearId, ClearOp, Lanes, Layout, Op, Plain, PlainPart, PlainPattern, Span, WireId};
+use hecc_plan::{CarriedId, ClearId, ClearOp, Lanes, Layout, Op, Plain, PlainPart, PlainPattern, Runs, Span, Ties, WireId};
 
 use super::circuit::CarriedDraft;
+use super::dense::DENSE;
 use super::lower::{Form, Lowering, Packing};
 use super::pack::{Pieces, in_lane, one_rate};
 use crate::tensor::{Graph, Id, Op as TensorOp, Output, Shape};
@@ -28,6 +29,87 @@ pub(super) struct Home {
     pub offset: usize,
     layouts: Vec<Layout>,
     shape: Vec<usize>,
+    /// Neighbouring neurons that are all multiplied by each element.
+    places: usize,
+}
+
+/// How a parameter is multiplied, where that is not as it is: with gaps between its elements, or at many places at once.
+#[derive(Clone, Debug, PartialEq)]
+struct Stand {
+    /// What it is multiplied as.
+    shape: Shape,
+    /// From one diagonal that is not zero to the next.
+    step: usize,
+    /// Where its own rows and columns are among those.
+    runs: [Runs; 2],
+    /// As [`Home::places`].
+    places: usize,
+}
+
+impl Stand {
+    fn dense(shape: Shape) -> Self {
+        Self { shape, step: 1, runs: DENSE, places: 1 }
+    }
+
+    /// How the parameter is multiplied that a node lays out; `None` where only the key owner could.
+    fn of(graph: &Graph, id: Id) -> Option<Self> {
+        let (node, from) = (graph.node(id), |slot: usize| graph.shape(graph.operands(id)[slot]));
+        match (&node.op, node.shape) {
+            // One element of a kernel is a number for all places, which stand where lanes would.
+            (TensorOp::Places(w), _) => {
+                let pitch = w.pitch();
+                let shape = Shape::Matrix(w.outputs * pitch, w.patch() * pitch);
+                Some(Self { shape, step: pitch, runs: [Runs::apart(pitch); 2], places: pitch })
+            }
+            (TensorOp::Expand(Ties::Pitch { run, pitch }), shape @ Shape::Matrix(..)) => {
+                Some(Self { runs: [Runs::DENSE, Runs { run: *run, pitch: *pitch }], ..Self::dense(shape) })
+            }
+            (TensorOp::Repeat, shape @ Shape::Vector(all)) => {
+                let Shape::Vector(own) = from(0) else { return None };
+                let pitch = all / own;
+                pitch.is_power_of_two().then(|| Self { runs: [Runs::apart(pitch), Runs::DENSE], places: pitch, ..Self::dense(shape) })
+            }
+            (TensorOp::Dense | TensorOp::DenseTranspose, _) => Some(Self::dense(from(1))),
+            (TensorOp::Spread, _) => Some(Self::dense(from(0))),
+            _ => None,
+        }
+    }
+
+    /// The pieces of a parameter as gradients have them, in lane 0.
+    fn pieces(&self) -> Vec<Layout> {
+        let lanes = Lanes::One(0);
+        match self.shape {
+            Shape::Matrix(out, inputs) => super::dense::diagonals((out, inputs), self.step, lanes, self.runs),
+            Shape::Vector(d) | Shape::Sample(d) => vec![Layout::Vector { period: d.next_power_of_two(), lanes, runs: self.runs[0] }],
+        }
+    }
+}
+
+/// How the parameters of each family are multiplied, by their states; those that are as they are have no entry. An error is a node that
+/// would have them otherwise than another has.
+fn stands(graph: &Graph) -> Result<BTreeMap<String, Stand>, Id> {
+    let mut found: BTreeMap<String, Stand> = BTreeMap::new();
+    for id in graph.ids() {
+        let operands = graph.operands(id);
+        let parameter = match graph.node(id).op {
+            TensorOp::Places(_) | TensorOp::Dense | TensorOp::DenseTranspose => operands[1],
+            TensorOp::Expand(_) | TensorOp::Repeat | TensorOp::Spread => operands[0],
+            _ => continue,
+        };
+        // What is laid out is seen where that is done.
+        if matches!(graph.node(parameter).op, TensorOp::Expand(_) | TensorOp::Repeat) {
+            continue;
+        }
+        let Some(stand) = Stand::of(graph, id) else { continue };
+        let mut names = Vec::new();
+        linked(graph, parameter, &mut names, &mut Vec::new());
+        for name in names {
+            if found.insert(name, stand.clone()).is_some_and(|before| before != stand) {
+                return Err(id);
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// How the carried states are packed.
@@ -38,6 +120,8 @@ pub(super) struct Shelf {
     roles: Vec<String>,
     /// Lanes of a block, a power of two.
     block: usize,
+    /// Ciphertexts of a block that does not fit into one.
+    long: usize,
     /// Blocks per ciphertext.
     per: usize,
     /// Number of ciphertexts.
@@ -93,14 +177,15 @@ pub(super) struct Packed {
 }
 
 impl Shelf {
-    /// Packs the secret states of `graph`.
-    fn new(graph: &Graph, public: &[(String, Vec<usize>)], lanes: usize, batch: usize, packing: &Packing) -> Self {
-        let families = families(graph, public);
+    /// Packs the secret states of `graph`; an error is a node that would have them otherwise than another has.
+    fn new(graph: &Graph, public: &[(String, Vec<usize>)], lanes: usize, batch: usize, packing: &Packing) -> Result<Self, Id> {
+        let (families, stands) = (families(graph, public), stands(graph)?);
         let mut roles: Vec<String> = Vec::new();
         let mut homes = BTreeMap::new();
         let mut offset = 0;
         for Family { names, shape, .. } in families {
-            let pieces = pieces(shape);
+            let stand = names.iter().find_map(|name| stands.get(name)).cloned().unwrap_or_else(|| Stand::dense(shape));
+            let pieces = stand.pieces();
             let length = pieces.len();
             let kinds =
                 if packing.apart || packing.packs.is_some() { names.iter().map(|name| role(name)).collect() } else { kinds(&names) };
@@ -113,7 +198,7 @@ impl Shelf {
                     Shape::Matrix(o, i) => vec![o, i],
                     Shape::Vector(d) | Shape::Sample(d) => vec![d],
                 };
-                homes.insert(name, Home { role, offset, layouts: pieces.clone(), shape: dims });
+                homes.insert(name, Home { role, offset, layouts: pieces.clone(), shape: dims, places: stand.places });
             }
             offset += length;
         }
@@ -127,9 +212,10 @@ impl Shelf {
             }
         }
         let whole = seats.iter().map(|seat| seat.0 + 1).max().unwrap_or(0);
-        let count = if block <= lanes { whole } else { roles.len() * offset.div_ceil(lanes) };
+        let long = offset.div_ceil(lanes);
+        let count = if block <= lanes { whole } else { roles.len() * long };
         let active = batch.next_power_of_two().max(block * per).min(lanes);
-        Self { homes, roles, block, per, count, seats, active, lanes }
+        Ok(Self { homes, roles, block, long, per, count, seats, active, lanes })
     }
 
     /// Ciphertext and block of a state, where a block fits into one.
@@ -147,8 +233,7 @@ impl Shelf {
             let (ciphertext, block) = self.seats[home.role];
             (ciphertext, block * self.block + home.offset)
         } else {
-            let position = home.role * self.block + home.offset;
-            (position / self.lanes, position % self.lanes)
+            (home.role * self.long + home.offset / self.lanes, home.offset % self.lanes)
         }
     }
 
@@ -226,7 +311,7 @@ pub(super) fn families(graph: &Graph, public: &[(String, Vec<usize>)]) -> Vec<Fa
 fn linked(graph: &Graph, id: Id, names: &mut Vec<String>, gradients: &mut Vec<Id>) {
     match &graph.node(id).op {
         TensorOp::State(name) => names.push(name.clone()),
-        TensorOp::DenseGradient | TensorOp::SumBatch => gradients.push(id),
+        TensorOp::DenseGradient | TensorOp::ConvGradient(_) | TensorOp::PlacesGradient(_) | TensorOp::SumBatch => gradients.push(id),
         _ => graph.operands(id).into_iter().for_each(|o| linked(graph, o, names, gradients)),
     }
 }
@@ -260,7 +345,15 @@ impl Lowering<'_> {
     /// Hands the states to the server.
     pub(super) fn carry_states(&mut self, packing: Packing, periods: &[(String, u32)]) {
         self.periods = periods.to_vec();
-        self.shelf = Some(Shelf::new(self.graph, &self.public, self.grid.lanes, self.grid.batch, &packing));
+        match Shelf::new(self.graph, &self.public, self.grid.lanes, self.grid.batch, &packing) {
+            Ok(shelf) => self.shelf = Some(shelf),
+            Err(id) => {
+                self.unsupported(
+                    "a parameter at many places here, and at single ones elsewhere, without the client",
+                    self.graph.node(id).span,
+                );
+            }
+        }
         self.packing = packing;
     }
 
@@ -276,9 +369,11 @@ impl Lowering<'_> {
 
     /// A piece of a parameter in all lanes, times `factor`.
     pub(super) fn unpacked(&mut self, form: &Form, piece: usize, factor: f64, shape: &[usize], span: Span) -> Option<WireId> {
+        let places = self.home(form).map_or(1, |home| home.places);
         if !form.is_of_states() || form.states.keys().any(|(_, rate)| rate.is_some()) {
             let packed = self.updated(form, shape, span)?;
-            return Some(self.unpack(&packed, piece, factor * STATE_RANGE, span));
+            let wire = self.unpack(&packed, piece, factor * STATE_RANGE, span);
+            return Some(self.at_all(places, wire, span));
         }
         let mut sum: Option<WireId> = None;
         for ((name, _), c) in form.states.clone() {
@@ -286,7 +381,32 @@ impl Lowering<'_> {
             let part = self.unpack(&packed, lane, factor * c * STATE_RANGE, span);
             sum = Some(sum.map_or(part, |sum| self.circuit.push(Op::Add(sum, part), span)));
         }
-        sum
+        sum.map(|sum| self.at_all(places, sum, span))
+    }
+
+    /// What stands at the first of so many places, at all of them; the others are zero before.
+    fn at_all(&mut self, places: usize, mut wire: WireId, span: Span) -> WireId {
+        for t in 0..places.ilog2() {
+            let copied = self.circuit.rotate(wire, -((self.grid.lanes << t) as i64), span);
+            wire = self.circuit.push(Op::Add(wire, copied), span);
+        }
+        wire
+    }
+
+    /// The home of a state that a form is of.
+    fn home(&self, form: &Form) -> Option<&Home> {
+        let shelf = self.shelf.as_ref()?;
+        form.states.keys().find_map(|(name, _)| shelf.homes.get(name))
+    }
+
+    /// Whether parameters rest as this node lays them out, or takes them apart.
+    pub(super) fn stands_as(&self, id: Id) -> bool {
+        match &self.graph.node(id).op {
+            TensorOp::Expand(_) | TensorOp::Repeat => Stand::of(self.graph, id).is_some(),
+            TensorOp::Collect(ties) => matches!(ties, Ties::Pitch { .. }),
+            TensorOp::SumRuns => true,
+            _ => false,
+        }
     }
 
     fn carried_lane(&mut self, name: &str, piece: usize, span: Span) -> (Packed, usize) {
@@ -339,11 +459,16 @@ impl Lowering<'_> {
         if let Some(packed) = self.updated.get(&key) {
             return Some(packed.clone());
         }
-        let shape_of = match *shape {
-            [out, inputs] => Shape::Matrix(out, inputs),
-            _ => Shape::Vector(shape.iter().product()),
+        let home = match self.home(form) {
+            Some(home) => Home { role: 0, offset: 0, ..home.clone() },
+            None => {
+                let stand = Stand::dense(match *shape {
+                    [out, inputs] => Shape::Matrix(out, inputs),
+                    _ => Shape::Vector(shape.iter().product()),
+                });
+                Home { role: 0, offset: 0, layouts: stand.pieces(), shape: shape.to_vec(), places: 1 }
+            }
         };
-        let home = Home { role: 0, offset: 0, layouts: pieces(shape_of), shape: shape.to_vec() };
         if home.layouts.len() > self.grid.lanes {
             self.unsupported("a layer this wide that is used below its own `minimize`, without the client", span);
             return None;
@@ -473,7 +598,9 @@ impl Lowering<'_> {
                 let value = coefficient * f64::from(halved).exp2() / STATE_RANGE;
                 for piece in 0..item.home.layouts.len() {
                     let from = directions[index].2 + piece;
-                    moves.add(sums[from / lanes], from % lanes, item, piece, lanes, value, by);
+                    // At the first place: what others hold, the mask takes away.
+                    let sum = self.circuit.rotate_and_sum(sums[from / lanes], lanes, item.home.places, item.span);
+                    moves.add(sum, from % lanes, item, piece, lanes, value, by);
                 }
             }
         }
@@ -551,14 +678,6 @@ impl Lowering<'_> {
             })
             .collect();
         (sums, halved)
-    }
-}
-
-/// The pieces of a parameter as gradients have them, in lane 0.
-fn pieces(shape: Shape) -> Vec<Layout> {
-    match shape {
-        Shape::Matrix(out, inputs) => super::dense::diagonals(out, inputs, Lanes::One(0)),
-        Shape::Vector(d) | Shape::Sample(d) => vec![Layout::Vector { period: d.next_power_of_two(), lanes: Lanes::One(0) }],
     }
 }
 

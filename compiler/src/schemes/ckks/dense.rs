@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 
-use hecc_plan::{ClearId, ClearOp, Content, Lanes, Layout, Matrix, Op, Span, Ties, WireId};
+use hecc_plan::{ClearId, ClearOp, Content, Lanes, Layout, Matrix, Op, Runs, Span, Ties, WireId};
 
 use super::CkksError;
 use super::lower::{BiasSource, Cts, Form, Gradient, Lowering, Term, Value};
@@ -22,6 +22,8 @@ use crate::tensor::{Graph, Id, Op as TensorOp, Shape};
 
 /// Most diagonals of a convolution's matrix: each is a ciphertext of every update.
 const MOST_DIAGONALS: usize = 1024;
+/// A matrix without gaps.
+pub(super) const DENSE: [Runs; 2] = [Runs::DENSE; 2];
 
 /// The diagonals of a padded matrix.
 #[derive(Clone, Copy, Debug)]
@@ -59,15 +61,15 @@ impl Split {
         self.diagonals() / self.baby
     }
 
-    fn layout(self, giant: usize, baby: usize, lanes: Lanes) -> Layout {
+    fn layout(self, giant: usize, baby: usize, lanes: Lanes, runs: [Runs; 2]) -> Layout {
         let shift = giant * self.baby * self.step;
-        Layout::Diagonal { diagonal: shift + baby * self.step, shift, rows: self.rows, cols: self.cols, lanes }
+        Layout::Diagonal { diagonal: shift + baby * self.step, shift, rows: self.rows, cols: self.cols, lanes, runs }
     }
 }
 
-/// The diagonals of an encrypted matrix `[out, in]`, giant step by giant step.
-pub(super) fn diagonals(out: usize, inputs: usize, lanes: Lanes) -> Vec<Layout> {
-    diagonals_of(Split::new(out, inputs, false), lanes)
+/// The diagonals of an encrypted matrix, giant step by giant step: `size` with the gaps, of which each `step`-th diagonal is not zero.
+pub(super) fn diagonals(size: (usize, usize), step: usize, lanes: Lanes, runs: [Runs; 2]) -> Vec<Layout> {
+    diagonals_of(Split::stepped(size, step, false), lanes, runs)
 }
 
 /// For each node, how far apart the diagonals are that a matrix has, or that the users of a gradient want: parameters that stand
@@ -107,8 +109,8 @@ pub(super) fn every(graph: &Graph) -> Vec<usize> {
     every
 }
 
-fn diagonals_of(split: Split, lanes: Lanes) -> Vec<Layout> {
-    (0..split.giants()).flat_map(|giant| (0..split.baby).map(move |baby| split.layout(giant, baby, lanes))).collect()
+fn diagonals_of(split: Split, lanes: Lanes, runs: [Runs; 2]) -> Vec<Layout> {
+    (0..split.giants()).flat_map(|giant| (0..split.baby).map(move |baby| split.layout(giant, baby, lanes, runs))).collect()
 }
 
 impl Lowering<'_> {
@@ -141,7 +143,7 @@ impl Lowering<'_> {
         let key = format!("{weight:?}");
         let scale = *self.weight_factors.entry(key).or_insert(x.factor / wish.unwrap_or(1.0));
         let mut diagonals: Vec<WireId> = Vec::with_capacity(split.diagonals());
-        for (piece, layout) in diagonals_of(split, Lanes::All).into_iter().enumerate() {
+        for (piece, layout) in diagonals_of(split, Lanes::All, DENSE).into_iter().enumerate() {
             diagonals.push(match clear {
                 Some(clear) => {
                     let round = self.client.round(clear);
@@ -215,14 +217,15 @@ impl Lowering<'_> {
 
     /// A convolution of patches, by the kernels at every place.
     pub(super) fn at_places(&mut self, x: &Value, kernels: &Value, window: &Window, wish: Option<f64>, span: Span) -> Option<Value> {
+        let pitch = window.pitch();
+        let size = (window.outputs * pitch, window.patch() * pitch);
         let clear = match kernels {
             Value::Owned(clear) => *clear,
-            Value::Form(form) if !self.carries() => self.client_form(form, &[window.outputs, window.patch()], span)?,
-            _ => return self.carried_kernels(span),
+            Value::Form(_) if self.carries() => return self.by_diagonals(x, kernels, (size, pitch), true, wish, span),
+            Value::Form(form) => self.client_form(form, &[window.outputs, window.patch()], span)?,
+            _ => return self.unsupported("a computed weight", span),
         };
-        let pitch = window.pitch();
         let matrix = self.client.push(ClearOp::Expand { x: clear, ties: Ties::Places(*window) });
-        let size = (window.outputs * pitch, window.patch() * pitch);
         self.by_diagonals(x, &Value::Owned(matrix), (size, pitch), true, wish, span)
     }
 
@@ -318,10 +321,20 @@ impl Lowering<'_> {
         {
             return Some(Value::PublicBias { name, ties: Some(self.runs(operands[0], dim)?), dim, scale: 1.0 });
         }
-        // What elements that are tied stand in, only the key owner sees.
         let tied = matches!(op, TensorOp::Repeat | TensorOp::SumRuns | TensorOp::Expand(_) | TensorOp::Collect(_));
-        if self.carries() && (tied || matches!(op, TensorOp::ConvGradient(_) | TensorOp::PlacesGradient(_))) {
-            return self.carried_kernels(span);
+        if self.carries() {
+            match op {
+                TensorOp::PlacesGradient(window) => {
+                    let (delta, x) = (self.value_of(operands[0])?, self.value_of(operands[1])?);
+                    let (delta, x) = (self.natural(&delta, span)?, self.natural(&x, span)?);
+                    let gradient = self.outer(&delta, &x, window.pitch(), span);
+                    return Some(self.leaf(id, gradient));
+                }
+                // Parameters rest as they are multiplied, and take gradients as they come.
+                _ if tied && self.stands_as(id) => return self.value_of(operands[0]),
+                _ if tied || matches!(op, TensorOp::ConvGradient(_)) => return self.carried_kernels(span),
+                _ => {}
+            }
         }
         if tied || matches!(op, TensorOp::Mul | TensorOp::AdamStep(_)) || operands.iter().any(owned) {
             return self.owned(id, op, operands, span);
@@ -372,7 +385,7 @@ impl Lowering<'_> {
                 let x = self.value_of(operands[0])?;
                 let x = self.natural(&x, span)?;
                 let wire = self.sum_groups(&x.wires, span);
-                let layout = Layout::Vector { period: x.period(), lanes: Lanes::One(0) };
+                let layout = Layout::Vector { period: x.period(), lanes: Lanes::One(0), runs: Runs::DENSE };
                 Some(self.leaf(id, Gradient { pieces: vec![(wire, layout)], factor: x.factor }))
             }
             _ => self.unsupported(
@@ -477,7 +490,7 @@ impl Lowering<'_> {
                     })
                     .collect();
                 let wire = self.circuit.push(Op::Dot(pairs), span);
-                pieces.push((wire, split.layout(giant, baby, Lanes::One(0))));
+                pieces.push((wire, split.layout(giant, baby, Lanes::One(0), DENSE)));
             }
         }
         Gradient { pieces, factor: delta.factor * x.factor }

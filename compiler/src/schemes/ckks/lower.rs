@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hecc_plan::{ClearId, ClearOp, Content, Geometry, Lanes, Layout, Op, Span, Target, Ties, WireId};
+use hecc_plan::{ClearId, ClearOp, Content, Geometry, Lanes, Layout, Op, Runs, Span, Target, Ties, WireId};
 
 use super::CkksError;
 use super::approximate::{Polynomial, approximate};
@@ -240,9 +240,10 @@ impl<'a> Lowering<'a> {
         None
     }
 
-    /// Kernels of a convolution that nobody has in the clear.
+    /// Kernels that nobody has in the clear, of a convolution of what is encrypted: only those of what the client sends are multiplied as
+    /// they rest.
     pub fn carried_kernels(&mut self, span: Span) -> Option<Value> {
-        let what = "a convolution whose kernels the server alone trains".to_owned();
+        let what = "a convolution after another whose kernels the server alone trains".to_owned();
         let help = "write `refresh = client` in `secure ckks { ... }`: the key owner lays the kernels out before it encrypts them";
         self.errors.push(CkksError::NotSupported { what, help: Some(help), span });
         None
@@ -609,7 +610,7 @@ impl<'a> Lowering<'a> {
                 let wire = match source {
                     BiasSource::Client(clear) => {
                         let round = self.client.round(*clear);
-                        let layout = Layout::Vector { period: dim.next_power_of_two(), lanes: Lanes::All };
+                        let layout = Layout::Vector { period: dim.next_power_of_two(), lanes: Lanes::All, runs: Runs::DENSE };
                         let contents = vec![Content { tensor: *clear, layout, factor: scale / factor }];
                         self.circuit.input("bias", contents, round, span)
                     }

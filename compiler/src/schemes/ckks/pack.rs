@@ -267,8 +267,8 @@ impl Lowering<'_> {
 pub(super) fn in_lane(layout: Layout, lane: usize) -> Layout {
     let lanes = Lanes::One(lane);
     match layout {
-        Layout::Diagonal { diagonal, shift, rows, cols, .. } => Layout::Diagonal { diagonal, shift, rows, cols, lanes },
-        Layout::Vector { period, .. } => Layout::Vector { period, lanes },
+        Layout::Diagonal { diagonal, shift, rows, cols, runs, .. } => Layout::Diagonal { diagonal, shift, rows, cols, lanes, runs },
+        Layout::Vector { period, runs, .. } => Layout::Vector { period, lanes, runs },
         Layout::Samples { .. } | Layout::Tiled(_) => layout,
     }
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use assert_cmd::Command;
 use hecc_plan::{
     ActionSpec, Ckks, ClearOp, ClearProgram, Collect, Content, EnvSpec, Explore, Geometry, Input, InputId, KeyManifest, Lanes, Layout,
-    ObservationSpec, Op, Output, OutputId, Plan, Round, Run, Span, State, StateInit, Step, Target, Tensor, Tensors, Training, Wire, WireId,
+    ObservationSpec, Op, Output, OutputId, Plan, Round, Run, Runs, Span, State, StateInit, Step, Target, Tensor, Tensors, Training, Wire,
+    WireId,
 };
 use hecc_runtime::arrays;
 use predicates::prelude::*;
@@ -27,7 +28,7 @@ fn plan() -> Plan {
     let (mut client, x, weight) = network();
     client.push(ClearOp::Batch { name: "a".to_owned(), dim: 2 });
     let wire = Wire { scale: 20, k: 60 };
-    let (matrix, samples) = (Layout::Vector { period: 8, lanes: Lanes::All }, Layout::Samples { group: 0, period: 4 });
+    let (matrix, samples) = (Layout::Vector { period: 8, lanes: Lanes::All, runs: Runs::DENSE }, Layout::Samples { group: 0, period: 4 });
     let input =
         |label: &str, tensor, layout| Input { label: label.to_owned(), contents: vec![Content { tensor, layout, factor: 1.0 }], wire };
     let output = |label: &str, wire, tensor, layout| Output {

@@ -208,6 +208,17 @@ secure ckks { refresh = bootstrap }"#;
     trains_alone(plan, 20, 1e-3);
 }
 
+/// Kernels that rest once for six places, with a gap of two before the next element.
+#[test]
+fn twenty_updates_of_kernels_at_a_server_alone() {
+    let source = r#"env "Image-v0" { observe s: [1, 4, 5] in [-1, 1]  act a: one of 2  reward r in [-1, 1] }
+net q(s) -> [2] { conv 2 kernel 3 square flatten dense 2 init small }
+algorithm fit(q) { parameter optimizer  minimize mean((dot(q(s), a) - r)^2) over q with optimizer }
+train fit(q) { batch = 8 updates = 20 optimizer = momentum(lr: 0.05, beta: 0.5) }
+secure ckks { refresh = bootstrap }"#;
+    trains_alone(plan(source, 10), 20, 1e-3);
+}
+
 /// What is refreshed inside an update, sixteen samples of each value, side by side in one ciphertext.
 #[test]
 fn updates_whose_values_share_bootstraps() {

@@ -8,8 +8,8 @@ use hecc_plan::check::{self, PlanError};
 use hecc_plan::clear::Sources;
 use hecc_plan::oracle::{Oracle, pack, unpack};
 use hecc_plan::{
-    ClearId, ClearOp, InputId, KeyShape, Lanes, Layout, Op, OutputId, PlainId, PlainPattern, Plan, PlanFileError, Target, Tensor, Tensors,
-    Tiled, WireId, Wires, counts, drive, read, write,
+    ClearId, ClearOp, InputId, KeyShape, Lanes, Layout, Op, OutputId, PlainId, PlainPattern, Plan, PlanFileError, Runs, Target, Tensor,
+    Tensors, Tiled, WireId, Wires, counts, drive, read, write,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -534,14 +534,22 @@ fn tiles_beyond_their_slots() {
 #[test]
 fn layouts_beyond_the_grid() {
     type Change = fn(&mut Plan);
-    let changes: [(&str, Change); 10] = [
+    fn vector(period: usize, lanes: Lanes, runs: Runs) -> Layout {
+        Layout::Vector { period, lanes, runs }
+    }
+    fn diagonal(diagonal: usize, runs: Runs) -> Layout {
+        Layout::Diagonal { diagonal, shift: 0, rows: 2, cols: 4, lanes: Lanes::All, runs: [Runs::DENSE, runs] }
+    }
+    let changes: [(&str, Change); 14] = [
         ("dqn_polynomial_max", |p| p.inputs[0].contents[0].layout = Layout::Samples { group: 0, period: p.geometry.width * 2 }),
         ("dqn_polynomial_max", |p| p.inputs[0].contents[0].layout = Layout::Samples { group: 9, period: 1 }),
-        ("dqn_polynomial_max", |p| p.inputs[0].contents[0].layout = Layout::Vector { period: 0, lanes: Lanes::All }),
-        ("dqn_polynomial_max", |p| p.outputs[0].contents[0].layout = Layout::Vector { period: 1, lanes: Lanes::One(1 << 20) }),
-        ("dqn_polynomial_max", |p| {
-            p.outputs[0].contents[0].layout = Layout::Diagonal { diagonal: 2, shift: 0, rows: 2, cols: 4, lanes: Lanes::All };
-        }),
+        ("dqn_polynomial_max", |p| p.inputs[0].contents[0].layout = vector(0, Lanes::All, Runs::DENSE)),
+        ("dqn_polynomial_max", |p| p.outputs[0].contents[0].layout = vector(1, Lanes::One(1 << 20), Runs::DENSE)),
+        ("dqn_polynomial_max", |p| p.outputs[0].contents[0].layout = diagonal(2, Runs::DENSE)),
+        ("dqn_polynomial_max", |p| p.outputs[0].contents[0].layout = diagonal(0, Runs { run: 1, pitch: 0 })),
+        ("dqn_polynomial_max", |p| p.outputs[0].contents[0].layout = diagonal(0, Runs { run: 3, pitch: 2 })),
+        ("dqn_polynomial_max", |p| p.inputs[0].contents[0].layout = vector(4, Lanes::All, Runs { run: 0, pitch: 2 })),
+        ("dqn_polynomial_max", |p| p.inputs[0].contents[0].layout = vector(4, Lanes::All, Runs { run: 1, pitch: usize::MAX })),
         ("dqn_polynomial_max", |p| p.outputs[0].contents[0].tensor = Target::State("nothing".to_owned())),
         ("dqn_polynomial_max", |p| p.plains[0].scale = 60),
         ("dqn_polynomial_max", |p| p.states[0].shape = vec![usize::MAX, 2]),

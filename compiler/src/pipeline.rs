@@ -336,21 +336,23 @@ impl Stages<'_> {
                 Ok::<_, Vec<TensorError>>(patched.unwrap_or(graph))
             })
         };
-        let whole = lower(false);
-        // Patches of pictures make vectors longer and matrices smaller: which is better, the cost says. A server that carries the kernels
-        // has no other way.
-        let patched = (public.is_empty() && places::run(optimised, facts, ckks::WIDEST).is_some()).then(|| lower(true));
-        let lowered = match (whole, patched) {
-            (Ok(whole), Some(Ok(patched))) => {
-                let (by_matrix, by_patches) = (whole.cost(ring.costs), patched.cost(ring.costs));
-                Ok(match by_patches < by_matrix {
-                    true => Lowered { convolved: Some(by_matrix), ..patched },
-                    false => Lowered { convolved: Some(by_patches), ..whole },
-                })
-            }
-            (Err(_), Some(Ok(patched))) => Ok(patched),
-            (Err(_), Some(refused)) if !self.by_client() => refused,
-            (whole, _) => whole,
+        let patches = public.is_empty() && places::run(optimised, facts, ckks::WIDEST).is_some();
+        let lowered = match (patches, self.by_client()) {
+            (false, _) => lower(false),
+            // A server that carries kernels multiplies patches by them, and has no other way.
+            (true, false) => lower(true),
+            // Patches of pictures make vectors longer and matrices smaller: which is better, the cost says.
+            (true, true) => match (lower(false), lower(true)) {
+                (Ok(whole), Ok(patched)) => {
+                    let (by_matrix, by_patches) = (whole.cost(ring.costs), patched.cost(ring.costs));
+                    Ok(match by_patches < by_matrix {
+                        true => Lowered { convolved: Some(by_matrix), ..patched },
+                        false => Lowered { convolved: Some(by_patches), ..whole },
+                    })
+                }
+                (Err(_), Ok(patched)) => Ok(patched),
+                (whole, _) => whole,
+            },
         };
         let lowered = lowered.map_err(|error| match error {
             LowerError::Graph(errors) => errors.iter().map(Diagnostic::from).collect::<Vec<_>>(),

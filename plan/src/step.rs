@@ -2,6 +2,7 @@
 //! `2^scale` under a modulus `2^k`; what is left for products is `k - scale`.
 
 use serde::{Deserialize, Serialize};
+use smallvec::{SmallVec, smallvec};
 
 use crate::{CarriedId, InputId, MatrixId, PlainId, Span};
 
@@ -115,10 +116,10 @@ impl Op {
     }
 
     /// The operands, in order.
-    pub fn operands(&self) -> Vec<WireId> {
+    pub fn operands(&self) -> SmallVec<[WireId; 2]> {
         match self {
-            Op::Input(_) | Op::Carried(_) => Vec::new(),
-            Op::Add(a, b) | Op::Sub(a, b) => vec![*a, *b],
+            Op::Input(_) | Op::Carried(_) => SmallVec::new(),
+            Op::Add(a, b) | Op::Sub(a, b) => smallvec![*a, *b],
             Op::AddConst(a, _)
             | Op::AddPlain(a, _)
             | Op::MulConst { a, .. }
@@ -127,7 +128,7 @@ impl Op {
             | Op::Rotate { a, .. }
             | Op::Linear(a, _)
             | Op::Narrow(a)
-            | Op::Bootstrap(a) => vec![*a],
+            | Op::Bootstrap(a) => smallvec![*a],
             Op::Dot(pairs) => pairs.iter().flat_map(|&(a, b)| [a, b]).collect(),
         }
     }

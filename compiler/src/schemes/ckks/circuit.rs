@@ -1,8 +1,9 @@
 //! The circuit under construction: steps without widths. Equal steps are made once.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
+use hashbrown::HashTable;
 use hecc_plan::{ClearId, Content, InputId, Matrix, MatrixId, Op, Plain, PlainId, Span, Target, WireId};
 
 /// A step before its width is known.
@@ -95,7 +96,8 @@ pub struct Circuit {
     pub rounds_per_update: u32,
     /// The exchange before which no step that is added now shall run.
     pub floor: u32,
-    seen: BTreeMap<String, u32>,
+    /// Steps, by [`hash`] of their operations.
+    seen: HashTable<u32>,
 }
 
 impl Circuit {
@@ -114,13 +116,22 @@ impl Circuit {
             arguments: Vec::new(),
             rounds_per_update: 0,
             floor: 0,
-            seen: BTreeMap::new(),
+            seen: HashTable::new(),
         }
     }
 
     /// The same interface and constants without steps, inputs and arguments.
     pub fn emptied(&self) -> Self {
-        Self { nodes: Vec::new(), inputs: Vec::new(), arguments: Vec::new(), seen: BTreeMap::new(), ..self.clone() }
+        Self {
+            plains: self.plains.clone(),
+            matrices: self.matrices.clone(),
+            outputs: self.outputs.clone(),
+            carried: self.carried.clone(),
+            saves: self.saves.clone(),
+            rounds_per_update: self.rounds_per_update,
+            floor: self.floor,
+            ..Self::new(self.scale, self.slots)
+        }
     }
 
     /// A copy in which `step` adds what takes the place of each step, on the copies of its operands; `None` for steps that
@@ -171,8 +182,8 @@ impl Circuit {
 
     /// Adds a step, or finds the equal one.
     pub fn push(&mut self, op: Op, span: Span) -> WireId {
-        let key = format!("{op:?}");
-        if let Some(&wire) = self.seen.get(&key) {
+        let own_hash = hash(&op);
+        if let Some(&wire) = self.seen.find(own_hash, |&wire| self.nodes[wire as usize].op == op) {
             return WireId(wire);
         }
         let operands = op.operands();
@@ -185,7 +196,7 @@ impl Circuit {
         let round = operands.iter().map(|w| self.nodes[w.index()].round).max().unwrap_or(0).max(own).max(self.floor);
         let wire = WireId(self.nodes.len() as u32);
         self.nodes.push(Node { op, span, depth: deepest + spent, round, room: 0 });
-        self.seen.insert(key, wire.0);
+        self.seen.insert_unique(own_hash, wire.0, |&wire| hash(&self.nodes[wire as usize].op));
         wire
     }
 
@@ -241,4 +252,24 @@ impl Circuit {
         }
         a
     }
+}
+
+/// The same for equal operations, and from run to run.
+fn hash(op: &Op) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    std::mem::discriminant(op).hash(&mut hasher);
+    match op {
+        Op::Input(id) => id.hash(&mut hasher),
+        Op::Carried(id) => id.hash(&mut hasher),
+        Op::Add(a, b) | Op::Sub(a, b) => (a, b).hash(&mut hasher),
+        Op::AddConst(a, c) => (a, c.to_bits()).hash(&mut hasher),
+        Op::AddPlain(a, plain) | Op::MulPlain(a, plain) => (a, plain).hash(&mut hasher),
+        Op::MulConst { a, c, bits } => (a, c.to_bits(), bits).hash(&mut hasher),
+        Op::Halve { a, bits } => (a, bits).hash(&mut hasher),
+        Op::Dot(pairs) => pairs.hash(&mut hasher),
+        Op::Rotate { a, by } => (a, by).hash(&mut hasher),
+        Op::Linear(a, matrix) => (a, matrix).hash(&mut hasher),
+        Op::Narrow(a) | Op::Bootstrap(a) => a.hash(&mut hasher),
+    }
+    hasher.finish()
 }

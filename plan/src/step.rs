@@ -2,7 +2,7 @@
 //! `2^scale` under a modulus `2^k`; what is left for products is `k - scale`.
 
 use serde::{Deserialize, Serialize};
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use crate::{CarriedId, InputId, MatrixId, PlainId, Span};
 
@@ -117,9 +117,16 @@ impl Op {
 
     /// The operands, in order.
     pub fn operands(&self) -> SmallVec<[WireId; 2]> {
+        let mut operands = SmallVec::new();
+        self.visit_operands(|wire| operands.push(wire));
+        operands
+    }
+
+    /// [`Self::operands`], one by one.
+    pub fn visit_operands(&self, mut visit: impl FnMut(WireId)) {
         match self {
-            Op::Input(_) | Op::Carried(_) => SmallVec::new(),
-            Op::Add(a, b) | Op::Sub(a, b) => smallvec![*a, *b],
+            Op::Input(_) | Op::Carried(_) => {}
+            Op::Add(a, b) | Op::Sub(a, b) => [*a, *b].into_iter().for_each(visit),
             Op::AddConst(a, _)
             | Op::AddPlain(a, _)
             | Op::MulConst { a, .. }
@@ -128,8 +135,8 @@ impl Op {
             | Op::Rotate { a, .. }
             | Op::Linear(a, _)
             | Op::Narrow(a)
-            | Op::Bootstrap(a) => smallvec![*a],
-            Op::Dot(pairs) => pairs.iter().flat_map(|&(a, b)| [a, b]).collect(),
+            | Op::Bootstrap(a) => visit(*a),
+            Op::Dot(pairs) => pairs.iter().flat_map(|&(a, b)| [a, b]).for_each(visit),
         }
     }
 

@@ -119,9 +119,7 @@ fn needs_with_ends(circuit: &Circuit, takes: Option<u32>, left_out: &[bool], end
             (Op::Bootstrap(_), Some(takes)) if left_out.get(index) != Some(&true) => taken(node, takes),
             _ => bits + spent(circuit, op),
         };
-        for operand in op.operands() {
-            raise(&mut need[operand.index()], bits);
-        }
+        op.visit_operands(|operand| raise(&mut need[operand.index()], bits));
     }
     need
 }

@@ -1,10 +1,11 @@
 //! The circuit under construction: steps without widths. Equal steps are made once.
 
 use std::fmt::Write;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 
 use hashbrown::HashTable;
 use hecc_plan::{ClearId, Content, InputId, Matrix, MatrixId, Op, Plain, PlainId, Span, Target, WireId};
+use rustc_hash::FxHasher;
 
 /// A step before its width is known.
 #[derive(Clone, Debug, PartialEq)]
@@ -256,7 +257,7 @@ impl Circuit {
 
 /// The same for equal operations, and from run to run.
 fn hash(op: &Op) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = FxHasher::default();
     std::mem::discriminant(op).hash(&mut hasher);
     match op {
         Op::Input(id) => id.hash(&mut hasher),

@@ -85,8 +85,7 @@ impl Stand {
     }
 }
 
-/// How the parameters of each family are multiplied, by their states; those that are as they are have no entry. An error is a node that
-/// would have them otherwise than another has.
+/// How the parameters of each family are multiplied, by their states. An error is a node that would have one otherwise than another has.
 fn stands(graph: &Graph) -> Result<BTreeMap<String, Stand>, Id> {
     let mut found: BTreeMap<String, Stand> = BTreeMap::new();
     for id in graph.ids() {

@@ -273,6 +273,31 @@ fn an_update_comes_back_by_either_backend() {
 }
 
 #[test]
+fn an_update_of_a_server_alone_comes_back() {
+    let folder = Folder::new();
+    let source = include_str!("golden/tiles.rl");
+    folder.write("alone.rl", source.as_bytes());
+    folder.write("client.rl", source.replace("refresh = bootstrap", "refresh = client").as_bytes());
+    folder.hecc(&["init", "alone.rl", "-o", "w.safetensors"]).code(0);
+    let start = read(&folder.path("w.safetensors"));
+    let mut tensors = start.clone();
+    tensors.insert("s".to_owned(), Tensor::new(vec![8, 4], (0..32).map(|i| f64::from(i % 7) / 7.0 - 0.4).collect()));
+    tensors.insert("a".to_owned(), Tensor::new(vec![8, 2], (0..16).map(|i| f64::from(u8::from(i % 4 == 0 || i % 4 == 3))).collect()));
+    tensors.insert("r".to_owned(), Tensor::new(vec![8], (0..8).map(|i| f64::from(i) / 8.0 - 0.5).collect()));
+    folder.arrays("in.safetensors", &tensors);
+    let [alone, client] = ["alone", "client"].map(|name| {
+        let (file, out) = (format!("{name}.rl"), format!("{name}.safetensors"));
+        folder.hecc(&["run", &file, "--inputs", "in.safetensors", "--out", &out, "--backend", "clear"]).code(0);
+        read(&folder.path(&out))
+    });
+    let apart = |a: &Tensor, b: &Tensor| a.data.iter().zip(&b.data).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    for (name, weight) in &start {
+        assert!(apart(&alone[name], &client[name]) < 1e-6, "{name}");
+        assert!(apart(&alone[name], weight) > 1e-4, "{name} stays as it was");
+    }
+}
+
+#[test]
 fn arrays_that_do_not_fit_are_named() {
     let folder = Folder::new();
     let refused = |change: &dyn Fn(&mut Tensors), code: &str, words: &str| {

@@ -540,7 +540,7 @@ fn layouts_beyond_the_grid() {
     fn diagonal(diagonal: usize, runs: Runs) -> Layout {
         Layout::Diagonal { diagonal, shift: 0, rows: 2, cols: 4, lanes: Lanes::All, runs: [Runs::DENSE, runs] }
     }
-    let changes: [(&str, Change); 14] = [
+    let changes: [(&str, Change); 15] = [
         ("dqn_polynomial_max", |p| p.inputs[0].contents[0].layout = Layout::Samples { group: 0, period: p.geometry.width * 2 }),
         ("dqn_polynomial_max", |p| p.inputs[0].contents[0].layout = Layout::Samples { group: 9, period: 1 }),
         ("dqn_polynomial_max", |p| p.inputs[0].contents[0].layout = vector(0, Lanes::All, Runs::DENSE)),
@@ -553,6 +553,7 @@ fn layouts_beyond_the_grid() {
         ("dqn_polynomial_max", |p| p.outputs[0].contents[0].tensor = Target::State("nothing".to_owned())),
         ("dqn_polynomial_max", |p| p.plains[0].scale = 60),
         ("dqn_polynomial_max", |p| p.states[0].shape = vec![usize::MAX, 2]),
+        ("dqn_polynomial_max", |p| p.states[0].shape = vec![0, usize::MAX, usize::MAX]),
         ("dqn_polynomial_max", |p| p.plains[0].pattern = PlainPattern::Neurons { values: Vec::new() }),
         ("serve_public", |p| p.matrices[0].baby = 0),
     ];

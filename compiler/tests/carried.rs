@@ -133,6 +133,21 @@ secure ckks { refresh = bootstrap }"#;
     agrees_alone(source, 10);
 }
 
+/// What Adam has changed is used again: its products stand in the lanes of its own parameter, which others come before.
+#[test]
+fn an_adaptive_optimiser_above_another_use() {
+    let source = r#"env "Other-v0" { observe s: [2] in [-1, 1]  act a: [1] in [-1, 1]  reward r in [-1, 1] }
+net v(s) -> [1] { dense 1 }
+net w(s) -> [1] { dense 1 nobias }
+algorithm chain(v, w) {
+    minimize mean((w(s) - r)^2) over w with adam(lr: 0.02)
+    minimize mean((v(s) - stop(w(s')))^2) over v with sgd(lr: 0.1)
+}
+train chain(v, w) { batch = 16 updates = 4 }
+secure ckks { refresh = bootstrap precision = 1e-6 }"#;
+    agrees_without(source, 10, &[PassName::Tiles]);
+}
+
 /// Small batches with all parameters in the slots of each sample, against the tensor graph.
 fn agrees_in_tiles(source: &str) -> hecc_compiler::Compiled {
     let compiled = agrees_without(source, 10, &[PassName::Lanes]);

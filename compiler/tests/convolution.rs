@@ -297,20 +297,24 @@ fn the_server_alone_trains_kernels() {
 
 #[test]
 fn the_server_alone_trains_kernels_twice_in_an_update() {
-    agrees_alone(
-        r#"env "Image-v0" { observe s: [1, 4, 5] in [0, 1]  act a: one of 2  reward r in [-2, 2] }
-net c(s) -> [2] { conv 2 kernel 3 square  flatten  dense 2 }
-algorithm chain(c) {
+    for (optimizer, precision) in [("momentum(lr: 0.1, beta: 0.5)", 1e-3), ("adam(lr: 0.01)", 1e-6)] {
+        agrees_alone(
+            &format!(
+                r#"env "Image-v0" {{ observe s: [1, 3, 4] in [0, 1]  act a: one of 2  reward r in [-2, 2] }}
+net c(s) -> [2] {{ conv 2 kernel 2 square  flatten  dense 2 }}
+algorithm chain(c) {{
     parameter optimizer
     state t = copy(c)
     minimize mean((dot(c(s), a) - r)^2) over c with optimizer
     minimize mean((dot(c(s'), a) - stop(dot(t(s), a)))^2) over c with sgd(lr: 0.05)
     t <- mix(t, c, 0.1)
-}
-train chain(c) { batch = 6 updates = 3 optimizer = momentum(lr: 0.1, beta: 0.5) }
-secure ckks { refresh = bootstrap }"#,
-        10,
-    );
+}}
+train chain(c) {{ batch = 6 updates = 3 optimizer = {optimizer} }}
+secure ckks {{ refresh = bootstrap precision = {precision} }}"#
+            ),
+            10,
+        );
+    }
 }
 
 #[test]

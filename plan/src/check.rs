@@ -491,9 +491,10 @@ fn tensors(plan: &Plan) -> Vec<PlanError> {
     for state in &plan.states {
         if state.shape.is_empty()
             || state.shape.len() > 4
+            || state.shape.contains(&0)
             || state.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).is_none_or(|n| n > LARGEST)
         {
-            refuse(&state.name, "its shape is too large");
+            refuse(&state.name, "its shape is empty or too large");
         }
     }
     for (name, shape) in &plan.public {

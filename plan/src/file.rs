@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::{Plan, tfhe};
 
 /// Version of the plan format; a reader accepts its own.
-/// Version 2 may hold the plan by which the server acts, without which such a training would be another.
-pub const VERSION: u32 = 2;
+/// Version 2 may hold the plan by which the server acts, without which such a training would be another; version 3 layouts with gaps,
+/// without which tensors would stand elsewhere.
+pub const VERSION: u32 = 3;
 const MAGIC: &str = "hecc-plan";
 /// Larger files are refused before they are parsed.
 const LARGEST_BYTES: usize = 256 << 20;

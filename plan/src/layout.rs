@@ -101,7 +101,8 @@ pub enum Layout {
         /// The padded length of a sample's vector.
         period: usize,
     },
-    /// One diagonal of a matrix `[out, in]`: `slot(i, ·) = W[(i - shift) mod rows, (i - shift + diagonal) mod cols]`.
+    /// One diagonal of a matrix `[out, in]`: `slot(i, ·) = W[r((i - shift) mod rows), c((i - shift + diagonal) mod cols)]`, where r and c
+    /// find rows and columns among `runs`, and gaps are zero.
     Diagonal {
         /// Which diagonal, below `min(rows, cols)`.
         diagonal: usize,
@@ -117,7 +118,7 @@ pub enum Layout {
         #[serde(default, skip_serializing_if = "are_dense")]
         runs: [Runs; 2],
     },
-    /// A vector: `slot(i, ·) = v[i mod period]`.
+    /// A vector: `slot(i, ·) = v[r(i mod period)]`, where r finds elements among `runs`, and gaps are zero.
     Vector {
         /// Its padded length.
         period: usize,
@@ -232,10 +233,8 @@ impl Layout {
             }
             Layout::Diagonal { diagonal, shift, rows, cols, lanes, runs: [of_rows, of_cols] } => {
                 // Kernels have several axes of inputs.
-                let (out, inputs) = match value.shape.as_slice() {
-                    [out, inputs @ ..] if !inputs.is_empty() => (*out, inputs.iter().product()),
-                    _ => (1, length),
-                };
+                let out = if value.shape.len() > 1 { value.shape[0] } else { 1 };
+                let inputs = length.checked_div(out).unwrap_or(0);
                 for i in 0..geometry.width {
                     let at = (i + geometry.width - shift % geometry.width) % geometry.width;
                     let place = of_rows.element(at % rows).zip(of_cols.element((at + diagonal) % cols));

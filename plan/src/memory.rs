@@ -89,7 +89,7 @@ impl Memory {
 /// ahead, and what the heaps of its threads keep. Fitted to the examples on two threads (`cargo bench --bench predict`).
 const PROCESS: u64 = 88 << 20;
 
-/// What comes and goes leaves gaps with the allocator, one part in so many of its peak. Fitted likewise.
+/// Ciphertexts and values leave gaps with the allocator, one part in so many of their peak. Fitted likewise.
 const GAPS: u64 = 8;
 
 /// Follows the rounds of an update.

@@ -58,10 +58,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let mut engine = Engine::new(Arc::new(plan), carrier, given.public, args.threads, &mut |done, total| keys.made(done, total))?;
     keys.finish();
     let update = engine.update(&given.batch, &mut given.states)?;
-    engine.fetch(&mut given.states)?;
     for outgrown in &update.outgrown {
         output::complain(&format!("warning: {outgrown}; clipped"));
     }
+    engine.fetch(&mut given.states)?;
     let mut arrays = given.states;
     arrays.extend(update.results);
     if backend == Backend::Ckks {

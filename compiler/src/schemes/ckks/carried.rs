@@ -33,7 +33,7 @@ pub(super) struct Home {
     places: usize,
 }
 
-/// How a parameter is multiplied, where that is not as it is: with gaps between its elements, or at many places at once.
+/// How a parameter is multiplied: as it is, with gaps between its elements, or at many places at once.
 #[derive(Clone, Debug, PartialEq)]
 struct Stand {
     /// What it is multiplied as.
@@ -85,9 +85,9 @@ impl Stand {
     }
 }
 
-/// How the parameters of each family are multiplied, by their states. An error is a node that would have one otherwise than another has.
-fn stands(graph: &Graph) -> Result<BTreeMap<String, Stand>, Id> {
-    let mut found: BTreeMap<String, Stand> = BTreeMap::new();
+/// How parameters are multiplied, by their states, and the node that does so.
+fn stands(graph: &Graph) -> BTreeMap<String, Vec<(Stand, Id)>> {
+    let mut found: BTreeMap<String, Vec<(Stand, Id)>> = BTreeMap::new();
     for id in graph.ids() {
         let operands = graph.operands(id);
         let parameter = match graph.node(id).op {
@@ -103,12 +103,13 @@ fn stands(graph: &Graph) -> Result<BTreeMap<String, Stand>, Id> {
         let mut names = Vec::new();
         linked(graph, parameter, &mut names, &mut Vec::new());
         for name in names {
-            if found.insert(name, stand.clone()).is_some_and(|before| before != stand) {
-                return Err(id);
+            let own = found.entry(name).or_default();
+            if own.iter().all(|(other, _)| *other != stand) {
+                own.push((stand.clone(), id));
             }
         }
     }
-    Ok(found)
+    found
 }
 
 /// How the carried states are packed.
@@ -176,14 +177,18 @@ pub(super) struct Packed {
 }
 
 impl Shelf {
-    /// Packs the secret states of `graph`; an error is a node that would have them otherwise than another has.
+    /// Packs the secret states of `graph`; an error is a node that multiplies a parameter otherwise than another does.
     fn new(graph: &Graph, public: &[(String, Vec<usize>)], lanes: usize, batch: usize, packing: &Packing) -> Result<Self, Id> {
-        let (families, stands) = (families(graph, public), stands(graph)?);
+        let (families, stands) = (families(graph, public), stands(graph));
         let mut roles: Vec<String> = Vec::new();
         let mut homes = BTreeMap::new();
         let mut offset = 0;
         for Family { names, shape, .. } in families {
-            let stand = names.iter().find_map(|name| stands.get(name)).cloned().unwrap_or_else(|| Stand::dense(shape));
+            let mut ways = names.iter().filter_map(|name| stands.get(name)).flatten();
+            let stand = ways.next().map_or_else(|| Stand::dense(shape), |(stand, _)| stand.clone());
+            if let Some((_, id)) = ways.find(|(other, _)| *other != stand) {
+                return Err(*id);
+            }
             let pieces = stand.pieces();
             let length = pieces.len();
             let kinds =
@@ -371,25 +376,28 @@ impl Lowering<'_> {
         let places = self.home(form).map_or(1, |home| home.places);
         if !form.is_of_states() || form.states.keys().any(|(_, rate)| rate.is_some()) {
             let packed = self.updated(form, shape, span)?;
-            let wire = self.unpack(&packed, piece, factor * STATE_RANGE, span);
-            return Some(self.at_all(places, wire, span));
+            let packed = self.at_all(places, packed, span);
+            return Some(self.unpack(&packed, piece, factor * STATE_RANGE, span));
         }
         let mut sum: Option<WireId> = None;
         for ((name, _), c) in form.states.clone() {
             let (packed, lane) = self.carried_lane(&name, piece, span);
+            let packed = self.at_all(places, packed, span);
             let part = self.unpack(&packed, lane, factor * c * STATE_RANGE, span);
             sum = Some(sum.map_or(part, |sum| self.circuit.push(Op::Add(sum, part), span)));
         }
-        sum.map(|sum| self.at_all(places, sum, span))
+        sum
     }
 
-    /// What stands at the first of so many places, at all of them; the others are zero before.
-    fn at_all(&mut self, places: usize, mut wire: WireId, span: Span) -> WireId {
+    /// What stands at the first of so many places, at all of them. The others hold nothing but noise before, in the lanes of what is at
+    /// many places; what becomes of other lanes, the masks of unpacking take away.
+    fn at_all(&mut self, places: usize, packed: Packed, span: Span) -> Packed {
+        let mut wire = packed.wire;
         for t in 0..places.ilog2() {
             let copied = self.circuit.rotate(wire, -((self.grid.lanes << t) as i64), span);
             wire = self.circuit.push(Op::Add(wire, copied), span);
         }
-        wire
+        Packed { wire, ..packed }
     }
 
     /// The home of a state that a form is of.
@@ -459,7 +467,8 @@ impl Lowering<'_> {
             return Some(packed.clone());
         }
         let home = match self.home(form) {
-            Some(home) => Home { role: 0, offset: 0, ..home.clone() },
+            // Products of its optimiser stand in its own lanes.
+            Some(home) => home.clone(),
             None => {
                 let stand = Stand::dense(match *shape {
                     [out, inputs] => Shape::Matrix(out, inputs),
@@ -528,7 +537,10 @@ impl Lowering<'_> {
             });
             let contents = contents.collect();
             let Some(&wire) = wires.get(&carried) else { continue };
-            let holds = |home: &&Home| shelf.place(home).0 == carried;
+            let holds = |home: &&Home| {
+                let (first, lane) = shelf.place(home);
+                (0..home.layouts.len()).any(|piece| first + (lane + piece) / shelf.lanes == carried)
+            };
             let mut roles: Vec<usize> = shelf.homes.values().filter(holds).map(|home| home.role).collect();
             roles.sort_unstable();
             roles.dedup();

@@ -242,7 +242,7 @@ impl<'a> Lowering<'a> {
 
     /// Kernels that nobody has in the clear, where no patches come from the client that they could multiply as they rest.
     pub fn carried_kernels(&mut self, span: Span) -> Option<Value> {
-        let what = "kernels that the server alone trains, where the client cannot send what they meet patch by patch".to_owned();
+        let what = "kernels that the server alone trains, but those of a first layer whose patches fit a ciphertext".to_owned();
         let help = "write `refresh = client` in `secure ckks { ... }`: the key owner lays the kernels out before it encrypts them";
         self.errors.push(CkksError::NotSupported { what, help: Some(help), span });
         None

@@ -362,7 +362,12 @@ fn scale(program: &Program, graph: &Graph, log_n: u32) -> u32 {
     // A maximum's polynomial is steep where the values are close.
     let compared = |id| matches!(graph.node(id).op, Op::Max(_) | Op::Extremum { .. });
     let amplified = if graph.ids().any(compared) { amplified.max(2) } else { amplified };
-    (precision + log_n - 2 + margin + amplified).clamp(20, 48)
+    // What the server carries once for many places is read with the noise of all of them.
+    let places = graph.ids().filter_map(|id| match graph.node(id).op {
+        Op::Places(window) if program.secure.refresh == Refresh::Bootstrap => Some(window.pitch().ilog2().div_ceil(2)),
+        _ => None,
+    });
+    (precision + log_n - 2 + margin + amplified + places.max().unwrap_or(0)).clamp(20, 48)
 }
 
 type TooDeep = (u32, u32, Span);
@@ -462,7 +467,9 @@ fn circuit_for<'a>(
     if let Some((packing, periods)) = carried {
         lowering.carry_states(packing, periods);
     }
-    lowering.run();
+    if lowering.errors.is_empty() {
+        lowering.run();
+    }
     if lowering.errors.is_empty() {
         return Ok(lowering);
     }

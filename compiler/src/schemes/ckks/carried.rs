@@ -14,7 +14,7 @@ use hecc_plan::{CarriedId, ClearId, ClearOp, Lanes, Layout, Op, Plain, PlainPart
 use super::circuit::CarriedDraft;
 use super::dense::DENSE;
 use super::lower::{Form, Lowering, Packing};
-use super::pack::{Pieces, in_lane, one_rate};
+use super::pack::{Pieces, in_lane};
 use crate::tensor::{Graph, Id, Op as TensorOp, Output, Shape};
 
 /// Largest magnitude of weights and momenta: what a slot of a carried ciphertext is a fraction of.
@@ -583,21 +583,23 @@ impl Lowering<'_> {
             for (&(id, rate), &c) in &item.form.products {
                 products.entry(self.class(id)).or_default().push((item, id, c, self.factor(rate, due)));
             }
-            let Some(lead) = item.form.gradients.values().next().copied() else { continue };
-            let Some((rate, gradient)) = one_rate(&item.form) else {
-                self.unsupported("gradients of one parameter at different learning rates", item.span);
-                return None;
-            };
-            let ratios: BTreeMap<Id, f64> = gradient.into_iter().map(|(id, c)| (id, c / lead)).collect();
-            let key = format!("{:?}", ratios.iter().map(|(id, r)| (id, format!("{r:.12e}"))).collect::<Vec<_>>());
-            let (pieces, factor) = self.combined(&ratios, item.span)?;
-            let found = directions.iter().position(|(k, ..)| *k == key);
-            let index = found.unwrap_or_else(|| {
-                offset += pieces.len();
-                directions.push((key, pieces.clone(), offset - pieces.len()));
-                directions.len() - 1
-            });
-            gradients.push((index, item, lead * factor, self.factor(rate, due)));
+            let mut at_rates: BTreeMap<Option<usize>, BTreeMap<Id, f64>> = BTreeMap::new();
+            for (&(id, rate), &c) in &item.form.gradients {
+                at_rates.entry(rate).or_default().insert(id, c);
+            }
+            for (rate, gradient) in at_rates {
+                let lead = gradient.values().next().copied().unwrap_or(1.0);
+                let ratios: BTreeMap<Id, f64> = gradient.into_iter().map(|(id, c)| (id, c / lead)).collect();
+                let key = format!("{:?}", ratios.iter().map(|(id, r)| (id, format!("{r:.12e}"))).collect::<Vec<_>>());
+                let (pieces, factor) = self.combined(&ratios, item.span)?;
+                let found = directions.iter().position(|(k, ..)| *k == key);
+                let index = found.unwrap_or_else(|| {
+                    offset += pieces.len();
+                    directions.push((key, pieces.clone(), offset - pieces.len()));
+                    directions.len() - 1
+                });
+                gradients.push((index, item, lead * factor, self.factor(rate, due)));
+            }
         }
         if !directions.is_empty() {
             let numbered = |(_, pieces, first): &(String, Pieces, usize)| -> Vec<(WireId, usize)> {

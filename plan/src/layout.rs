@@ -76,7 +76,7 @@ impl Runs {
         (at % self.pitch < self.run).then(|| at / self.pitch * self.run + at % self.pitch)
     }
 
-    fn is_dense(&self) -> bool {
+    pub(crate) fn is_dense(&self) -> bool {
         self.run == self.pitch
     }
 }

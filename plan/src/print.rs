@@ -149,7 +149,7 @@ fn layout(layout: &Layout) -> String {
 }
 
 fn gaps(runs: &[Runs]) -> String {
-    if runs.iter().all(|runs| runs.run == runs.pitch) {
+    if runs.iter().all(Runs::is_dense) {
         return String::new();
     }
     let runs: Vec<String> = runs.iter().map(|Runs { run, pitch }| format!("{run}/{pitch}")).collect();

@@ -448,6 +448,23 @@ fn too_much_memory_is_refused_with_what_takes_it() {
 }
 
 #[test]
+fn the_link_that_is_named_is_the_one_that_is_predicted() {
+    let folder = Folder::new();
+    folder.write("fit.rl", HOSTILE.as_bytes());
+    let seconds = |more: &[&str]| -> f64 {
+        let text = folder.hecc(&[&["compile", "fit.rl", "--json"], more].concat()).code(0).get_output().stdout.clone();
+        let summary: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        summary["predicted_link_seconds"].as_f64().expect("a number")
+    };
+    let (near, slow) = (seconds(&[]), seconds(&["--bandwidth", "100"]));
+    assert!((slow / near - 10.0).abs() < 1e-6, "{near} and {slow}");
+    assert!(seconds(&["--round-trip", "50"]) > near + 0.049);
+    let told = folder.hecc(&["compile", "fit.rl", "--bandwidth", "100", "--round-trip", "50"]).code(0);
+    told.stdout(predicate::str::contains("over 100 Mbit/s and 50 ms a round trip"));
+    folder.hecc(&["compile", "fit.rl", "--bandwidth", "0"]).code(2).stderr(predicate::str::contains("above zero"));
+}
+
+#[test]
 fn plans_are_explained_and_drawn() {
     let folder = Folder::new();
     folder.write("fit.rl", HOSTILE.as_bytes());

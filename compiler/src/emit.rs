@@ -1,5 +1,6 @@
 //! From a lowered program to a plan.
 
+use hecc_plan::link::Link;
 use hecc_plan::{ActionSpec, Collect, EnvSpec, Explore, ObservationSpec, Plan, Run, State, Training, Watch};
 
 use crate::approximation::Approximation;
@@ -7,8 +8,8 @@ use crate::check::hir::{self, ActionKind, Program, Task, Train};
 use crate::schemes::ckks::{Lowered, known::Client, policy};
 use crate::tensor::build::Built;
 
-/// Puts a plan together.
-pub fn emit(program: &Program, source: &str, built: &Built, lowered: Lowered) -> Plan {
+/// Puts a plan together; `link` is what plans were compared over.
+pub fn emit(program: &Program, source: &str, built: &Built, lowered: Lowered, link: Link) -> Plan {
     let name = match &program.task {
         Task::Train(train) => train.algorithm.clone(),
         Task::Serve(_) => "serve".to_owned(),
@@ -21,7 +22,7 @@ pub fn emit(program: &Program, source: &str, built: &Built, lowered: Lowered) ->
         }
         Task::Serve(_) => None,
     };
-    let decisions = crate::schemes::ckks::decide::run(program, &lowered);
+    let decisions = crate::schemes::ckks::decide::run(program, &lowered, link);
     Plan {
         name,
         source: fingerprint(source),

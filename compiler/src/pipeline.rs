@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hecc_plan::calibration::{Calibration, Wider};
 use hecc_plan::cost::CostTable;
+use hecc_plan::link::Link;
 use hecc_plan::tfhe::prices::Prices;
 use hecc_plan::{AnyPlan, Plan};
 
@@ -51,6 +52,11 @@ impl Options {
     /// What operations on integers take.
     fn prices(&self) -> &Prices {
         self.costs.as_ref().map_or_else(|| Prices::built_in(), |table| table.prices())
+    }
+
+    /// What plans are compared over.
+    fn link(&self) -> Link {
+        self.costs.as_ref().map_or_else(Link::default, |table| table.link)
     }
 }
 
@@ -112,7 +118,7 @@ impl AnyCompiled {
 pub fn compile_any(source: &str, options: &Options, calibration: Option<&Calibration>) -> Result<AnyCompiled, Vec<Diagnostic>> {
     let program = crate::front::check(source)?;
     tfhe::served::supported(&program).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?;
-    let exact = || tfhe::compile_calibrated(&program, source, &options.given, calibration, options.prices()).map(Box::new);
+    let exact = || tfhe::compile_calibrated(&program, source, &options.given, calibration, options.prices(), options.link()).map(Box::new);
     let slots = || compile_calibrated(source, options, calibration).map(Box::new);
     match program.secure.scheme {
         Scheme::Ckks => Ok(AnyCompiled::Ckks(slots()?)),
@@ -129,8 +135,10 @@ pub fn compile_any(source: &str, options: &Options, calibration: Option<&Calibra
             (Err(errors), Err(_)) => Err(errors),
             (Ok(mut slots), Ok(mut exact)) => {
                 let table = options.costs.as_deref().unwrap_or_else(|| CostTable::built_in());
-                let of_slots = hecc_plan::cost::predict(&slots.plan, table, 0).seconds_per_update;
-                let of_exact = hecc_plan::tfhe::cost::predict(&exact.plan, options.prices(), 0).seconds;
+                let of_slots = hecc_plan::cost::predict(&slots.plan, table, 0);
+                let of_slots = of_slots.seconds_per_update + of_slots.link_seconds;
+                let of_exact = hecc_plan::tfhe::cost::predict(&exact.plan, options.prices(), 0);
+                let of_exact = of_exact.seconds + of_exact.link_seconds(options.link());
                 let note = |chosen: &str| {
                     format!("scheme: {chosen}; predicted {of_slots:.2} s with slots (CKKS), {of_exact:.2} s with tables (TFHE)")
                 };
@@ -230,14 +238,14 @@ fn compile_checked(
     if let Some(limit) = &options.memory {
         let table = limit.costs.as_deref().unwrap_or_else(|| CostTable::built_in());
         let peak = |lowered: &Lowered| {
-            let plan = crate::emit::emit(program, source, &built, lowered.clone());
+            let plan = crate::emit::emit(program, source, &built, lowered.clone(), ring.costs.link);
             hecc_plan::cost::predict(&plan, table, limit.threads).memory.peak()
         };
         lowered = within(program, ring, limit.bytes, &peak, lowered);
     }
     let (graph, circuit, measure) = (lowered.graph.clone(), lowered.circuit.print(), Measure::of(&lowered.circuit));
     let quotients = lowered.quotients.clone();
-    let mut plan = crate::emit::emit(program, source, &built, lowered);
+    let mut plan = crate::emit::emit(program, source, &built, lowered, ring.costs.link);
     let raised = denominators::run(&mut plan, &quotients, program.secure.precision);
     plan.decisions.extend(raised.iter().map(Raised::decision));
     let graph = denominators::applied(&graph, &raised);
@@ -483,9 +491,6 @@ const BESIDE: usize = 10_000;
 /// Times the cheapest that another choice of degrees may cost to be looked at as hard.
 const NEAR: f64 = 1.1;
 
-/// Bytes per second between the parties that plans are compared with: 1 Gbit/s.
-pub(crate) const LINK: f64 = 125e6;
-
 /// The one plan that there is under `refresh = auto`, and why.
 fn alone(mut compiled: Compiled, who: &str, errors: &[Diagnostic]) -> Compiled {
     let why = errors.first().map_or("", |error| &error.message);
@@ -514,16 +519,16 @@ fn by_cost(program: &Program, source: &str, options: &Options, calibration: Opti
     };
     let table = options.costs.as_deref().unwrap_or_else(|| CostTable::built_in());
     let price = |compiled: &Compiled| {
-        let counts = hecc_plan::counts::counts(&compiled.plan);
-        let crosses = counts.bytes_to_server_per_update + counts.bytes_to_client_per_update;
-        (hecc_plan::cost::predict(&compiled.plan, table, 0).seconds_per_update + crosses as f64 / LINK, crosses)
+        let predicted = hecc_plan::cost::predict(&compiled.plan, table, 0);
+        (predicted.seconds_per_update + predicted.link_seconds, predicted.bytes_up + predicted.bytes_down)
     };
     let ((by_client, up), (by_server, _)) = (price(&client), price(&server));
     let (mut best, who) = if by_client <= by_server { (client, "the client") } else { (server, "the server alone") };
     best.plan.notes.push(format!(
         "refresh = auto: {who}; an update takes {by_client:.2} s with the client, {:.1} MiB of it crossing, and {by_server:.2} s without, \
-         over 1 Gbit/s",
-        up as f64 / f64::from(1u32 << 20)
+         over {}",
+        up as f64 / f64::from(1u32 << 20),
+        table.link
     ));
     Ok(best)
 }

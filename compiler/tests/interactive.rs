@@ -2,8 +2,11 @@
 //! it should be.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use hecc_compiler::{Compiled, Options, compile, diagnostics};
+use hecc_plan::cost::{CostTable, predict};
+use hecc_plan::link::{Link, round_trips};
 use hecc_plan::{DecisionKind, Plan, Target};
 
 use crate::support::{agrees_alone, compiled_agrees, data, run_plan};
@@ -147,6 +150,19 @@ fn the_cheaper_refresh_is_taken_and_told() {
     // The textbook's step where the client takes it.
     let textbook = plan.states.iter().any(|state| state.name.ends_with(".square"));
     assert_eq!(textbook, plan.carried.is_empty());
+}
+
+#[test]
+fn a_slow_link_is_worth_fewer_and_shorter_exchanges() {
+    let source = include_str!("../../examples/mobile_dqn.rl");
+    let slow = Link { bytes_per_second: 12.5e6, round_trip: 0.03 };
+    let table = CostTable { link: slow, ..CostTable::built_in().clone() };
+    let near = compile(source, &Options::default()).expect("it compiles").plan;
+    let far = compile(source, &Options { costs: Some(Arc::new(table.clone())), ..Options::default() }).expect("it compiles").plan;
+    let [a, b] = [&near, &far].map(|plan| predict(plan, &table, 0));
+    assert!(b.seconds_per_update > a.seconds_per_update, "the near plan computes less: {a:?}, {b:?}");
+    assert!(b.seconds_per_update + b.link_seconds < 0.9 * (a.seconds_per_update + a.link_seconds), "{a:?}, {b:?}");
+    assert!(round_trips(&far.rounds) < round_trips(&near.rounds));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
+use crate::link::{Link, round_trips};
 use crate::schedule::{self, Job, Run};
 use crate::tfhe::prices::Prices;
 use crate::{Bootstrap, Ckks, Input, KeyManifest, Matrix, Op, Output, Plan, Round, Step, WireId};
@@ -29,6 +30,9 @@ pub struct CostTable {
     /// Of integers under TFHE; the built-in ones where there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lookups: Option<Prices>,
+    /// How the machine is reached.
+    #[serde(default)]
+    pub link: Link,
 }
 
 /// The machine of a table.
@@ -204,6 +208,10 @@ impl CostTable {
             if !(1.0..100.0).contains(&ring.crowded) || !(0.0..1e3).contains(&ring.limb_bytes) {
                 return fault("a factor is out of range");
             }
+        }
+        let Link { bytes_per_second, round_trip } = table.link;
+        if !(bytes_per_second.is_finite() && bytes_per_second > 0.0 && round_trip.is_finite() && round_trip >= 0.0) {
+            return fault("its link is none");
         }
         if let Some(reason) = table.lookups.as_ref().and_then(Prices::fault) {
             return fault(reason);
@@ -420,6 +428,8 @@ pub struct Prediction {
     pub server_seconds: f64,
     /// Seconds of the server on one thread: the sum over the steps.
     pub work_seconds: f64,
+    /// Seconds that what crosses in an update takes over the table's link; not in `seconds_per_update`.
+    pub link_seconds: f64,
     /// Seconds to make, send and prepare the keys.
     pub key_seconds: f64,
     /// Most memory at a time, both parties in one process.
@@ -500,11 +510,13 @@ pub fn predict(plan: &Plan, table: &CostTable, threads: usize) -> Prediction {
     let bootstrap: Vec<crate::KeyShape> = plan.bootstrap.iter().flat_map(Bootstrap::key_shapes).map(|(shape, _)| shape).collect();
     let keys = shapes.chain(&bootstrap).map(key).collect();
     let (counts, memory) = (crate::counts::counts(plan), memory.finish());
+    let crosses = counts.bytes_to_server_per_update + counts.bytes_to_client_per_update;
     Prediction {
         seconds_per_update: server_seconds + client_seconds,
         client_seconds,
         server_seconds,
         work_seconds: work.iter().sum::<f64>() / f64::from(plan.updates()),
+        link_seconds: table.link.seconds(crosses, round_trips(&plan.rounds)),
         key_seconds: simulate_all(keys, threads, costs.slowdown()),
         peak_bytes: memory.peak(),
         memory,

@@ -17,6 +17,7 @@ mod infer;
 pub mod init;
 mod interface;
 mod layout;
+pub mod link;
 pub mod memory;
 pub mod noise;
 pub mod oracle;

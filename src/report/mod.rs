@@ -10,6 +10,7 @@ pub mod text;
 use std::collections::BTreeMap;
 
 use hecc_plan::cost::{self, CostTable, Prediction};
+use hecc_plan::link::Link;
 use hecc_plan::noise::{self, Data, Precision};
 use hecc_plan::tfhe::prices::Prices;
 use hecc_plan::{Op, Plan, Span};
@@ -31,6 +32,8 @@ pub struct Report<'a> {
     pub seconds: Vec<f64>,
     /// Bits spent on the way to each step.
     pub depth: Vec<u32>,
+    /// What predictions take for the link between the parties.
+    pub link: Link,
     /// Name of the machine that the table describes.
     pub machine: String,
     /// What operations on integers take, for who acts beside the training.
@@ -68,6 +71,7 @@ impl<'a> Report<'a> {
             seconds: cost::step_seconds(plan, table),
             precision,
             depth,
+            link: table.link,
             machine: table.machine.cpu.clone(),
             prices: table.prices().clone(),
             threads,

@@ -87,6 +87,7 @@ pub fn predicted(report: &Report<'_>) -> Vec<(&'static str, String)> {
             "per update",
             format!("{} (client {}, server {})", seconds(p.seconds_per_update), seconds(p.client_seconds), seconds(p.server_seconds)),
         ),
+        ("on the link", format!("{} more, over {}", seconds(p.link_seconds), report.link)),
         ("keys", format!("{} in {}", bytes(p.key_bytes), seconds(p.key_seconds))),
         ("peak memory", format!("{}, both parties", bytes(p.peak_bytes))),
         ("precision", precision),

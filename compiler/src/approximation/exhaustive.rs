@@ -1,7 +1,6 @@
 //! What the choice of degrees is worth against all choices.
 
 use hecc_plan::cost::{CostTable, predict};
-use hecc_plan::counts::counts;
 
 use super::shadow::{Shadow, resized};
 use super::{Group, groups, polynomial};
@@ -42,9 +41,8 @@ secure ckks {{ refresh = client client = [max] precision = {precision} }}",
 
 /// What plans are compared by: seconds, and what crosses.
 fn cost(compiled: &Compiled) -> f64 {
-    let counts = counts(&compiled.plan);
-    let crosses = counts.bytes_to_server_per_update + counts.bytes_to_client_per_update;
-    predict(&compiled.plan, CostTable::built_in(), 0).seconds_per_update + crosses as f64 / crate::pipeline::LINK
+    let predicted = predict(&compiled.plan, CostTable::built_in(), 0);
+    predicted.seconds_per_update + predicted.link_seconds
 }
 
 /// The most that these degrees, one for each group, move the outputs of a program by.

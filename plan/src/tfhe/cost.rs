@@ -4,6 +4,7 @@ use super::parameters::Parameters;
 use super::prices::Prices;
 use super::sending::Parcel;
 use super::{Op, Plan, Step, Wire};
+use crate::link::Link;
 
 /// Predictions for one run of the steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -24,6 +25,14 @@ pub struct Prediction {
     pub bytes_to_carry: u64,
     /// Bytes to the client whenever it fetches what the server carries.
     pub bytes_fetched: u64,
+}
+
+impl Prediction {
+    /// Seconds that what crosses in a run takes over `link`.
+    pub fn link_seconds(&self, link: Link) -> f64 {
+        let round_trips = if self.bytes_to_client > 0 { 1.0 } else { 0.0 };
+        link.seconds(self.bytes_to_server + self.bytes_to_client, round_trips)
+    }
 }
 
 /// Seconds of a step. The integers of a step are shared out among the threads; one takes one thread.

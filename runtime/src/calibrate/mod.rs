@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustix::time::ClockId;
 
 use hecc_plan::cost::{CostTable, Kind, Machine as Host, RingCosts, Sample};
+use hecc_plan::link::Link;
 use hecc_plan::{Bootstrap, Geometry, InputId, Layout, Machine, Plan, Step, Tensor, Wires, drive};
 
 use crate::ckks::{self, CkksClient, CkksServer, Ct, Executor};
@@ -52,7 +53,7 @@ pub fn machine(options: &Options, progress: &mut dyn FnMut(&str)) -> Result<Cost
     let machine = Host { cpu: processor(), threads, kernels: ckks::KERNELS.to_owned() };
     let bootstraps = if options.bootstraps { bootstraps(options, progress)? } else { BTreeMap::new() };
     let lookups = options.lookups.then(|| lookups(options, progress)).transpose()?;
-    Ok(CostTable { machine, rings, bootstraps, lookups })
+    Ok(CostTable { machine, rings, bootstraps, lookups, link: Link::default() })
 }
 
 /// The scale that bootstraps are measured at.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hecc_plan::link::Link;
 use hecc_plan::{Decision, DecisionKind, Op, REFRESHED, Span, Ties};
 
 use super::approximate::{Polynomial, approximate};
@@ -31,15 +32,15 @@ pub struct Fit {
 /// What a ring brought: seconds, where there is a client what crosses counted, or the bits needed and available.
 pub type Tried = (u32, Result<f64, (u32, u32)>);
 
-/// The decisions behind what was lowered.
-pub fn run(program: &Program, lowered: &Lowered) -> Vec<Decision> {
+/// The decisions behind what was lowered; `link` is what plans were compared over.
+pub fn run(program: &Program, lowered: &Lowered, link: Link) -> Vec<Decision> {
     let mut decisions = vec![ring(lowered, &lowered.tried), scale(program, lowered), layout(lowered)];
     decisions.extend(lowered.fits.iter().map(|fit| activation(program, fit, &lowered.approximation)));
     decisions.extend(degrees(lowered));
     decisions.extend(convolutions(lowered));
     decisions.extend(twins(lowered));
     decisions.extend(bootstrap(lowered));
-    decisions.extend(exchanges(lowered));
+    decisions.extend(exchanges(lowered, link));
     decisions.extend(crossing(program, lowered));
     decisions.extend(relinearisations(lowered));
     decisions.extend(keys(lowered));
@@ -61,13 +62,13 @@ fn keys(lowered: &Lowered) -> Option<Decision> {
 }
 
 /// Ciphertexts that the client refreshes inside an update.
-fn exchanges(lowered: &Lowered) -> Option<Decision> {
+fn exchanges(lowered: &Lowered, link: Link) -> Option<Decision> {
     let without = lowered.without_exchanges.as_ref()?;
     let count = lowered.sized.outputs.iter().filter(|output| output.label == REFRESHED).count();
     let rounds = plural(lowered.sized.rounds.len(), "exchange");
     let choice = format!("{} refreshed by the client inside an update, which has {rounds}", plural(count, "ciphertext"));
     let why = match without {
-        Ok(_) => "narrower ciphertexts are faster, the client's work and what crosses, at 1 Gbit/s, counted".to_owned(),
+        Ok(_) => format!("narrower ciphertexts are faster, the client's work and what crosses, at {link}, counted"),
         Err((needed, available)) => format!("an update in one piece needs {needed} bits, and a ciphertext of this ring has {available}"),
     };
     let runner_up = without.ok().map(|seconds| format!("none: {seconds:.2} s per update and what crosses"));

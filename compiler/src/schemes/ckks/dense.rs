@@ -285,7 +285,7 @@ impl Lowering<'_> {
     fn client_form(&mut self, form: &Form, shape: &[usize], span: Span) -> Option<ClearId> {
         match form.gradients.is_empty() {
             true => Some(self.combination(&form.states)),
-            false if self.steps_at_client() => self.owned_form(form, shape, span),
+            false if self.steps_at_client(form) => self.owned_form(form, shape, span),
             false => self.refreshed(form, shape, span),
         }
     }

@@ -10,6 +10,7 @@ use super::carried::{Packed, Shelf};
 use super::circuit::{Circuit, OutputDraft};
 use super::decide::Fit;
 use super::known::Client;
+use super::pack::one_rate;
 use super::share::Packs;
 use crate::check::hir::{ClientOp, Program};
 use crate::passes::hoist::{client_computes, client_knows};
@@ -519,9 +520,11 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// Whether the key owner takes the steps of optimisers.
-    pub(super) fn steps_at_client(&self) -> bool {
-        self.program.secure.client.contains(&ClientOp::Optimizer) && !self.carries()
+    /// Whether the key owner takes the step to a new state on gradients that come back: where the program says so, and where
+    /// gradients have several learning rates, of which what crosses could be a multiple of one alone.
+    pub(super) fn steps_at_client(&self, form: &Form) -> bool {
+        let owns_steps = self.program.secure.client.contains(&ClientOp::Optimizer);
+        !self.carries() && !form.gradients.is_empty() && (owns_steps || one_rate(form).is_none())
     }
 
     /// Sends a value to the client in the middle of the update.
@@ -629,7 +632,7 @@ impl<'a> Lowering<'a> {
             let value = self.get(id);
             match (output, value) {
                 // Gradients come back, and the key owner takes the step.
-                (Output::State(name), Some(Value::Form(form))) if self.steps_at_client() && !form.gradients.is_empty() => {
+                (Output::State(name), Some(Value::Form(form))) if self.steps_at_client(&form) => {
                     let shape = self.graph.shape(id).extents();
                     if let Some(clear) = self.owned_form(&form, &shape, span) {
                         self.settles.push((name, clear));

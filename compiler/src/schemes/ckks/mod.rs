@@ -37,12 +37,12 @@ pub use measure::Measure;
 pub(crate) use polynomial::cost as polynomial_cost;
 
 use hecc_plan::cost::{CostTable, Exchanges, StepCosts};
+use hecc_plan::link::round_trips;
 use hecc_plan::{Bootstrap, Ckks, Geometry, Span, bootstrap, security};
 
 use crate::approximation::Approximation;
 use crate::check::hir::{Program, Refresh, Task};
 use crate::passes::saturate;
-use crate::pipeline::LINK;
 use crate::tensor::{Graph, Op, Shape};
 use budget::Sized;
 use circuit::Circuit;
@@ -441,9 +441,9 @@ impl Lowered {
         server + client
     }
 
-    /// What plans are compared by: [`Lowered::with_client`], and what crosses over [`LINK`].
+    /// What plans are compared by: [`Lowered::with_client`], and what crosses over the table's link.
     pub(crate) fn cost(&self, table: &CostTable) -> f64 {
-        self.with_client(table) + self.crossing() as f64 / LINK
+        self.with_client(table) + table.link.seconds(self.crossing(), round_trips(&self.sized.rounds))
     }
 
     /// Bytes of an update that cross: fresh ciphertexts as halves, what comes back whole.

@@ -73,16 +73,13 @@ impl Lowering<'_> {
         self.circuit.outputs.push(OutputDraft { label: name.to_owned(), wire, contents, headroom });
     }
 
-    /// A parameter that this update has changed, brought back by the key owner for use in the same update.
+    /// A parameter that this update has changed, at one learning rate, brought back by the key owner for use in the same update.
     pub(super) fn refreshed(&mut self, form: &Form, shape: &[usize], span: Span) -> Option<ClearId> {
         let key = format!("{form:?}");
         if let Some(&clear) = self.refreshed.get(&key) {
             return Some(clear);
         }
-        let Some((rate, gradients)) = one_rate(form) else {
-            self.unsupported("gradients of one parameter at different learning rates", span);
-            return None;
-        };
+        let (rate, gradients) = one_rate(form)?;
         let lead = *gradients.values().next()?;
         let ratios = gradients.iter().map(|(&id, &c)| (id, c / lead)).collect();
         let (pieces, factor) = self.combined(&ratios, span)?;
@@ -128,10 +125,8 @@ impl Lowering<'_> {
                 }
                 continue;
             }
-            let Some((rate, gradients)) = one_rate(form) else {
-                self.unsupported("gradients of one parameter at different learning rates", *span);
-                return;
-            };
+            // Steps at several rates are the key owner's (`steps_at_client`).
+            let Some((rate, gradients)) = one_rate(form) else { continue };
             let lead = gradients.values().next().copied().unwrap_or(1.0);
             let ratios: BTreeMap<Id, f64> = gradients.iter().map(|(&id, &c)| (id, c / lead)).collect();
             let key: Vec<(Id, String)> = ratios.iter().map(|(&id, ratio)| (id, format!("{ratio:.12e}"))).collect();

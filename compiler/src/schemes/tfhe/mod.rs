@@ -16,6 +16,7 @@ pub mod served;
 use std::collections::BTreeMap;
 
 use hecc_plan::calibration::Calibration;
+use hecc_plan::link::Link;
 use hecc_plan::tfhe::analysis::{self, Decision};
 use hecc_plan::tfhe::check::LOG2_FAILURE;
 use hecc_plan::tfhe::choose::{self, Between, Choice, Class, Demand, Source, Use};
@@ -68,10 +69,11 @@ pub struct Compiled {
 /// # Errors
 /// All errors of the first stage that has any.
 pub fn compile(program: &Program, source: &str, given: &Given) -> Result<Compiled, Vec<Diagnostic>> {
-    compile_calibrated(program, source, given, None, Prices::built_in())
+    compile_calibrated(program, source, given, None, Prices::built_in(), Link::default())
 }
 
-/// [`compile`] with what a clear-text run of this source measured, by which grids are chosen, and with what operations take.
+/// [`compile`] with what a clear-text run of this source measured, by which grids are chosen, with what operations take, and
+/// with what crosses over `link`.
 ///
 /// # Errors
 /// As [`compile`].
@@ -81,10 +83,11 @@ pub fn compile_calibrated(
     given: &Given,
     calibration: Option<&Calibration>,
     prices: &Prices,
+    link: Link,
 ) -> Result<Compiled, Vec<Diagnostic>> {
     served::supported(program).map_err(|errors| errors.iter().map(Diagnostic::from).collect::<Vec<_>>())?;
     if program.secure.refresh == Refresh::Auto && matches!(program.task, Task::Train(_)) {
-        return by_cost(program, source, given, calibration, prices);
+        return by_cost(program, source, given, calibration, prices, link);
     }
     let built = build::build(program, false).map_err(|errors| errors.iter().map(Diagnostic::from).collect::<Vec<_>>())?;
     let mut plan = plans(program, source, &built, given, Seen { moving: None, measured: calibration }, prices)?.swap_remove(0);
@@ -105,15 +108,16 @@ fn by_cost(
     given: &Given,
     calibration: Option<&Calibration>,
     prices: &Prices,
+    link: Link,
 ) -> Result<Compiled, Vec<Diagnostic>> {
     let with = |refresh: Refresh| {
         let mut program = program.clone();
         program.secure.refresh = refresh;
-        compile_calibrated(&program, source, given, calibration, prices)
+        compile_calibrated(&program, source, given, calibration, prices, link)
     };
     let takes = |compiled: &Compiled| {
         let predicted = cost::predict(&compiled.plan, prices, 0);
-        predicted.seconds + (predicted.bytes_to_server + predicted.bytes_to_client) as f64 / crate::pipeline::LINK
+        predicted.seconds + predicted.link_seconds(link)
     };
     let alone = |mut compiled: Compiled, who: &str, errors: &[Diagnostic]| {
         let why = errors.first().map_or("", |error| &error.message);
@@ -128,7 +132,7 @@ fn by_cost(
             let (by_client, by_server) = (takes(&client), takes(&server));
             let (mut best, who) = if by_client <= by_server { (client, "the client") } else { (server, "the server alone") };
             best.plan.notes.push(format!(
-                "refresh = auto: {who}; an update takes {by_client:.2} s with the client and {by_server:.2} s without, over 1 Gbit/s"
+                "refresh = auto: {who}; an update takes {by_client:.2} s with the client and {by_server:.2} s without, over {link}"
             ));
             Ok(best)
         }

@@ -9,16 +9,20 @@
 //! training", 2020) and of hand-written training circuits, derived from the graph.
 
 mod finish;
+mod layer;
+mod moves;
+mod needs;
 mod place;
 mod slots;
 
 use std::collections::BTreeMap;
 
-use hecc_plan::{CarriedId, ClearId, Content, Geometry, Layout, Op, Plain, PlainPart, PlainPattern, Span, Tiled, WireId};
+use hecc_plan::{CarriedId, ClearId, Content, Geometry, Layout, Op, Span, Tiled, WireId};
 
-use self::place::{Floor, Home};
-use self::slots::{Entry, Need, Term, Terms, Windows, clean, covers, serves};
-use super::carried::STATE_RANGE;
+use self::moves::runs;
+use self::needs::{anchors, merged, need_of};
+use self::place::Floor;
+use self::slots::{Entry, Need, Term, Terms, clean, covers, serves};
 use super::lower::{Cts, Form, Lowering, Packing, Value};
 use crate::check::hir::{Pins, Program};
 use crate::tensor::{Graph, Id, Op as TensorOp, Output, Shape};
@@ -107,95 +111,6 @@ impl Tiles<'_> {
             self.node(id)?;
         }
         self.finish()
-    }
-
-    /// Where layers, biases and gradients want elements; what is computed element by element hands it on.
-    fn needs_of(&self) -> Vec<Vec<Need>> {
-        let graph = self.lowering.graph;
-        let mut needs: Vec<Vec<Need>> = vec![Vec::new(); graph.len()];
-        let ids: Vec<Id> = graph.ids().collect();
-        for &id in ids.iter().rev() {
-            let operands = graph.operands(id);
-            let own = needs[id.index()].clone();
-            let mut ask = |operand: Id, need: Need| {
-                let list: &mut Vec<Need> = &mut needs[operand.index()];
-                if !need.is_empty() && !list.contains(&need) {
-                    list.push(need);
-                }
-            };
-            match &graph.node(id).op {
-                op @ (TensorOp::Dense | TensorOp::DenseTranspose) => {
-                    if let TensorOp::State(name) = &graph.node(operands[1]).op {
-                        let forward = matches!(op, TensorOp::Dense);
-                        ask(operands[0], self.side(&self.floor.homes[name], !forward));
-                    }
-                }
-                TensorOp::DenseGradient => {
-                    if let Some(home) = self.base(id) {
-                        ask(operands[0], self.error_places(id, &home));
-                        ask(operands[1], self.side(&home, false));
-                    }
-                }
-                TensorOp::SumBatch if !ids.iter().any(|&layer| self.twin(layer) == Some(id)) => {
-                    if let Some(home) = self.base(id) {
-                        ask(operands[0], self.side(&home, true));
-                    }
-                }
-                TensorOp::Add
-                | TensorOp::Sub
-                | TensorOp::Mul
-                | TensorOp::Scale(_)
-                | TensorOp::Offset(_)
-                | TensorOp::Map(_)
-                | TensorOp::Extremum { .. }
-                | TensorOp::Stop => {
-                    for need in own {
-                        operands.iter().for_each(|&operand| ask(operand, need.clone()));
-                    }
-                }
-                TensorOp::Broadcast => own.into_iter().for_each(|need| ask(operands[0], need.iter().map(|&(slot, _)| (slot, 0)).collect())),
-                TensorOp::Slice { start, step: 1 } => own.into_iter().for_each(|need| {
-                    ask(operands[0], need.iter().map(|&(slot, e)| (slot, e + *start as u32)).collect());
-                }),
-                _ => {}
-            }
-        }
-        needs
-    }
-
-    /// The slots of a parameter, with its first index or its second.
-    fn side(&self, home: &Home, first: bool) -> Need {
-        home.slots().map(|(slot, o, i)| (slot, if first { o } else { i })).collect()
-    }
-
-    /// Where the gradient of a layer wants the error, that of its bias included if it is one input more.
-    fn error_places(&self, gradient: Id, home: &Home) -> Need {
-        let bias = self.twin(gradient).and_then(|bias| self.base(bias));
-        let mut need = self.side(home, true);
-        need.extend(bias.iter().flat_map(|bias| self.side(bias, true)));
-        need
-    }
-
-    /// The gradient of the bias that belongs to that of a layer whose input the client sends: it can send a 1 for it.
-    fn twin(&self, gradient: Id) -> Option<Id> {
-        let graph = self.lowering.graph;
-        let operands = graph.operands(gradient);
-        if !matches!(graph.node(gradient).op, TensorOp::DenseGradient) || !self.lowering.known[operands[1].index()] {
-            return None;
-        }
-        let biases = graph.ids().filter(|&id| matches!(graph.node(id).op, TensorOp::SumBatch));
-        biases.into_iter().find(|&id| graph.operands(id)[0] == operands[0])
-    }
-
-    /// Where a gradient comes to stand: the weights' own place.
-    fn base(&self, gradient: Id) -> Option<Home> {
-        let family = *self.floor.families.get(&gradient)?;
-        self.base_of(family).cloned()
-    }
-
-    fn base_of(&self, family: usize) -> Option<&Home> {
-        let members = self.floor.homes.iter().filter(|(_, home)| home.family == family);
-        members.min_by_key(|(name, _)| (name.split('.').count(), (*name).clone())).map(|(_, home)| home)
     }
 
     fn node(&mut self, id: Id) -> Option<()> {
@@ -347,101 +262,6 @@ impl Tiles<'_> {
             .collect()
     }
 
-    fn apply(&mut self, wires: &[WireId], steps: &[i64], span: Span) -> Vec<WireId> {
-        let circuit = &mut self.lowering.circuit;
-        let apply = |&wire: &WireId| {
-            steps.iter().fold(wire, |sum, &by| {
-                let moved = circuit.rotate(sum, by, span);
-                circuit.push(Op::Add(sum, moved), span)
-            })
-        };
-        wires.iter().map(apply).collect()
-    }
-
-    /// The sums that serve `needs` best.
-    fn settle(&mut self, wires: Vec<WireId>, terms: Terms, factor: f64, dim: usize, needs: &[Need], span: Span) -> Option<Placed> {
-        let Windows { steps, at, .. } = terms.windows(self.floor.cols, dim, needs)?;
-        let sums = self.apply(&wires, &steps, span);
-        Some(Placed { cts: Cts { wires: sums, factor, dim, clean: true }, at, parts: Some((wires, terms)) })
-    }
-
-    /// A product with a carried matrix, and the sum over its inputs (or its outputs, for the transpose).
-    fn layer(&mut self, id: Id, forward: bool, operands: &[Id], span: Span) -> Option<Placed> {
-        let Some(Value::Form(form)) = self.lowering.value_of(operands[1]) else { return None };
-        let home = self.floor.homes.get(&form.single()?)?.clone();
-        let need = self.side(&home, !forward);
-        let mut to: BTreeMap<usize, (u32, u32)> = home.slots().map(|(s, o, i)| (s, if forward { (o, i) } else { (i, o) })).collect();
-        let (dim, mut count) = if forward { (home.shape[0], home.shape[1]) } else { (home.shape[1], home.shape[0]) };
-        let x = match self.known(operands[0]) {
-            Some(known) => {
-                let mut at = vec![Entry::Zero; self.floor.tile()];
-                need.iter().for_each(|&(slot, e)| at[slot] = Entry::Element(e));
-                let mut ones = Vec::new();
-                if let Some(bias) = self.joined(id, forward) {
-                    // The bias is one input more, which is always 1.
-                    for (slot, e, _) in bias.slots() {
-                        to.insert(slot, (e, count as u32));
-                        ones.push(slot);
-                    }
-                    count += 1;
-                }
-                let factor = self.lowering.wanted[id.index()].unwrap_or(known.scale) / STATE_RANGE;
-                let wires = self.send(&known, &at, factor, &ones, span);
-                ones.iter().for_each(|&slot| at[slot] = Entry::Scalar);
-                Placed { cts: Cts { wires, factor, dim: count, clean: true }, at, parts: None }
-            }
-            None => {
-                let x = self.placed[operands[0].index()].clone()?;
-                self.realise(&x, &need, span)?
-            }
-        };
-        let used = self.used();
-        let term = |(slot, entry): (usize, &Entry)| match (to.get(&slot), entry) {
-            (_, Entry::Zero) => Term::Zero,
-            (Some(&(element, index)), entry) if entry.serves(index) => Term::new(element, index),
-            // What no state fills is zero.
-            _ if !used[slot] => Term::Zero,
-            _ => Term::Junk,
-        };
-        let terms = Terms { at: x.at.iter().enumerate().map(term).collect(), count: count as u32, scalar: false, alike: false };
-        let carried = self.carried;
-        let dot = |&wire: &WireId| self.lowering.circuit.push(Op::Dot(vec![(carried.min(wire), carried.max(wire))]), span);
-        let wires: Vec<WireId> = x.cts.wires.iter().map(dot).collect();
-        self.settle(wires, terms, x.cts.factor * STATE_RANGE, dim, &self.needs[id.index()].clone(), span)
-    }
-
-    fn used(&self) -> Vec<bool> {
-        let mut used = vec![false; self.floor.tile()];
-        self.floor.homes.values().flat_map(Home::slots).for_each(|(slot, ..)| used[slot] = true);
-        used
-    }
-
-    /// The bias of a layer, if all users of the layer add it.
-    fn joined(&self, id: Id, forward: bool) -> Option<&Home> {
-        let graph = self.lowering.graph;
-        let mut bias = None;
-        let users = graph.ids().filter(|&user| graph.operands(user).contains(&id));
-        for user in users {
-            let operands = graph.operands(user);
-            let other = operands.iter().copied().find(|&operand| operand != id)?;
-            let (TensorOp::Add, TensorOp::Spread) = (&graph.node(user).op, &graph.node(other).op) else { return None };
-            let name = self.spread(other)?;
-            if bias.replace(name.clone()).is_some_and(|earlier| earlier != name) {
-                return None;
-            }
-        }
-        self.floor.homes.get(&bias.filter(|_| forward)?)
-    }
-
-    /// The state that is spread over the batch.
-    fn spread(&self, id: Id) -> Option<String> {
-        let graph = self.lowering.graph;
-        match &graph.node(graph.operands(id)[0]).op {
-            TensorOp::State(name) => Some(name.clone()),
-            _ => None,
-        }
-    }
-
     fn sum(&mut self, id: Id, operands: &[Id], minus: bool, span: Span) -> Option<Placed> {
         let graph = self.lowering.graph;
         if let Some(position) = operands.iter().position(|&operand| matches!(graph.node(operand).op, TensorOp::Spread)) {
@@ -502,34 +322,6 @@ impl Tiles<'_> {
         Some(if covers(&some, dim) { some } else { all })
     }
 
-    /// A sum of a layer and a bias that stands elsewhere.
-    fn biased(&mut self, id: Id, y: &Placed, name: &str, span: Span) -> Option<Placed> {
-        let home = self.floor.homes.get(name)?.clone();
-        let wanted = self.where_sent(id, y, y.cts.dim)?;
-        let need = need_of(&wanted);
-        let targets: BTreeMap<u32, usize> = anchors(&need).into_iter().map(|(slot, e)| (e, slot)).collect();
-        let mut groups: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
-        let mut at = vec![Entry::Zero; self.floor.tile()];
-        for (slot, e, _) in home.slots() {
-            let target = *targets.get(&e)?;
-            at[target] = Entry::Element(e);
-            groups.entry(slot as i64 - target as i64).or_default().push(slot);
-        }
-        let mut sum: Option<WireId> = None;
-        for (distance, slots) in groups {
-            let masked = self.masked(self.carried, &slots, STATE_RANGE / y.cts.factor, span);
-            let moved = self.lowering.circuit.rotate(masked, distance, span);
-            sum = Some(sum.map_or(moved, |sum| self.lowering.circuit.push(Op::Add(sum, moved), span)));
-        }
-        let terms = Terms { alike: true, ..Terms::settled(&at) };
-        let found = terms.windows(self.floor.cols, y.cts.dim, std::slice::from_ref(&need))?;
-        let wires = self.apply(&[sum?], &found.steps, span);
-        let cts = Cts { wires: vec![wires[0]; y.cts.wires.len()], ..y.cts.clone() };
-        let cts = self.lowering.add(&y.cts, &cts, span);
-        let sum = added(&y.at, &found.at);
-        covers(&sum, y.cts.dim).then_some(Placed { cts, at: sum, parts: None })
-    }
-
     fn product(&mut self, id: Id, dim: usize, operands: &[Id], span: Span) -> Option<Placed> {
         let (a, b) = match (self.known(operands[0]), self.known(operands[1])) {
             (None, None) => {
@@ -580,88 +372,6 @@ impl Tiles<'_> {
             }
         }
         met(&a, &b).0.then_some((a, b))
-    }
-
-    /// The value where it is needed.
-    fn realise(&mut self, x: &Placed, need: &Need, span: Span) -> Option<Placed> {
-        if serves(&x.at, need) {
-            return Some(x.clone());
-        }
-        let cols = self.floor.cols;
-        let dim = if x.at.contains(&Entry::Scalar) { 1 } else { x.cts.dim };
-        let found = |terms: &Terms| terms.windows(cols, dim, std::slice::from_ref(need)).filter(|found| found.served == 1);
-        let settled = Terms::settled(&x.at);
-        let from_parts = x.parts.as_ref().and_then(|(wires, terms)| Some((wires.clone(), found(terms)?)));
-        if let Some((wires, windows)) = from_parts.or_else(|| Some((x.cts.wires.clone(), found(&settled)?))) {
-            return self.moved(x, &wires, windows, span);
-        }
-        // One copy of each element, alone.
-        let copies = |last: bool| {
-            let mut kept: BTreeMap<u32, usize> = BTreeMap::new();
-            for (slot, entry) in x.at.iter().enumerate() {
-                if let Some(e) = entry.element()
-                    && (last || !kept.contains_key(&e))
-                {
-                    kept.insert(e, slot);
-                }
-            }
-            kept
-        };
-        for kept in [copies(false), copies(true)] {
-            let mut at = vec![Entry::Zero; x.at.len()];
-            kept.values().for_each(|&slot| at[slot] = x.at[slot]);
-            if let Some(windows) = found(&Terms::settled(&at)) {
-                let slots: Vec<usize> = kept.values().copied().collect();
-                let wires: Vec<WireId> = x.cts.wires.iter().map(|&wire| self.masked(wire, &slots, 1.0, span)).collect();
-                return self.moved(x, &wires, windows, span);
-            }
-        }
-        // Every element to the first place that wants it, by distance.
-        let kept = copies(false);
-        let mut groups: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
-        let mut at = vec![Entry::Zero; x.at.len()];
-        for (target, e) in anchors(need) {
-            let slot = *kept.get(&if x.at.contains(&Entry::Scalar) { 0 } else { e })?;
-            groups.entry(slot as i64 - target as i64).or_default().push(slot);
-            at[target] = x.at[slot];
-        }
-        let windows = found(&Terms::settled(&at))?;
-        let whole = groups.len() == 1
-            && clean(&x.at)
-            && x.at.iter().filter(|e| e.element().is_some()).count() == at.iter().filter(|e| e.element().is_some()).count();
-        let wires = x.cts.wires.clone();
-        let gathered = wires
-            .iter()
-            .map(|&wire| {
-                let mut sum: Option<WireId> = None;
-                for (&distance, slots) in &groups {
-                    let masked = if whole { wire } else { self.masked(wire, slots, 1.0, span) };
-                    let moved = self.lowering.circuit.rotate(masked, distance, span);
-                    sum = Some(sum.map_or(moved, |sum| self.lowering.circuit.push(Op::Add(sum, moved), span)));
-                }
-                sum.unwrap_or(wire)
-            })
-            .collect::<Vec<_>>();
-        self.moved(x, &gathered, windows, span)
-    }
-
-    fn moved(&mut self, x: &Placed, wires: &[WireId], windows: Windows, span: Span) -> Option<Placed> {
-        let wires = self.apply(wires, &windows.steps, span);
-        Some(Placed { cts: Cts { wires, ..x.cts.clone() }, at: windows.at, parts: None })
-    }
-
-    /// Some slots of every tile, times a number.
-    fn masked(&mut self, wire: WireId, slots: &[usize], value: f64, span: Span) -> WireId {
-        let pairs: Need = slots.iter().map(|&slot| (slot, 0)).collect();
-        let part = |run: Tiled| PlainPart { layout: Layout::Tiled(run), shape: vec![1], value };
-        let pattern = PlainPattern::Parts { parts: runs(&pairs).into_iter().map(part).collect(), by: None };
-        self.mask(wire, pattern, span)
-    }
-
-    fn mask(&mut self, wire: WireId, pattern: PlainPattern, span: Span) -> WireId {
-        let scale = self.lowering.packing.mask_bits;
-        let plain = self.lowering.circuit.plain(Plain { pattern, scale });
-        self.lowering.circuit.push(Op::MulPlain(wire, plain), span)
     }
 
     /// The largest element, by halves.
@@ -715,10 +425,6 @@ fn settled_only(at: &[Entry]) -> Vec<Entry> {
     at.iter().map(|&entry| if entry.element().is_some() { entry } else { Entry::Zero }).collect()
 }
 
-fn need_of(at: &[Entry]) -> Need {
-    at.iter().enumerate().filter_map(|(slot, entry)| Some((slot, entry.element()?))).collect()
-}
-
 /// Whether `at` has everything that `wanted` has.
 fn serves_where(at: &[Entry], wanted: &[Entry]) -> bool {
     at.iter().zip(wanted).all(|(entry, wanted)| match wanted {
@@ -726,80 +432,4 @@ fn serves_where(at: &[Entry], wanted: &[Entry]) -> bool {
         Entry::Scalar => *entry == Entry::Scalar,
         Entry::Element(e) => entry.serves(*e),
     })
-}
-
-/// The first slot of each element.
-fn anchors(need: &Need) -> Need {
-    let mut first: Need = Vec::new();
-    for &(slot, e) in need {
-        if !first.iter().any(|&(_, known)| known == e) {
-            first.push((slot, e));
-        }
-    }
-    first
-}
-
-/// All needs in one, unless two want different elements in one slot.
-fn merged(needs: &[Need]) -> Option<Need> {
-    let mut all: BTreeMap<usize, u32> = BTreeMap::new();
-    for &(slot, e) in needs.iter().flatten() {
-        if all.insert(slot, e).is_some_and(|other| other != e) {
-            return None;
-        }
-    }
-    (!all.is_empty()).then(|| all.into_iter().collect())
-}
-
-/// Slots and their elements as few regular patterns.
-fn runs(pairs: &Need) -> Vec<Tiled> {
-    let mut by_element: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-    for &(slot, e) in pairs {
-        by_element.entry(e).or_default().push(slot);
-    }
-    by_element.values_mut().for_each(|slots| slots.sort_unstable());
-    let single = |start: usize, elements: (usize, usize), stride: usize, copies| Tiled {
-        group: None,
-        start,
-        elements,
-        strides: [stride, 0],
-        copies,
-    };
-    let mut lists = by_element.iter();
-    let Some((&first, slots)) = lists.next() else { return Vec::new() };
-    // All elements alike: the first one's slots, moved by a stride each.
-    let stride = by_element.values().nth(1).map_or(Some(0), |next| next[0].checked_sub(slots[0]));
-    let alike = |stride: usize| {
-        by_element.iter().enumerate().all(|(index, (&e, list))| {
-            e as usize == first as usize + index
-                && list.len() == slots.len()
-                && list.iter().zip(slots).all(|(a, b)| *a == b + index * stride)
-        })
-    };
-    if let Some(stride) = stride.filter(|&stride| alike(stride))
-        && let Some(copies) = progression(slots)
-    {
-        return vec![single(slots[0], (first as usize, by_element.len()), stride, copies)];
-    }
-    let mut all = Vec::new();
-    for (&e, slots) in &by_element {
-        match progression(slots) {
-            Some(copies) => all.push(single(slots[0], (e as usize, 1), 0, copies)),
-            None => all.extend(slots.iter().map(|&slot| single(slot, (e as usize, 1), 0, [(1, 0); 2]))),
-        }
-    }
-    all
-}
-
-/// Slots as copies of copies.
-fn progression(slots: &[usize]) -> Option<[(usize, usize); 2]> {
-    let Some(&second) = slots.get(1) else { return Some([(1, 0); 2]) };
-    let inner = second - slots[0];
-    let count = slots.windows(2).take_while(|pair| pair[1] - pair[0] == inner).count() + 1;
-    if count == slots.len() {
-        return Some([(count, inner), (1, 0)]);
-    }
-    let outer = slots[count] - slots[0];
-    let whole = slots.len().is_multiple_of(count);
-    let fits = slots.iter().enumerate().all(|(index, &slot)| slot == slots[0] + (index / count) * outer + (index % count) * inner);
-    (whole && fits).then_some([(count, inner), (slots.len() / count, outer)])
 }

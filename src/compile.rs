@@ -15,19 +15,11 @@ use crate::output;
 /// Names of the standard library's sources.
 pub const LIBRARY: &[&str] = &hecc_compiler::library::NAMES;
 
-/// Compiles a program, with the ranges that were measured beside it if there are any.
-///
-/// # Errors
-/// Its errors, rendered.
-pub fn compile(path: &Path, source: &str) -> Result<AnyCompiled, Failure> {
-    compile_with(path, source, &Options::default())
-}
-
 /// Compiles a program, as asked for, with the ranges beside it if there are any.
 ///
 /// # Errors
 /// Its errors, rendered.
-pub fn compile_with(path: &Path, source: &str, options: &Options) -> Result<AnyCompiled, Failure> {
+pub fn compile(path: &Path, source: &str, options: &Options) -> Result<AnyCompiled, Failure> {
     let calibration = calibration(path, source);
     let compiled = rendered(path, source, hecc_compiler::compile_any(source, options, calibration.as_ref()))?;
     if let AnyCompiled::Ckks(compiled) = &compiled

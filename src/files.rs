@@ -37,7 +37,7 @@ pub fn program(path: &Path) -> Result<String, Failure> {
 /// # Errors
 /// If the file cannot be read, or holds neither.
 pub fn plan(path: &Path) -> Result<AnyPlan, Failure> {
-    Ok(plan_and_source(path)?.0)
+    Ok(plan_and_source(path, &compile::Options::default())?.0)
 }
 
 /// [`plan`] of a program that is to be compiled again, if it is.
@@ -47,21 +47,21 @@ pub fn plan(path: &Path) -> Result<AnyPlan, Failure> {
 pub fn plan_for(path: &Path, again: Option<&compile::Options>) -> Result<AnyPlan, Failure> {
     match again {
         None => plan(path),
-        Some(options) => Ok(compile::compile_with(path, &program(path)?, options)?.into_plan()),
+        Some(options) => Ok(compile::compile(path, &program(path)?, options)?.into_plan()),
     }
 }
 
-/// [`plan`], and the program's text where the file holds one.
+/// [`plan`], and the program's text where the file holds one, compiled as asked for.
 ///
 /// # Errors
 /// As [`plan`].
-pub fn plan_and_source(path: &Path) -> Result<(AnyPlan, Option<String>), Failure> {
+pub fn plan_and_source(path: &Path, options: &compile::Options) -> Result<(AnyPlan, Option<String>), Failure> {
     let bytes = bytes(path)?;
     if is_plan(path, &bytes) {
         return Ok((hecc_plan::read_any(&bytes)?, None));
     }
     let source = text(path, bytes)?;
-    Ok((compile::compile(path, &source)?.into_plan(), Some(source)))
+    Ok((compile::compile(path, &source, options)?.into_plan(), Some(source)))
 }
 
 /// A program never starts with a brace, and a plan always does.

@@ -8,6 +8,7 @@ mod costs;
 mod failure;
 mod files;
 mod integers;
+mod link;
 mod output;
 mod predicted;
 mod progress;

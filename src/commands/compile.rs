@@ -8,13 +8,13 @@ use hecc_compiler::passes::{Level, PassName};
 use hecc_compiler::schemes::tfhe::{self, Given};
 use hecc_plan::cost::{self, CostTable, Prediction};
 use hecc_plan::counts::{Counts, counts};
-use hecc_plan::link::Link;
 use hecc_plan::{Op, Plan};
 use serde::Serialize;
 
 use crate::compile::{AnyCompiled, MemoryLimit, Options};
 use crate::failure::Failure;
 use crate::integers::Drawing;
+use crate::link::LinkArgs;
 use crate::output::{bytes, mean, table};
 use crate::report::{Report, dot, html, text};
 use crate::{compile, costs, files, integers, output};
@@ -36,12 +36,8 @@ pub struct Args {
     /// Table of costs to predict with and to choose the ring by [default: this user's for predictions, the built-in one to choose]
     #[arg(long, value_name = "FILE")]
     costs: Option<PathBuf>,
-    /// Mbit/s between client and server, each way, to predict with and to choose the plan by [default: 1000]
-    #[arg(long, value_name = "MBIT/S", value_parser = positive)]
-    bandwidth: Option<f64>,
-    /// Milliseconds of a round trip between them, to predict with and to choose the plan by [default: 0]
-    #[arg(long, value_name = "MS", value_parser = positive)]
-    round_trip: Option<f64>,
+    #[command(flatten)]
+    link: LinkArgs,
     /// Threads to predict for; 0 for all of the table's machine
     #[arg(long, default_value_t = 0)]
     threads: usize,
@@ -61,23 +57,6 @@ pub struct Args {
     /// Recorded observations that the scales of a TFHE plan are chosen by, in the environment's units
     #[arg(long, value_name = "FILE.safetensors")]
     sample: Option<PathBuf>,
-}
-
-impl Args {
-    /// The link that was asked for, if one was.
-    fn link(&self) -> Option<Link> {
-        let Link { bytes_per_second, round_trip } = Link::default();
-        (self.bandwidth.is_some() || self.round_trip.is_some()).then(|| Link {
-            bytes_per_second: self.bandwidth.map_or(bytes_per_second, |mbit| mbit * 1e6 / 8.0),
-            round_trip: self.round_trip.map_or(round_trip, |ms| ms / 1e3),
-        })
-    }
-}
-
-/// A number above zero.
-fn positive(text: &str) -> Result<f64, String> {
-    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    (number.is_finite() && number > 0.0).then_some(number).ok_or_else(|| "must be above zero".to_owned())
 }
 
 /// A stage of the compilation.
@@ -182,25 +161,15 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     let mut table = costs::table(args.costs.as_deref())?;
     // A plan is the same on every machine, unless it is asked for by name that it suit one, or a link.
-    let mut own = args.costs.is_some().then(|| table.clone().into_owned());
-    if let Some(link) = args.link() {
-        table.to_mut().link = link;
-        own.get_or_insert_with(|| CostTable::built_in().clone()).link = link;
-    }
+    let own = args.costs.is_some().then(|| table.clone().into_owned());
+    let own = args.link.apply(&mut table, own);
     let limit = args.memory.map(|gib| (gib * f64::from(1 << 30)).max(0.0) as u64);
     let predicting = || Some(Arc::new(table.clone().into_owned()));
     let memory = limit.map(|bytes| MemoryLimit { bytes, costs: predicting(), threads: args.threads });
     let arrays = |path: &Option<PathBuf>| path.as_deref().map(files::arrays).transpose().map(Option::unwrap_or_default);
     let given = Given { weights: arrays(&args.weights)?, sample: arrays(&args.sample)? };
-    let options = Options {
-        costs: own.map(Arc::new),
-        given,
-        level: Level::new(args.level),
-        without: args.without.clone(),
-        memory,
-        ..Options::default()
-    };
-    let compiled = match compile::compile_with(&args.file, &source, &options)? {
+    let options = Options { costs: own, given, level: Level::new(args.level), without: args.without.clone(), memory, ..Options::default() };
+    let compiled = match compile::compile(&args.file, &source, &options)? {
         AnyCompiled::Ckks(compiled) => compiled,
         AnyCompiled::Tfhe(compiled) => return integer_plan(args, &compiled, &source, &table, early),
     };

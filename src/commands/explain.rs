@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use hecc_plan::AnyPlan;
 
+use crate::compile::Options;
 use crate::failure::Failure;
+use crate::link::LinkArgs;
 use crate::report::{Report, text};
 use crate::{compile, costs, files, integers, output};
 
@@ -20,6 +22,8 @@ pub struct Args {
     /// Table of costs to predict with [default: this user's, or the built-in one]
     #[arg(long, value_name = "FILE")]
     costs: Option<PathBuf>,
+    #[command(flatten)]
+    link: LinkArgs,
     /// Threads to predict for; 0 for all of the table's machine
     #[arg(long, default_value_t = 0)]
     threads: usize,
@@ -40,15 +44,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             args.subject
         )));
     }
-    let (plan, source) = files::plan_and_source(path)?;
+    let mut table = costs::table(args.costs.as_deref())?;
+    let options = Options { costs: args.link.apply(&mut table, None), ..Options::default() };
+    let (plan, source) = files::plan_and_source(path, &options)?;
     let plan = match plan {
         AnyPlan::Ckks(plan) => plan,
         AnyPlan::Tfhe(plan) if args.leakage => return output::say(&integers::leakage(&plan)),
-        AnyPlan::Tfhe(plan) => {
-            let table = costs::table(args.costs.as_deref())?;
-            return output::say(&integers::explain(&plan, source.as_deref(), table.prices(), args.threads));
-        }
+        AnyPlan::Tfhe(plan) => return output::say(&integers::explain(&plan, source.as_deref(), table.prices(), args.threads)),
     };
-    let report = Report::new(&plan, source.as_deref(), &*costs::table(args.costs.as_deref())?, args.threads)?;
+    let report = Report::new(&plan, source.as_deref(), &table, args.threads)?;
     output::say(&if args.leakage { text::leakage(&report) } else { text::explain(&report) })
 }

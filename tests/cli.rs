@@ -457,7 +457,8 @@ fn the_link_that_is_named_is_the_one_that_is_predicted() {
         summary["predicted_link_seconds"].as_f64().expect("a number")
     };
     let (near, slow) = (seconds(&[]), seconds(&["--bandwidth", "100"]));
-    assert!((slow / near - 10.0).abs() < 1e-6, "{near} and {slow}");
+    // Ten times as long, but for what the plan does about it.
+    assert!((5.0..10.0 + 1e-6).contains(&(slow / near)), "{near} and {slow}");
     assert!(seconds(&["--round-trip", "50"]) > near + 0.049);
     let told = folder.hecc(&["compile", "fit.rl", "--bandwidth", "100", "--round-trip", "50"]).code(0);
     told.stdout(predicate::str::contains("over 100 Mbit/s and 50 ms a round trip"));

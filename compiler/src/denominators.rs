@@ -101,6 +101,10 @@ fn two_digits(x: f64) -> f64 {
 }
 
 impl Raised {
+    pub(crate) fn note(&self) -> String {
+        format!("the key owner's step: ε = {:e}, not {:e}, beside noise of up to {:.1e} in gradients", self.to, self.from, self.noise)
+    }
+
     pub(crate) fn decision(&self) -> Decision {
         let why = "and where they are 0 it would take steps of the whole learning rate";
         Decision {

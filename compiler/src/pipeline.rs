@@ -211,6 +211,10 @@ fn compile_checked(
     let selection = Selection::new(options.level, &options.without);
     let built = build::build(program, false).map_err(|e| e.iter().map(Diagnostic::from).collect::<Vec<_>>())?;
     let optimised = passes::run_some(&built.graph, &facts, &selection);
+    let undefined = approximation::undefined(program, &optimised);
+    if !undefined.is_empty() {
+        return Err(undefined.iter().map(Diagnostic::from).collect());
+    }
     warnings.extend(approximation::maxima::coarse(program, &optimised));
     let search = approximation::Search::new(program, &optimised, &built.states);
     let ring = ckks::Ring {
@@ -248,6 +252,7 @@ fn compile_checked(
     let mut plan = crate::emit::emit(program, source, &built, lowered, ring.costs.link);
     let raised = denominators::run(&mut plan, &quotients, program.secure.precision);
     plan.decisions.extend(raised.iter().map(Raised::decision));
+    plan.notes.extend(raised.iter().map(Raised::note));
     let graph = denominators::applied(&graph, &raised);
     plan.decisions.extend(choices.iter().map(tracking::Choice::decision));
     if let Some(training) = &mut plan.training {

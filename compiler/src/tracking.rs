@@ -24,6 +24,8 @@ use crate::tensor::{Graph, Op, Shape, TensorError, ranges};
 const DEVIATIONS: f64 = 6.7;
 /// Median error of step sizes that is near enough.
 pub const NEAR: f64 = 0.02;
+/// Median error of step sizes that one is warned of.
+const FAR: f64 = 0.1;
 /// A step size that is so far off is lost.
 const LOST: f64 = 0.9;
 /// Gradients of a rehearsal, and of a shadow of the first update, are exceeded by so much.
@@ -121,6 +123,8 @@ pub fn resolve(program: &Program, calibration: Option<&Calibration>, insecure: O
             let hopeless = best.least_eps >= largest;
             let found = choice.diagnostic(best, hopeless);
             if hopeless { errors.push(found) } else { resolved.warnings.push(found) }
+        } else if best.error.median > FAR || best.error.largest >= LOST {
+            resolved.warnings.push(choice.far(best));
         }
         resolved.choices.push(choice);
     }
@@ -338,6 +342,26 @@ impl Choice {
         let error = TensorError::Scale { what, span: self.span };
         let diagnostic = Diagnostic::from(&error).here(here).help(help);
         if hopeless { diagnostic } else { diagnostic.warning() }
+    }
+
+    /// A recurrence that holds, but does not follow.
+    fn far(&self, best: Variant) -> Diagnostic {
+        let Constants { eps, largest, .. } = self.constants;
+        let what = format!(
+            "eps {eps:e} is so small against the gradients that noise moves their scale: step sizes are off by {:.0} % in the median",
+            100.0 * best.error.median.min(10.0)
+        );
+        let here = format!("the largest gradient is about {largest}, and noise of a state about {:.1e} of that", self.noise);
+        let follows = |eps: &f64| {
+            let error = simulated(best.by, Constants { eps: *eps, ..self.constants }, self.noise);
+            error.median <= NEAR && error.largest < LOST
+        };
+        let larger = (1..).map(|k| eps * libm::exp10(f64::from(k) / 2.0)).take_while(|eps| *eps < largest).find(follows);
+        let help = match larger {
+            Some(eps) => format!("from about {eps:.1e} on it follows within {} %; `momentum` needs no scale", 100.0 * NEAR),
+            None => "`momentum` needs no scale; or ask for more `precision`".to_owned(),
+        };
+        Diagnostic::from(&TensorError::Scale { what, span: self.span }).here(here).help(help).warning()
     }
 
     /// The choice as the plan keeps it.

@@ -149,3 +149,53 @@ secure ckks { refresh = client }"#;
     let errors = compile(&below, &Options { insecure_log_n: Some(10), ..Options::default() }).expect_err("its value depends on the update");
     assert!(errors[0].message.contains("below an `every`"), "{errors:?}");
 }
+
+/// An algorithm of one's own on a network and a number.
+fn own(net: &str, body: &str, optimizer: &str) -> String {
+    format!(
+        r#"env "CartPole-v1" {{ observe s: [4] in [-4, 4]  act a: one of 2  reward r in [-1, 1] }}
+net q(s) -> [2] {{ {net} }}
+algorithm own(q) {{
+    parameter optimizer
+    {body}
+}}
+train own(q) {{ batch = 16 updates = 4 optimizer = {optimizer} }}
+secure ckks {{ refresh = client }}"#
+    )
+}
+
+const LOSS: &str = "minimize mean((dot(q(s), a) - r)^2) over q with optimizer";
+
+#[test]
+fn numbers_of_ones_own_are_revealed_and_take_constants() {
+    for number in [
+        "n <- 0.9 * n + 0.1 * mean(r)  reveal n as \"n\"",
+        "n <- 0.9 * n + 0.1  reveal mean(r) as \"r\"",
+        "n <- 0.9 * n + 0.1 * mean(dot(q(s), a)) + 0.2  reveal n as \"n\"",
+        "n <- 0.3",
+        "n <- 0 * n",
+        "minimize (n - 1)^2 over n with sgd(lr: 0.1)",
+    ] {
+        agrees(&own("dense 4 square dense 2", &format!("state n = 0.5\n    {LOSS}\n    {number}"), "sgd(lr: 0.1)"), 10);
+    }
+}
+
+#[test]
+fn steps_of_which_nothing_old_is_left() {
+    let target = "state t = copy(q)\n    minimize mean((dot(q(s), a) - stop(r + t(s')[0]))^2) over q with optimizer\n    t <- mix(t, q, 1)";
+    for optimizer in ["adam(lr: 0.1)", "rmsprop(lr: 0.1)", "momentum(lr: 0.1)"] {
+        agrees(&own("dense 2", target, optimizer), 10);
+    }
+    for optimizer in ["adam(lr: 0.1, beta2: 0, eps: 1)", "rmsprop(lr: 0.1, rho: 0, eps: 1)", "adam(lr: 0.1, beta1: 0)"] {
+        agrees(&own("dense 2", LOSS, optimizer), 10);
+    }
+}
+
+#[test]
+fn networks_of_constants() {
+    agrees(&own("scale 0 dense 2", LOSS, "sgd(lr: 0.1)"), 10);
+    agrees(&own("dense 3 scale 0 dense 2", LOSS, "momentum(lr: 0.1)"), 10);
+    for loss in ["mean(sum(q(0 * s)) - r)", "mean((sum(q(s * 0 + 0.5)) - r)^2)"] {
+        agrees(&own("dense 3 square dense 2", &format!("minimize {loss} over q with optimizer"), "sgd(lr: 0.1)"), 10);
+    }
+}

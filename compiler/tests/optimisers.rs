@@ -209,6 +209,17 @@ fn a_recurrence_that_does_not_hold_is_told_with_the_least_eps() {
 }
 
 #[test]
+fn a_recurrence_that_holds_and_does_not_follow_is_told_with_an_eps_that_would() {
+    let warned = compiled("adam(lr: 0.01)", "refresh = bootstrap").expect("it is a warning");
+    let [warning] = warned.warnings.as_slice() else { panic!("one warning: {:?}", warned.warnings) };
+    assert_eq!((warning.code, warning.severity), ("HE0303", Severity::Warning));
+    let help = warning.help.as_ref().expect("it says what to do");
+    let eps: f64 = help.split_whitespace().find_map(|word| word.parse().ok()).expect("an eps");
+    let better = compiled(&format!("adam(lr: 0.01, eps: {eps})"), "refresh = bootstrap").expect("it compiles");
+    assert!(better.warnings.is_empty(), "{help}: {:?}", better.warnings);
+}
+
+#[test]
 fn scales_start_where_a_coarse_maximum_leaves_the_gradients() {
     // Rewards of at most 0.17 after recoding; without pins the maximum has an interval for the 17 of the environment.
     let source = |pins: &str| {
@@ -238,7 +249,9 @@ secure ckks {{ refresh = bootstrap }}"#
     assert!(coarse.len() == 4 && coarse.iter().zip(&fine).all(|(c, f)| *c < f / 5.0), "{coarse:?} {fine:?}");
     let warned = |source: &str| {
         let options = Options { insecure_log_n: Some(10), ..Options::default() };
-        compile(source, &options).expect("it compiles").warnings.into_iter().map(|w| (w.code, w.severity)).collect::<Vec<_>>()
+        let warnings = compile(source, &options).expect("it compiles").warnings.into_iter();
+        // In so small a ring noise is loud beside that ε.
+        warnings.map(|w| (w.code, w.severity)).filter(|(code, _)| *code != "HE0303").collect::<Vec<_>>()
     };
     assert_eq!(warned(&wide), [("HE0304", Severity::Warning)]);
     assert_eq!(warned(&narrow), []);

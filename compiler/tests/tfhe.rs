@@ -300,3 +300,30 @@ fn the_cheaper_scheme_is_taken_and_said() {
     assert_eq!(chosen, if seconds[1] < seconds[0] { "tfhe" } else { "ckks" }, "{note}");
     assert!(note.starts_with(&format!("scheme: {chosen}; predicted")), "{note}");
 }
+
+/// A public network, whose integers no table reads, of as many bits as a program may ask for: there are parameters, or it is said that
+/// there are none.
+#[test]
+fn sums_of_many_bits_have_parameters_or_are_refused() {
+    let compiled = |served: &str, quantize: &str| {
+        let source = format!(
+            "{ENV}net q(s) -> [3] {{ dense 3 }}\nserve {served} {{ batch = 2 }}\nsecure tfhe {{ public = [q] quantize = {quantize} }}"
+        );
+        let program = hecc_compiler::front::check(&source).expect("it checks");
+        tfhe::compile(&program, &source, &Given::default()).map(|compiled| compiled.plan)
+    };
+    for quantize in ["w1 a1", "w2 a1", "w1 a16", "w4 a4", "w8 a8", "w4 a16", "w16 a1", "w16 a16"] {
+        for served in ["q(s)", "concat(q(s), s)"] {
+            match compiled(served, quantize) {
+                Ok(plan) => hecc_plan::tfhe::check::check(&plan).expect("a plan that checks"),
+                Err(errors) => assert!(errors.iter().all(|e| e.code == "HE0405"), "{served} {quantize}: {errors:?}"),
+            }
+        }
+    }
+    // One bit beside a sign, products included; and functions that have no value for what can come.
+    for (served, quantize) in [("s[0] * q(s)[0]", "w1 a1"), ("log(q(s))", "w4 a4"), ("sqrt(q(s))", "w4 a4")] {
+        let plan = compiled(served, quantize).unwrap_or_else(|errors| panic!("{served}: {errors:?}"));
+        hecc_plan::tfhe::check::check(&plan).expect("a plan that checks");
+    }
+    compiled("q(s)", "w4 a4").expect("four bits have parameters");
+}

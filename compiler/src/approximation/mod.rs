@@ -26,7 +26,7 @@ use crate::check::hir::{Pins, Program, Range, Task};
 use crate::passes::hoist::client_knows;
 use crate::schemes::ckks::approximate::{Polynomial, approximate};
 use crate::tensor::graph::{Elementwise, Map};
-use crate::tensor::{Graph, Id, Op};
+use crate::tensor::{Graph, Id, Op, TensorError};
 use knapsack::Cost;
 use options::Candidate;
 use shadow::Shadow;
@@ -337,6 +337,23 @@ fn groups(program: &Program, graph: &Graph) -> Vec<Group> {
         }
     }
     groups
+}
+
+/// Functions that a polynomial is to compute on an interval where they do not have a value everywhere.
+pub fn undefined(program: &Program, graph: &Graph) -> Vec<TensorError> {
+    let outside = |group: Group| {
+        let Range { low, high } = group.range;
+        let (lacks, where_to) = match group.function {
+            Function::Log => (low <= 0.0, "at 0 and below"),
+            Function::Sqrt => (low < 0.0, "below 0"),
+            Function::Reciprocal => (low <= 0.0 && high >= 0.0, "at 0"),
+            _ => (false, ""),
+        };
+        let name = group.function.name();
+        let what = format!("`{name}` has no value {where_to}, and its argument comes to between {low:.3} and {high:.3}");
+        lacks.then_some(TensorError::Undefined { what, span: group.span })
+    };
+    groups(program, graph).into_iter().filter_map(outside).collect()
 }
 
 /// Which nodes the client knows, and so computes exactly.

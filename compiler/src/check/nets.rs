@@ -10,7 +10,7 @@ use super::names::nearest;
 use crate::syntax::ast::{self, LayerKind as Written};
 
 /// Most elements of a value, or units of a layer.
-pub(super) const MAX_ELEMENTS: f64 = 16_777_216.0;
+pub(super) const MAX_ELEMENTS: f64 = 262_144.0;
 
 /// Checks one network; `None` after an error. `names` are the environment's values that can be inputs.
 pub(super) fn check(exprs: &mut Exprs<'_>, names: &Names, secret: bool, net: &ast::Net) -> Option<Net> {
@@ -136,7 +136,7 @@ pub(super) fn dims(exprs: &mut Exprs<'_>, shape: &ast::Shape) -> Option<Vec<usiz
 /// A positive whole number.
 pub(super) fn size(exprs: &mut Exprs<'_>, number: &ast::Number, what: &str) -> Option<usize> {
     if number.value.fract() != 0.0 || !(1.0..=MAX_ELEMENTS).contains(&number.value) {
-        let expected = "a whole number from 1 to 16777216".to_string();
+        let expected = "a whole number from 1 to 262144".to_string();
         let span = exprs.place(number.span);
         exprs.report(CheckError::BadNumber { what: what.to_string(), expected, span });
         return None;

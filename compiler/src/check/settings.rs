@@ -29,6 +29,8 @@ pub(super) const TRAIN: [&str; 15] = [
 ];
 const SECURE: [&str; 8] = ["bits", "secret", "public", "refresh", "client", "precision", "quantize", "policy"];
 const MOST: f64 = 9_007_199_254_740_992.0;
+/// Largest batch.
+const LARGEST_BATCH: f64 = 1_048_576.0;
 
 /// The defaults of a run.
 pub(super) fn defaults(action: &ActionKind) -> Settings {
@@ -107,6 +109,12 @@ fn number(exprs: &mut Exprs<'_>, setting: &ast::Setting, expected: &str, fits: i
     }
 }
 
+/// Samples of a batch.
+fn batch(exprs: &mut Exprs<'_>, setting: &ast::Setting) -> Option<usize> {
+    let expected = format!("a whole number from 1 to {LARGEST_BATCH}");
+    number(exprs, setting, &expected, |x| x.fract() == 0.0 && (1.0..=LARGEST_BATCH).contains(&x)).map(|x| x as usize)
+}
+
 fn natural(exprs: &mut Exprs<'_>, setting: &ast::Setting, least: f64) -> Option<usize> {
     let expected = if least > 0.0 { "a whole number above 0" } else { "a whole number, 0 or above" };
     number(exprs, setting, expected, |x| x.fract() == 0.0 && x >= least && x <= MOST).map(|x| x as usize)
@@ -121,7 +129,7 @@ pub(super) fn set(exprs: &mut Exprs<'_>, settings: &mut Settings, setting: &ast:
         }
     };
     match setting.name.text.as_str() {
-        "batch" => put(exprs, |s| &mut s.batch, 1.0),
+        "batch" => settings.batch = batch(exprs, setting).unwrap_or(settings.batch),
         "updates" => put(exprs, |s| &mut s.updates, 1.0),
         "warmup" => put(exprs, |s| &mut s.warmup, 0.0),
         "capacity" => put(exprs, |s| &mut s.capacity, 1.0),
@@ -196,18 +204,18 @@ fn whole(exprs: &mut Exprs<'_>, e: &ast::Expr, least: f64) -> Option<usize> {
 
 /// The settings of `serve`: its batch.
 pub(super) fn serve(exprs: &mut Exprs<'_>, written: &[ast::Setting]) -> usize {
-    let mut batch = 64;
+    let mut samples = 64;
     let mut errors = std::mem::take(&mut exprs.errors);
     for setting in distinct(written, &mut errors) {
         if setting.name.text == "batch" {
-            batch = natural(exprs, setting, 1.0).unwrap_or(batch);
+            samples = batch(exprs, setting).unwrap_or(samples);
         } else {
             unknown(exprs, setting, "serve", &["batch"]);
         }
     }
     errors.append(&mut exprs.errors);
     exprs.errors = errors;
-    batch
+    samples
 }
 
 /// Reports a setting that does not exist.

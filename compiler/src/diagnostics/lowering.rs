@@ -24,6 +24,8 @@ impl From<&TensorError> for Diagnostic {
                     .help("a value in stop(...) passes no gradient; `old(...)` and copies are other networks")
             }
             TensorError::Scale { what, span } | TensorError::Coarse { what, span } => Diagnostic::error(error.code(), what, *span),
+            TensorError::Undefined { what, span } => Diagnostic::error(error.code(), what, *span)
+                .help("keep the argument where there is one, as in `log(clip(x, 0.1, 2))`, or pin an interval: `log(x, range: [0.1, 2])`"),
         }
     }
 }
@@ -70,7 +72,7 @@ impl From<&TfheError> for Diagnostic {
             TfheError::Noise { bits, span } => {
                 let what = format!("no parameters keep the noise of integers of {bits} bits below one failure in 2^64");
                 Diagnostic::error(error.code(), what, *span)
-                    .here("the widest integers that a bootstrap reads")
+                    .here("the widest integers are here")
                     .help("ask for fewer bits (`quantize = w4 a4`), a smaller batch or narrower layers: sums of many products are wide")
             }
         }

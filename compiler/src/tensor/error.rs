@@ -35,6 +35,13 @@ pub enum TensorError {
         /// The maximum.
         span: Span,
     },
+    /// HE0305: a function without a value for arguments that it gets.
+    Undefined {
+        /// Which, and what it gets.
+        what: String,
+        /// The function.
+        span: Span,
+    },
 }
 
 impl TensorError {
@@ -45,6 +52,7 @@ impl TensorError {
             TensorError::NoGradient { .. } => "HE0302",
             TensorError::Scale { .. } => "HE0303",
             TensorError::Coarse { .. } => "HE0304",
+            TensorError::Undefined { .. } => "HE0305",
         }
     }
 

@@ -8,7 +8,7 @@ use hecc_plan::{State, StateInit, Tensor, init};
 
 use super::convolution::Window;
 use super::eval::{self, Exact, Functions};
-use super::graph::{Data, Graph, Op, Shape};
+use super::graph::{Data, Elementwise, Graph, Op, Shape};
 use crate::check::hir::{ActionKind, Function, Init, Layer, LayerKind, Net, Program, Range, Task};
 
 /// Samples of the shadow run.
@@ -172,7 +172,11 @@ pub fn fill(program: &Program, graph: &Graph, states: &[State], seed: u64, margi
         if let Op::Map(map) = &mut node.op
             && map.pins.range.is_none()
         {
-            map.pins.range = Some(hull(&values[graph.operands(id)[0].index()], margin));
+            let values = &values[graph.operands(id)[0].index()];
+            let range = hull(values, margin);
+            // The root of what is never negative.
+            let root = map.function == Elementwise::Named(hecc_plan::Function::Sqrt) && values.iter().all(|v| *v >= 0.0);
+            map.pins.range = Some(if root { Range { low: range.low.max(0.0), ..range } } else { range });
         }
         ids.push(new.push(node.op, &operands, node.shape, node.span));
     }

@@ -19,7 +19,7 @@ const MOST_INTEGERS: usize = 1 << 22;
 /// Most vectors that a server carries.
 const MOST_CARRIED: usize = 1 << 12;
 /// Widest integers, in bits.
-const WIDEST: u32 = 30;
+pub const WIDEST: u32 = 30;
 /// Widest tables, in bits.
 const WIDEST_TABLE: u32 = 12;
 

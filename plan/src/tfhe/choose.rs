@@ -280,6 +280,10 @@ impl Search<'_> {
             Item { candidates, count }
         };
         let constraints = self.constraints(shapes);
+        // What depends on the rings alone.
+        if constraints.iter().any(|constraint| constraint.owner.is_none() && constraint.coefficients.is_empty() && constraint.room < 0.0) {
+            return None;
+        }
         let mut bound = Bound { constraints: &constraints, seconds: limit, chosen: None, nodes: 0 };
         bound.explore(self.keys(shapes).into_iter().map(item).collect());
         bound.chosen.map(|chosen| (bound.seconds, chosen))

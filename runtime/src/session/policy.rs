@@ -97,8 +97,9 @@ fn actions(spec: &EnvSpec, output: &Tensor, count: usize) -> Result<Vec<Action>,
     let width = env::width(kind);
     if output.data.len() != count * width {
         return Err(SessionError::Settings(format!(
-            "the policy gives {:?} values for {count} observations, where an action takes {width}",
-            output.shape
+            "what acts gives {} numbers for each observation, where an action takes {width}: acts what the algorithm samples, else the \
+             network that gives an action, else its first trained network, on what it observes; give that as many outputs",
+            output.data.len() / count.max(1)
         )));
     }
     Ok(output.data.chunks(width).map(|row| Action::greedy(kind, row)).collect())

@@ -284,8 +284,8 @@ impl Lowering<'_> {
     /// already, refreshed by an exchange.
     fn client_form(&mut self, form: &Form, shape: &[usize], span: Span) -> Option<ClearId> {
         match form.gradients.is_empty() {
+            _ if self.steps_at_client(form) => self.owned_form(form, shape, span),
             true => Some(self.combination(&form.states)),
-            false if self.steps_at_client(form) => self.owned_form(form, shape, span),
             false => self.refreshed(form, shape, span),
         }
     }
@@ -347,7 +347,8 @@ impl Lowering<'_> {
             TensorOp::Add => Some(Value::Form(part(self, 0)?.plus(&part(self, 1)?, 1.0))),
             TensorOp::Sub => Some(Value::Form(part(self, 0)?.plus(&part(self, 1)?, -1.0))),
             TensorOp::Scale(c) => Some(Value::Form(Form::default().plus(&part(self, 0)?, *c))),
-            TensorOp::Offset(c) if matches!(shape, Shape::Vector(_)) || self.carries() => {
+            TensorOp::Constant(c) => Some(Value::Form(Form { constant: *c, ..Form::default() })),
+            TensorOp::Offset(c) => {
                 let form = part(self, 0)?;
                 Some(Value::Form(Form { constant: form.constant + c, ..form }))
             }
@@ -467,7 +468,11 @@ impl Lowering<'_> {
             }
             sum = Some(sum.map_or(part, |sum| self.client.push(ClearOp::Add(sum, part))));
         }
-        sum
+        Some(match sum {
+            None => self.client.push(ClearOp::Number(form.constant)),
+            Some(sum) if form.constant == 0.0 => sum,
+            Some(sum) => self.client.push(ClearOp::Affine { x: sum, factor: 1.0, offset: form.constant }),
+        })
     }
 
     fn leaf(&mut self, id: Id, gradient: Gradient) -> Value {

@@ -72,7 +72,7 @@ pub(super) struct Form {
     pub gradients: BTreeMap<Term<Id>, f64>,
     /// Products of an optimiser's that the server computes among what it carries, by node.
     pub products: BTreeMap<Term<Id>, f64>,
-    /// Of what is revealed; states have none.
+    /// Of what is revealed, and of states that the key owner takes a step of.
     pub constant: f64,
 }
 
@@ -295,7 +295,7 @@ impl<'a> Lowering<'a> {
                 Some(Value::Cts(self.offset(&cts, *c, span)))
             }
             TensorOp::Spread => match first {
-                Value::Form(form) if form.constant == 0.0 => self.bias(&form, dim, span),
+                Value::Form(form) if form.constant == 0.0 || !self.carries() => self.bias(&form, dim, span),
                 Value::Owned(clear) => Some(Value::Bias { source: BiasSource::Client(clear), dim, scale: 1.0 }),
                 bias @ Value::PublicBias { .. } => Some(bias),
                 _ => self.unsupported("this broadcast over the batch", span),
@@ -520,11 +520,12 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// Whether the key owner takes the step to a new state on gradients that come back: where the program says so, and where
-    /// gradients have several learning rates, of which what crosses could be a multiple of one alone.
+    /// Whether the key owner takes the step to a new state, on gradients that come back: where the program says so, where gradients
+    /// have several learning rates, of which what crosses could be a multiple of one alone, and where there is a constant.
     pub(super) fn steps_at_client(&self, form: &Form) -> bool {
         let owns_steps = self.program.secure.client.contains(&ClientOp::Optimizer);
-        !self.carries() && !form.gradients.is_empty() && (owns_steps || one_rate(form).is_none())
+        let on_gradients = !form.gradients.is_empty() && (owns_steps || one_rate(form).is_none());
+        !self.carries() && (on_gradients || form.constant != 0.0)
     }
 
     /// Sends a value to the client in the middle of the update.
@@ -631,6 +632,11 @@ impl<'a> Lowering<'a> {
             let span = self.graph.node(id).span;
             let value = self.get(id);
             match (output, value) {
+                // All elements of it are one number.
+                (Output::State(name), Some(Value::Form(form))) if !self.carries() && form.is_of_states() && form.states.is_empty() => {
+                    let x = self.client.push(ClearOp::State(name.clone()));
+                    self.settles.push((name, self.client.push(ClearOp::Affine { x, factor: 0.0, offset: form.constant })));
+                }
                 // Gradients come back, and the key owner takes the step.
                 (Output::State(name), Some(Value::Form(form))) if self.steps_at_client(&form) => {
                     let shape = self.graph.shape(id).extents();
@@ -641,6 +647,10 @@ impl<'a> Lowering<'a> {
                 (Output::State(name), Some(Value::Form(form))) if form.constant == 0.0 => forms.push((name, form, span)),
                 (Output::State(name), Some(Value::Owned(clear))) => self.settles.push((name, clear)),
                 (Output::Result(name), Some(Value::Form(form))) => self.reveal(&name, &form, span),
+                (Output::Result(name), Some(Value::Owned(_))) => {
+                    let what = format!("revealing `{name}`, a product of numbers of the whole batch: reveal its factors");
+                    self.unsupported(what, span);
+                }
                 (Output::Result(name), Some(value)) => {
                     let Some(cts) = self.natural(&value, span) else { continue };
                     for (group, &wire) in cts.wires.iter().enumerate() {

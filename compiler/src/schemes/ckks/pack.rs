@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use hecc_plan::{ClearId, ClearOp, Content, Lanes, Layout, Op, Plain, PlainPattern, Span, Target, WireId};
+use hecc_plan::{ClearId, ClearOp, Content, Lanes, Layout, Op, Plain, PlainPattern, Runs, Span, Target, WireId};
 
 use super::MASK_BITS;
 use super::circuit::OutputDraft;
@@ -51,19 +51,34 @@ struct Direction {
 }
 
 impl Lowering<'_> {
-    /// One number per update, for the key owner.
+    /// One number per update, for the key owner. What of it is old states comes from there, and goes back with the rest.
     pub(super) fn reveal(&mut self, name: &str, form: &Form, span: Span) {
-        let Some((None, gradients)) = one_rate(form) else {
-            self.unsupported("revealing this value", span);
-            return;
+        let rated = form.states.keys().any(|(_, rate)| rate.is_some());
+        let (gradients, old) = match one_rate(form) {
+            Some((None, gradients)) if !rated => (gradients, &form.states),
+            None if form.is_of_states() && !rated => (BTreeMap::new(), &form.states),
+            _ => {
+                self.unsupported("revealing this value", span);
+                return;
+            }
         };
-        let Some((pieces, factor)) = self.combined(&gradients, span) else { return };
-        if !form.states.is_empty() || pieces.len() != 1 {
+        let alone = gradients.is_empty();
+        let Some((pieces, factor)) = self.combined(&gradients, span).or(alone.then(|| (Vec::new(), 1.0))) else { return };
+        if (self.carries() && !old.is_empty()) || pieces.len() > 1 {
             self.unsupported("revealing this value", span);
             return;
         }
-        let (wire, layout) = pieces[0];
-        let mut wire = self.circuit.rotate_and_sum(wire, 1, self.grid.lanes, span);
+        let layout = pieces.first().map_or(Layout::Vector { period: 1, lanes: Lanes::One(0), runs: Runs::DENSE }, |(_, layout)| *layout);
+        let sum = pieces.first().map(|&(wire, _)| self.circuit.rotate_and_sum(wire, 1, self.grid.lanes, span));
+        let kept = (!old.is_empty()).then(|| {
+            let tensor = self.combination(old);
+            let round = self.client.round(tensor);
+            self.circuit.input("state", vec![Content { tensor, layout, factor: 1.0 / factor }], round, span)
+        });
+        let Some(mut wire) = sum.zip(kept).map(|(sum, kept)| self.circuit.push(Op::Add(sum, kept), span)).or(sum).or(kept) else {
+            self.unsupported("revealing a constant", span);
+            return;
+        };
         if form.constant != 0.0 {
             wire = self.circuit.push(Op::AddConst(wire, form.constant / factor), span);
         }

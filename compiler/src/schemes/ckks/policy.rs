@@ -75,6 +75,11 @@ fn node(
     if !matches!(node.op, Op::Add) && graph.operands(id).iter().any(|&o| matches!(graph.node(o).op, Op::Spread)) {
         return None;
     }
+    // What is one number in all elements has one column here, and a product with a matrix asks for all of them.
+    let columns = |client: &mut Client| match graph.operands(id).first().map(|&o| (o, graph.shape(o))) {
+        Some((o, Shape::Sample(d))) if d > 1 && repeats(graph, o) => client.push(ClearOp::Concat(vec![x[0]; d])),
+        _ => x[0],
+    };
     Some(match &node.op {
         Op::Data(data) => client.data(program, data, dim),
         Op::State(name) => client.push(ClearOp::State(rename(name))),
@@ -94,12 +99,19 @@ fn node(
         Op::Mul => client.push(ClearOp::Mul(x[0], x[1])),
         Op::Scale(c) => client.scaled(x[0], *c),
         Op::Offset(c) => client.push(ClearOp::Affine { x: x[0], factor: 1.0, offset: *c }),
-        Op::Dense => client.push(ClearOp::Dense { x: x[0], weight: x[1], bias: None }),
+        Op::Dense => {
+            let input = columns(client);
+            client.push(ClearOp::Dense { x: input, weight: x[1], bias: None })
+        }
         Op::Conv(window) => {
             let weight = client.push(ClearOp::Expand { x: x[1], ties: Ties::Kernel(*window) });
-            client.push(ClearOp::Dense { x: x[0], weight, bias: None })
+            let x = columns(client);
+            client.push(ClearOp::Dense { x, weight, bias: None })
         }
-        Op::Patches(window) => client.push(ClearOp::Patches { x: x[0], window: *window }),
+        Op::Patches(window) => {
+            let x = columns(client);
+            client.push(ClearOp::Patches { x, window: *window })
+        }
         Op::Places(window) => {
             let weight = client.push(ClearOp::Expand { x: x[1], ties: Ties::Places(*window) });
             client.push(ClearOp::Dense { x: x[0], weight, bias: None })
@@ -117,7 +129,7 @@ fn node(
         },
         Op::Stop | Op::Return | Op::Refresh => x[0],
         Op::SumElements if dim == 1 => client.push(ClearOp::SumElements(x[0])),
-        Op::Slice { step: 2.., .. } if repeats(graph, graph.operands(id)[0]) => x[0],
+        Op::Slice { .. } if repeats(graph, graph.operands(id)[0]) => x[0],
         Op::Slice { start, step: 1 } => client.push(ClearOp::Slice { x: x[0], start: *start, len: dim }),
         Op::Slice { start, step } => client.elements(x[0], (*start..).step_by(*step).take(dim)),
         Op::Map(map) => match &map.function {

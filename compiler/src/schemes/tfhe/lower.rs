@@ -159,7 +159,11 @@ pub fn run(
     let mut lowering = Lowering {
         graph,
         batch,
-        bits: program.secure.quantize,
+        // Signed integers have a sign and a bit at least.
+        bits: {
+            let (weights, activations) = program.secure.quantize;
+            (weights.max(2), activations.max(2))
+        },
         dyadic: matches!(program.task, Task::Train(_)),
         sample,
         sample_batch,

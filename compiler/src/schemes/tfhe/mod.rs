@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use hecc_plan::calibration::Calibration;
 use hecc_plan::link::Link;
 use hecc_plan::tfhe::analysis::{self, Decision};
-use hecc_plan::tfhe::check::LOG2_FAILURE;
+use hecc_plan::tfhe::check::{LOG2_FAILURE, WIDEST};
 use hecc_plan::tfhe::choose::{self, Between, Choice, Class, Demand, Source, Use};
 use hecc_plan::tfhe::parameters::{LookupId, Parameters, RingId};
 use hecc_plan::tfhe::prices::Prices;
@@ -208,7 +208,10 @@ fn lowered(
     };
     if program.secure.bits != 128 {
         let span = program.secure.span.unwrap_or(span);
-        return Err(vec![TfheError::unsupported(format!("{} bits of security with tables", program.secure.bits), span)]);
+        return Err(vec![TfheError::unsupported(
+            format!("{} bits of security with tables: write `bits = 128`", program.secure.bits),
+            span,
+        )]);
     }
     let carries = lower::carries(program);
     if carries && let Some(scaled) = built.scaled.first() {
@@ -329,6 +332,10 @@ fn way(common: &Plan, lowered: &Lowered, choices: Choices, prices: &Prices, span
         carried: assigned.carried,
         ..common.clone()
     };
+    let wide = plan.steps.iter().max_by_key(|step| step.wire.bits).filter(|step| step.wire.bits > WIDEST);
+    if let Some(step) = wide {
+        return Err(TfheError::Noise { bits: step.wire.bits, span: step.span });
+    }
     let demand = demand(&plan, assigned.rings, &assigned.lookups, &assigned.switches);
     let Some(choice) = choose::choose(&demand, prices) else {
         let (bits, span) = widest(&plan, span);
@@ -417,9 +424,11 @@ fn demand(plan: &Plan, rings: u32, lookups: &[(RingId, RingId)], switches: &[(Ri
     }
 }
 
-/// The widest integers that a bootstrap reads, and what asked for them.
+/// The widest integers that a bootstrap reads, or the widest of all where there is none, and what asked for them.
 fn widest(plan: &Plan, span: Span) -> (u32, Span) {
     let bits = |w: &WireId| plan.steps[w.index()].wire.bits;
     let read = plan.steps.iter().filter(|step| step.op.lookups().is_some());
-    read.filter_map(|step| Some((bits(step.op.operands().first()?), step.span))).max_by_key(|(bits, _)| *bits).unwrap_or((0, span))
+    let all = || plan.steps.iter().map(|step| (step.wire.bits, step.span)).max_by_key(|(bits, _)| *bits);
+    let read = read.filter_map(|step| Some((bits(step.op.operands().first()?), step.span))).max_by_key(|(bits, _)| *bits);
+    read.or_else(all).unwrap_or((0, span))
 }

@@ -85,6 +85,14 @@ struct Threshold {
 /// The terms of a sum by the argument that they share.
 type Parts = BTreeMap<Option<(Id, usize)>, Combination>;
 
+/// Values in place of those that a function does not have, as a logarithm below zero: the nearest that it has, the larger argument's
+/// of two. `None` where it has none.
+fn nearest_finite(values: &[f64]) -> Option<Vec<f64>> {
+    let finite: Vec<usize> = (0..values.len()).filter(|&i| values[i].is_finite()).collect();
+    let nearest = |i: usize| finite.iter().copied().min_by_key(|&at| (at.abs_diff(i), std::cmp::Reverse(at)));
+    (0..values.len()).map(|i| if values[i].is_finite() { Some(values[i]) } else { nearest(i).map(|at| values[at]) }).collect()
+}
+
 impl Lowering<'_> {
     /// A function of each element, by tables. Equal ones are one; what a table made, or has few bits, is read as it is, and the
     /// function of a function is one table.
@@ -94,8 +102,13 @@ impl Lowering<'_> {
         }
         let x = self.spread_out(x);
         let readings = self.readings(&x.elements, bound, span)?;
-        let mapped: Vec<Reading> =
-            readings.into_iter().map(|reading| Reading { values: reading.values.iter().map(|v| f(*v)).collect(), ..reading }).collect();
+        let mapped = readings.into_iter().map(|reading| {
+            let values: Vec<f64> = reading.values.iter().map(|v| f(*v)).collect();
+            Some(Reading { values: nearest_finite(&values)?, ..reading })
+        });
+        let Some(mapped) = mapped.collect::<Option<Vec<Reading>>>() else {
+            return Err(TfheError::unsupported("a function that has no value for any argument that comes here", span));
+        };
         let all = || mapped.iter().flat_map(|reading| &reading.values);
         let most = all().fold(1e-9f64, |m, v| m.max(v.abs()));
         let scale = if all().all(|v| [0.0, 1.0].contains(v)) { 1.0 } else { self.scale(most, self.bits.1) };

@@ -202,7 +202,7 @@ fn twenty_updates_of_ciphertexts_at_rates_of_their_own() {
 net q(s) -> [2] { dense 32 square dense 2 init small }
 algorithm fit(q) { parameter optimizer  minimize mean((dot(q(s), a) - r)^2) over q with optimizer }
 train fit(q) { batch = 16 average = 0.05 updates = 20 optimizer = momentum(lr: 0.05, beta: 0.9) }
-secure ckks { refresh = bootstrap }"#;
+secure ckks { refresh = bootstrap precision = 2e-4 }"#;
     let plan = plan(source, 10);
     let ciphertexts = plan.carried.len() as f64;
     assert!(ciphertexts > 1.0 && counts(&plan).bootstraps_per_update < ciphertexts);

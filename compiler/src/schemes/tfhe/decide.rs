@@ -15,7 +15,7 @@ pub(super) fn run(program: &Program, best: &mut Way, others: &[Way], given: &Giv
     let Way { plan, choice, masters, sent, .. } = best;
     plan.decisions.extend(sent.iter().map(sending));
     plan.decisions.extend(alternatives);
-    let (weights, activations) = program.secure.quantize;
+    let (weights, activations) = super::lower::bits(program);
     plan.notes.push(format!("integers: weights of {weights} bits, activations of {activations}"));
     if !plan.carried.is_empty() {
         carried(plan, masters);

@@ -105,6 +105,12 @@ pub struct Lowered {
     pub masters: Vec<Master>,
 }
 
+/// Bits of weights and of activations: of signed integers a sign and one more at least.
+pub fn bits(program: &Program) -> (u32, u32) {
+    let (weights, activations) = program.secure.quantize;
+    (weights.max(2), activations.max(2))
+}
+
 /// Whether the server is to carry the states of a program.
 pub fn carries(program: &Program) -> bool {
     matches!(program.task, Task::Train(_)) && program.secure.refresh == Refresh::Bootstrap
@@ -159,11 +165,7 @@ pub fn run(
     let mut lowering = Lowering {
         graph,
         batch,
-        // Signed integers have a sign and a bit at least.
-        bits: {
-            let (weights, activations) = program.secure.quantize;
-            (weights.max(2), activations.max(2))
-        },
+        bits: bits(program),
         dyadic: matches!(program.task, Task::Train(_)),
         sample,
         sample_batch,

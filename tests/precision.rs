@@ -210,13 +210,13 @@ fn apart(plan: &Arc<Plan>, backend: Backend, updates: u64) -> f64 {
 }
 
 /// Checks that the noise of the clear backend is that of ciphertexts, and says how far it is off.
-fn drifts(name: &str, source: &str) {
+fn drifts(name: &str, source: &str, updates: u64) {
     let compiled = compile(source, &Options { insecure_log_n: Some(11), ..Options::default() }).unwrap_or_else(|e| panic!("{e:?}"));
     let plan = Arc::new(compiled.plan);
-    let measured = [0, 1].map(|_| apart(&plan, Backend::Ckks, 3)).into_iter().fold(0.0, f64::max);
-    let drawn = [0, 1].map(|seed| apart(&plan, Backend::Noisy(seed), 3));
+    let measured = [0, 1].map(|_| apart(&plan, Backend::Ckks, updates)).into_iter().fold(0.0, f64::max);
+    let drawn = [0, 1].map(|seed| apart(&plan, Backend::Noisy(seed), updates));
     assert_ne!(drawn[0], drawn[1], "each seed has its own noise");
-    assert_eq!(drawn[0], apart(&plan, Backend::Noisy(0), 3), "and always the same");
+    assert_eq!(drawn[0], apart(&plan, Backend::Noisy(0), updates), "and always the same");
     let drawn = drawn[0].max(drawn[1]);
     let off = (drawn / measured).log2();
     println!("{name:<24} measured 2^{:.1} drawn 2^{:.1}: {off:+.1}", measured.log2(), drawn.log2());
@@ -225,12 +225,13 @@ fn drifts(name: &str, source: &str) {
 
 #[test]
 fn the_noisy_backend_drifts_as_ciphertexts_do() {
-    drifts("dqn, polynomial max", include_str!("golden/dqn_polynomial_max.rl"));
-    drifts("regression", include_str!("golden/regression.rl"));
+    drifts("dqn, polynomial max", include_str!("golden/dqn_polynomial_max.rl"), 3);
+    drifts("regression", include_str!("golden/regression.rl"), 3);
 }
 
 #[test]
 #[ignore = "a minute: cargo test --release --test suite -- --ignored --nocapture precision::"]
 fn the_noisy_backend_drifts_as_ciphertexts_of_an_actor_and_a_critic_do() {
-    drifts("soft actor-critic", include_str!("../examples/pendulum_sac.rl"));
+    // On sample data, which is no training's, momenta of a second update would outgrow what the key owner refreshes.
+    drifts("soft actor-critic", include_str!("../examples/pendulum_sac.rl"), 1);
 }

@@ -20,7 +20,7 @@ algorithm branching_dqn(q) {
     parameter discount, tau = 0.02, optimizer
     state t = copy(q)
     let v = concat(q(u1), q(u2), q(u3), q(u4), q(u5))
-    let v' = max(t(u1')) + max(t(u2')) + max(t(u3')) + max(t(u4')) + max(t(u5'))
+    let v' = max(t(u1'), degree: 4) + max(t(u2'), degree: 4) + max(t(u3'), degree: 4) + max(t(u4'), degree: 4) + max(t(u5'), degree: 4)
     let y = stop(r + discount * (1 - done) * v')
     minimize mean((dot(v, a) - y)^2) over q with optimizer
     t <- mix(t, q, tau)

@@ -220,6 +220,32 @@ secure ckks { refresh = bootstrap }"#;
     trains_alone(plan(source, 10), 20, 1e-3);
 }
 
+/// A maximum that the program leaves open is a composition where steps are large, with the key owner and without.
+#[test]
+fn maxima_by_compositions() {
+    let source = |refresh: &str| {
+        format!(
+            r#"env "Other-v0" {{ observe s: [4] in [-1, 1]  act a: one of 2  reward r in [-1, 1] }}
+net q(s) -> [2] {{ dense 4 square dense 2 }}
+algorithm own(q) {{
+    state t = copy(q)
+    let y = stop(r + 0.9 * (1 - done) * max(t(s'), range: [-2, 2]))
+    minimize mean((dot(q(s), a) - y)^2) over q with sgd(lr: 0.3)
+    t <- mix(t, q, 0.1)
+}}
+train own(q) {{ batch = 16 updates = 20 }}
+secure ckks {{ refresh = {refresh} precision = 1e-4 }}"#
+        )
+    };
+    let [client, alone] = ["client", "bootstrap"].map(|refresh| plan(&source(refresh), 10));
+    for plan in [&client, &alone] {
+        let composed = plan.decisions.iter().filter(|d| d.choice.starts_with("a composition"));
+        assert_eq!(composed.count(), 1, "{:?}", plan.decisions);
+    }
+    trains_with_client(client, 3, 1e-4);
+    trains_alone(alone, 3, 1e-3);
+}
+
 /// What is refreshed inside an update, sixteen samples of each value, side by side in one ciphertext.
 #[test]
 fn updates_whose_values_share_bootstraps() {

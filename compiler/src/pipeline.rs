@@ -215,7 +215,6 @@ fn compile_checked(
     if !undefined.is_empty() {
         return Err(undefined.iter().map(Diagnostic::from).collect());
     }
-    warnings.extend(approximation::maxima::coarse(program, &optimised));
     let search = approximation::Search::new(program, &optimised, &built.states);
     let ring = ckks::Ring {
         insecure_log_n: options.insecure_log_n,
@@ -239,6 +238,7 @@ fn compile_checked(
         Stages { program, public: &built.public, ring, facts: &facts, selection: &selection, trade: options.trade, search: &search };
     let mut lowered = stages.cheapest(&optimised)?;
     let approximation = lowered.approximation.clone();
+    warnings.extend(approximation::maxima::coarse(program, &approximation.apply(&optimised), &approximation));
     if let Some(limit) = &options.memory {
         let table = limit.costs.as_deref().unwrap_or_else(|| CostTable::built_in());
         let peak = |lowered: &Lowered| {
@@ -290,9 +290,14 @@ impl Stages<'_> {
         }
         let (found, refused): (Vec<_>, Vec<_>) = choices.iter().map(|choice| self.lowered(optimised, choice)).partition(Result::is_ok);
         let mut found = self.ranked(found.into_iter().flatten());
-        // What the shallowest lacks tells the user the most.
         if found.is_empty() {
-            return refused.into_iter().next().expect("there is at least one choice of degrees");
+            // A coarse maximum is better than none, and the user is told of it.
+            let coarse = self.search.shallowest_maxima().and_then(|choice| self.lowered(optimised, &choice).ok());
+            let Some(coarse) = coarse else {
+                // What the shallowest lacks tells the user the most.
+                return refused.into_iter().next().expect("there is at least one choice of degrees");
+            };
+            found = self.ranked(std::iter::once(coarse));
         }
         if free && self.ring.insecure_log_n.is_none() {
             found = self.beside(optimised, found, choices);

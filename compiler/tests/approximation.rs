@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hecc_compiler::approximation::Approximation;
+use hecc_compiler::approximation::{Approximation, Form};
 use hecc_compiler::check::hir::Program;
 use hecc_compiler::passes::PassName;
 use hecc_compiler::tensor::eval::Exact;
@@ -98,6 +98,65 @@ fn an_update_keeps_its_promise() {
             assert!(compiled.approximation.activations.iter().all(|c| c.derivative_error.is_some()));
         }
     }
+}
+
+/// A target by a maximum, and a loss with a gradient through a minimum.
+fn compares(pins: &str, precision: &str) -> String {
+    format!(
+        r#"env "CartPole-v1" {{
+    observe s: [4] in [-4.8, 4.8], [-4, 4], [-0.42, 0.42], [-4, 4]
+    act a: one of 2
+    reward r in [-1, 1]
+}}
+net q(s) -> [2] {{ dense 8 silu dense 2 }}
+algorithm own(q) {{
+    state t = copy(q)
+    let y = stop(r + 0.9 * (1 - done) * max(t(s'){pins}))
+    minimize mean((dot(q(s), a) - y)^2) - 0.1 * mean(min(q(s)[0], q(s)[1]{pins})) over q with sgd(lr: 0.5)
+    t <- mix(t, q, 0.1)
+}}
+train own(q) {{ batch = 32 updates = 3 }}
+secure ckks {{ refresh = client precision = {precision} }}"#
+    )
+}
+
+#[test]
+fn maxima_and_minima_share_the_budget() {
+    let mut last = f64::INFINITY;
+    for precision in ["1e-2", "1e-3", "1e-5"] {
+        let source = compares("", precision);
+        let compiled = compile(&source, &small()).unwrap_or_else(|e| panic!("at {precision}: {e:?}"));
+        let a = &compiled.approximation;
+        let promised: f64 = precision.parse().expect("a number");
+        assert!(a.met() && compiled.warnings.is_empty(), "{a:?} {:?}", compiled.warnings);
+        let error = error(&source, &compiled);
+        assert!(error <= promised, "{error:e} off at {precision}: {a:?}");
+        let [silu, max, slope] = a.activations.as_slice() else { panic!("{a:?}") };
+        assert_eq!([&silu.name, &max.name, &slope.name], ["silu after q.0", "abs in max after t.1", "abs"]);
+        assert!(max.derivative_error.is_none() && slope.derivative_error.is_some(), "{a:?}");
+        assert!(max.error < last && max.sensitivity > 0.0 && max.share > 0.0 && !max.pinned, "{a:?}");
+        assert_eq!(matches!(max.form, Form::Composition(_)), precision != "1e-2", "{max:?}");
+        last = max.error;
+        support::compiled_agrees(&source, &compiled);
+        let said = compiled.plan.decisions.iter().filter(|d| d.subject.starts_with("max, of the difference"));
+        assert!(
+            said.clone().count() > 0 && said.clone().all(|d| d.why.contains("all polynomials together")),
+            "{:?}",
+            said.collect::<Vec<_>>()
+        );
+    }
+}
+
+/// What a program pins is its own, however far from a maximum; it is told how far.
+#[test]
+fn pinned_maxima_do_not_count() {
+    let source = compares(", degree: 4", "1e-3");
+    let compiled = compile(&source, &small()).expect("it compiles");
+    let error = error(&source, &compiled);
+    assert!(error > 1e-2 && compiled.approximation.met(), "{error:e}");
+    let notes = &compiled.plan.notes;
+    assert!(notes.iter().any(|note| note.contains("pinned degrees move the outputs by") && note.contains("does not count")), "{notes:?}");
+    assert!(compiled.plan.decisions.iter().any(|d| d.why == "the program says so" && d.choice.starts_with("degree 4 on")));
 }
 
 /// What a maximum over six activations leaves: no number of combinations is too large.
@@ -362,7 +421,7 @@ fn of_the_degrees_within_the_budget_the_faster_are_taken() {
     assert!(both.approximation.met() && shallowest.approximation.met());
     assert!(cost(&both) < cost(&shallowest), "{} {}", cost(&both), cost(&shallowest));
     let said = both.plan.decisions.iter().find(|decision| decision.subject == "all degrees").expect("it is said");
-    let list = |compiled: &Compiled| compiled.approximation.degrees().iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let list = |compiled: &Compiled| compiled.approximation.degrees().iter().map(Form::to_string).collect::<Vec<_>>().join(", ");
     let (degrees, rest) = said.runner_up.as_ref().and_then(|other| other.split_once(": ")).expect("the other degrees");
     assert!(said.choice == list(&both) && degrees != said.choice, "{said:?}");
     let seconds: f64 = rest.split(' ').next().and_then(|figure| figure.parse().ok()).unwrap_or_else(|| panic!("{rest}"));

@@ -2,7 +2,7 @@
 
 use hecc_compiler::passes::PassName;
 use hecc_compiler::{Options, compile};
-use hecc_plan::{Layout, Op};
+use hecc_plan::{Layout, Op, noise};
 
 use crate::support::{agrees_alone, agrees_without};
 
@@ -208,6 +208,22 @@ algorithm fit(q) {
 train fit(q) { batch = 8 updates = 12 }
 secure ckks { refresh = bootstrap }"#,
     );
+}
+
+/// A polynomial of a high degree explodes beyond its interval: in a ring of 128 bits, since a small one has no depth for it.
+#[test]
+fn tiles_of_polynomials_of_high_degrees() {
+    let bits = |degree: u32| {
+        let net = "dense 4 relu(degree: 2, range: [-2, 2]) dense 2 init small";
+        let source = dqn(net, 8, "momentum(lr: 0.1, beta: 0.9)", &format!("degree_of_max = {degree}"), "");
+        let plan = compile(&source, &Options { without: vec![PassName::Lanes], ..Options::default() }).expect("it compiles").plan;
+        assert!(plan.carried[0].contents.iter().all(|content| matches!(content.layout, Layout::Tiled(_))));
+        let precision = noise::precision(&plan, &noise::Data::sample(&plan, 0), 2).expect("sample data fits");
+        noise::worst(&precision).expect("there are states").bits()
+    };
+    // Chebyshev's polynomials amplify noise by the square of their degree, and the scale follows.
+    let (mild, steep) = (bits(4), bits(24));
+    assert!(steep > mild - 1.0, "{steep:.1} bits of degree 24, {mild:.1} of degree 4");
 }
 
 /// States that do not fit into one ciphertext: those that spend little share one, which is bootstrapped more rarely.

@@ -156,7 +156,7 @@ impl Building {
             }
             let before = y;
             if let Some(function) = &layer.activation {
-                let pins = Pins { degree: None, range: Some(Range { low: -4.0, high: 3.5 }) };
+                let pins = Pins { degree: None, range: Some(Range { low: -4.0, high: 3.5 }), within: None };
                 y = self.like(Op::Map(Map { function: function.clone(), order: 0, pins }), &[y]);
             }
             x = if layer.residual { self.like(Op::Add, &[before, y]) } else { y };
@@ -171,7 +171,7 @@ impl Building {
     /// One number per sample.
     fn loss(&mut self, case: &Case, loss: Loss, y: Id) -> Id {
         let d = self.dim(y);
-        let pins = Pins { degree: Some(4), range: Some(Range { low: -5.0, high: 5.0 }) };
+        let pins = Pins { degree: Some(4), range: Some(Range { low: -5.0, high: 5.0 }), within: None };
         match loss {
             Loss::Dot => {
                 let a = self.push(Op::Data(Data::Action), &[], Shape::Sample(d));

@@ -42,7 +42,7 @@ fn it_is_nesterovs_recursion() {
     let program = check(&source()).expect("it checks");
     let built = build::build(&program, false).expect("it builds");
     let functions = Approximated::new(&program);
-    let pins = Pins { degree: Some(3), range: Some(Range { low: -6.0, high: 6.0 }) };
+    let pins = Pins { degree: Some(3), range: Some(Range { low: -6.0, high: 6.0 }), within: None };
     let sigmoid = approximate(&Elementwise::Named(Function::Sigmoid), &pins, 0.0, usize::MAX);
     let (_, mut states) = support::data_of(&program, &built, 3);
     for name in ["weight", "bias"] {

@@ -221,7 +221,7 @@ fn a_recurrence_that_holds_and_does_not_follow_is_told_with_an_eps_that_would() 
 
 #[test]
 fn scales_start_where_a_coarse_maximum_leaves_the_gradients() {
-    // Rewards of at most 0.17 after recoding; without pins the maximum has an interval for the 17 of the environment.
+    // Rewards of at most 0.17 after recoding; without a range the maximum has an interval for the 17 of the environment.
     let source = |pins: &str| {
         format!(
             r#"env "Other-v0" {{ observe s: [3] in [-1, 1]  act a: one of 2  reward r in [-17, 0]  client {{ r <- 0.01 * r }} }}
@@ -237,7 +237,7 @@ train fit(q) {{ batch = 16 updates = 9 optimizer = adam(lr: 0.01, beta2: 0.99, e
 secure ckks {{ refresh = bootstrap }}"#
         )
     };
-    let [wide, narrow] = ["", ", range: [-0.5, 0.5]"].map(source);
+    let [wide, narrow] = [", degree: 4", ", degree: 4, range: [-0.5, 0.5]"].map(source);
     let starts = |source: &str| {
         let program = hecc_compiler::front::check(source).expect("the program checks");
         let resolved = tracking::resolve(&program, None, Some(10)).expect("a recurrence");

@@ -54,7 +54,7 @@ impl Grower {
         let shape = self.graph.shape(x);
         let Shape::Sample(dim) = shape else { return None };
         let like = |s: Shape| s == shape;
-        let pins = Pins { degree: Some(4), range: Some(Range { low: -3.0, high: 3.0 }) };
+        let pins = Pins { degree: Some(4), range: Some(Range { low: -3.0, high: 3.0 }), within: None };
         Some(match kind {
             0 => self.push(Op::Constant(constant), &[], Shape::Sample(d)),
             1 => self.push(Op::Constant(constant), &[], Shape::Vector(d)),

@@ -3,11 +3,11 @@
 use hecc_plan::cost::{CostTable, predict};
 
 use super::shadow::{Shadow, resized};
-use super::{Group, groups, polynomial};
+use super::{Form, Group, groups, polynomial};
 use crate::check::hir::Pins;
 use crate::passes::{self, Level, Selection};
 use crate::tensor::build;
-use crate::tensor::graph::{Elementwise, Map};
+use crate::tensor::graph::Elementwise;
 use crate::{Compiled, Options, compile};
 
 const DEGREES: [usize; 13] = [2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 16, 24, 31];
@@ -54,7 +54,7 @@ fn moved(source: &str, choices: &[[usize; 2]]) -> Vec<f64> {
     let groups: Vec<Group> = groups(&program, &graph);
     let shadows = [0, 1].map(|draw| Shadow::new(&program, (&graph, &built.states), batch, draw));
     // Each degree is fitted once.
-    let fits = |group: &Group| DEGREES.map(|degree| (degree, shadows[0].fits(group, Some(degree))));
+    let fits = |group: &Group| DEGREES.map(|degree| (degree, shadows[0].fits(group, Form::Degree(degree))));
     let fits: Vec<_> = groups.iter().map(fits).collect();
     let of = |i: usize, degree: usize| &fits[i].iter().find(|(d, _)| *d == degree).expect("one of the degrees").1;
     let worst = |&[a, b]: &[usize; 2]| shadows.iter().map(|shadow| shadow.moved([of(0, a), of(1, b)])).fold(0.0, f64::max);
@@ -76,8 +76,8 @@ fn the_chosen_degrees_are_about_the_cheapest_of_all() {
             let alike = |i: usize, degree: usize| {
                 let a = &activations[i];
                 let at = |k: i32| a.range.low + (a.range.high - a.range.low) * f64::from(k) / 2000.0;
-                let pins = Pins { degree: None, range: Some(a.range) };
-                let p = polynomial(&Map { function: Elementwise::Named(a.function), order: 0, pins }, Some(degree), 1.0);
+                let pins = Form::Degree(degree).pin(Pins { range: Some(a.range), ..Pins::default() });
+                let p = polynomial(&Elementwise::Named(a.function), 0, &pins, 1.0);
                 let values = || (0..=2000).map(|k| a.function.eval(at(k)));
                 let (low, high) = values().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
                 served || p.error <= (high - low) / 32.0

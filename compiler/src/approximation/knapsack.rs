@@ -2,10 +2,10 @@
 //! critical path and products everything that is best in some proportion.
 
 use super::options::Candidate;
-use super::{Group, known};
+use super::{Group, applied, known};
 use crate::check::hir::Program;
 use crate::schemes::ckks::MASK_BITS;
-use crate::tensor::{Graph, Op};
+use crate::tensor::{Graph, Op, Shape};
 
 /// Combinations up to which all are looked at.
 const COMBINATIONS: usize = 4096;
@@ -14,8 +14,17 @@ const STEPS: usize = 512;
 /// Bits of a product, for depths: only their ratio to those of constants matters.
 const PRODUCT: u32 = 30;
 
-/// A node: operands, bits of its own, and the activation that it is (its index, and whether the derivative).
-type Step = (Vec<usize>, u32, Option<(usize, usize)>);
+/// A node: operands, bits of its own, and the activation that it is.
+type Step = (Vec<usize>, u32, Option<Use>);
+
+/// An activation on a path.
+#[derive(Clone, Copy)]
+struct Use {
+    group: usize,
+    order: usize,
+    /// How often, one after the other: more than once in the tournament of a maximum.
+    times: u32,
+}
 /// A choice of the activations looked at so far, its error, and what it costs.
 type Partial = (Cost, f64, Vec<usize>);
 
@@ -66,13 +75,13 @@ impl Path {
     pub fn new(program: &Program, graph: &Graph, groups: &[Group]) -> Self {
         let known = known(program, graph);
         let node = |id: crate::tensor::Id| {
-            let map = groups.iter().enumerate().find_map(|(g, group)| {
-                let order = match &graph.node(id).op {
-                    Op::Map(map) => usize::from(map.order.min(1)),
-                    _ => return None,
-                };
-                group.nodes.contains(&id).then_some((g, order))
-            });
+            let order = applied(&graph.node(id).op).map_or(0, |(_, order, _)| usize::from(order.min(1)));
+            let times = match (&graph.node(id).op, graph.operands(id).as_slice()) {
+                (Op::Max(_), [x]) if let Shape::Sample(d) | Shape::Vector(d) = graph.shape(*x) => d.next_power_of_two().ilog2(),
+                _ => 1,
+            };
+            let group = groups.iter().position(|group| group.nodes.contains(&id));
+            let map = group.map(|group| Use { group, order, times });
             // What the client knows is fresh, whatever it came from.
             let operands = if known[id.index()] { Vec::new() } else { graph.operands(id).iter().map(|o| o.index()).collect() };
             let own = match &graph.node(id).op {
@@ -122,15 +131,15 @@ impl Path {
         let mut ends: Vec<(u32, Option<usize>)> = Vec::with_capacity(self.nodes.len());
         for (operands, own, map) in &self.nodes {
             let before = operands.iter().copied().max_by_key(|&o| (ends[o].0, std::cmp::Reverse(o)));
-            let own = map.map_or(*own, |(group, order)| depth(group, order));
+            let own = map.map_or(*own, |of| of.times * depth(of.group, of.order));
             ends.push((before.map_or(0, |b| ends[b].0) + own, before));
         }
         let mut counts = vec![0; groups];
         let mut at = (0..ends.len()).max_by_key(|&i| (ends[i].0, std::cmp::Reverse(i)));
         let longest = at.map_or(0, |i| ends[i].0);
         while let Some(i) = at {
-            if let Some((group, _)) = self.nodes[i].2 {
-                counts[group] += 1;
+            if let Some(of) = self.nodes[i].2 {
+                counts[of.group] += of.times;
             }
             at = ends[i].1;
         }
@@ -156,7 +165,8 @@ pub(super) fn run(candidates: &[Vec<Candidate>], path: &Path, budgets: &[f64]) -
     found.into_iter().map(|(_, choice)| choice).collect()
 }
 
-fn best(candidates: &[Candidate]) -> usize {
+/// The most exact.
+pub(super) fn best(candidates: &[Candidate]) -> usize {
     (0..candidates.len()).min_by(|&a, &b| candidates[a].contribution.total_cmp(&candidates[b].contribution)).unwrap_or(0)
 }
 
@@ -214,22 +224,27 @@ fn programme(candidates: &[Vec<Candidate>], path: &Path, budget: f64) -> Front {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Form;
     use super::*;
+
+    fn once(group: usize) -> Option<Use> {
+        Some(Use { group, order: 0, times: 1 })
+    }
 
     /// A chain of activations with a product between each.
     fn chain(n: usize) -> Path {
         let mut nodes = vec![(Vec::new(), 0, None)];
         for group in 0..n {
             nodes.push((vec![nodes.len() - 1], PRODUCT, None));
-            nodes.push((vec![nodes.len() - 1], 0, Some((group, 0))));
+            nodes.push((vec![nodes.len() - 1], 0, once(group)));
         }
         Path { nodes }
     }
 
     fn candidate(depth: u32, products: usize, contribution: f64) -> Candidate {
-        let (degree, error, derivative_error) = (Some(depth as usize), contribution, None);
+        let (form, error, derivative_error) = (Form::Degree(depth as usize), contribution, None);
         Candidate {
-            degree,
+            form,
             steepest: depth as usize,
             fits: Vec::new(),
             error,
@@ -287,13 +302,8 @@ mod tests {
     #[test]
     fn depth_counts_where_the_path_is_long() {
         // Two branches: a long one with the first activation, a short one with the second.
-        let nodes = vec![
-            (Vec::new(), 0, None),
-            (vec![0], 10 * PRODUCT, None),
-            (vec![1], 0, Some((0, 0))),
-            (vec![0], 0, Some((1, 0))),
-            (vec![2, 3], 0, None),
-        ];
+        let nodes =
+            vec![(Vec::new(), 0, None), (vec![0], 10 * PRODUCT, None), (vec![1], 0, once(0)), (vec![0], 0, once(1)), (vec![2, 3], 0, None)];
         let path = Path { nodes };
         let candidates =
             vec![vec![candidate(1, 1, 0.9), candidate(2, 2, 0.5), candidate(3, 3, 0.0)], vec![candidate(1, 1, 0.6), candidate(9, 30, 0.0)]];

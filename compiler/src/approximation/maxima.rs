@@ -3,15 +3,13 @@
 
 use std::cell::RefCell;
 
-use hecc_plan::Function;
-
-use super::known;
+use super::{Approximation, known};
 use crate::check::hir::{ClientOp, Pins, Program, Task};
 use crate::diagnostics::Diagnostic;
-use crate::schemes::ckks;
-use crate::schemes::ckks::approximate::{Polynomial, approximate};
+use crate::schemes::ckks::approximate::Polynomial;
+use crate::schemes::ckks::magnitude;
 use crate::tensor::eval::{Exact, Functions};
-use crate::tensor::graph::{Elementwise, Map};
+use crate::tensor::graph::Map;
 use crate::tensor::{Graph, Op, TensorError};
 
 /// Exact functions, but for maxima and minima.
@@ -38,20 +36,16 @@ impl Functions for Maxima<'_> {
         let x = pins.range.map_or(x, |range| x.clamp(range.low, range.high));
         let mut made = self.made.borrow_mut();
         let at = made.iter().position(|(other, _)| other == pins).unwrap_or_else(|| {
-            made.push((*pins, magnitude(self.program, pins)));
+            made.push((*pins, magnitude(self.program, *pins)));
             made.len() - 1
         });
         made[at].1.eval(x)
     }
 }
 
-fn magnitude(program: &Program, pins: &Pins) -> Polynomial {
-    let cap = if pins.degree.is_some() { usize::MAX } else { ckks::degree_cap() };
-    approximate(&Elementwise::Named(Function::Abs), pins, ckks::tolerance(program), cap)
-}
-
-/// Warnings for maxima and minima of a training whose polynomials are further off than any reward is from zero.
-pub(crate) fn coarse(program: &Program, graph: &Graph) -> Vec<Diagnostic> {
+/// Warnings for maxima and minima of a training whose polynomials are further off than any reward is from zero, or, where the program
+/// leaves them open, than its precision allows. `graph` has the polynomials of `approximation`.
+pub(crate) fn coarse(program: &Program, graph: &Graph, approximation: &Approximation) -> Vec<Diagnostic> {
     let range = program.env.reward_range;
     let reward = range.low.abs().max(range.high.abs());
     if !matches!(program.task, Task::Train(_)) || reward == 0.0 {
@@ -66,10 +60,18 @@ pub(crate) fn coarse(program: &Program, graph: &Graph) -> Vec<Diagnostic> {
             continue;
         }
         // (a + b ± |a - b|) / 2.
-        let error = magnitude(program, pins).error / 2.0;
-        let Some(interval) = pins.range.filter(|_| error > reward) else { continue };
-        let what = format!("the polynomial of this maximum or minimum is off by up to {error:.2}, more than any reward");
-        let here = format!("of differences in [{}, {}]; rewards are at most {reward:.2}", interval.low, interval.high);
+        let error = magnitude(program, *pins).error / 2.0;
+        let missed = !approximation.met() && approximation.activations.iter().any(|a| a.span == node.span && !a.pinned);
+        let Some(interval) = pins.range.filter(|_| error > reward || missed) else { continue };
+        let (what, than) = if error > reward {
+            let what = format!("the polynomial of this maximum or minimum is off by up to {error:.2}, more than any reward");
+            (what, format!("; rewards are at most {reward:.2}"))
+        } else {
+            let Approximation { measured, budget, .. } = approximation;
+            let what = format!("the polynomial of this maximum or minimum is off by up to {error:.1e}, further than `precision` allows");
+            (what, format!("; all polynomials move new weights by {measured:.1e} of the {budget:.1e} allowed"))
+        };
+        let here = format!("of differences in [{}, {}]{than}", interval.low, interval.high);
         let help = "`hecc calibrate` measures how far the values differ; `range: [low, high]` in the call pins it".to_owned();
         let diagnostic = Diagnostic::from(&TensorError::Coarse { what, span: node.span }).here(here).help(help).warning();
         found.push((*pins, diagnostic));

@@ -5,8 +5,8 @@
 //! A polynomial of one activation moves the outputs by a contribution that `shadow.rs` measures; to first order contributions add up,
 //! at worst. `knapsack.rs` looks for choices by that sum; each is run as a whole, on the same data and on others, and the worst
 //! contributor bumped while that run is further off than the budget. Which choice is cheapest, and which of those beside it, is seen
-//! when they are lowered. A pinned degree is the program's own: its polynomial counts as the
-//! function.
+//! when they are lowered. A pinned degree is the program's own: its polynomial counts as the function. Maxima and minima are among the
+//! activations, by the magnitude of a difference that they are computed by.
 
 pub mod calibrated;
 pub mod composite;
@@ -19,6 +19,7 @@ mod options;
 pub(crate) mod shadow;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use hecc_plan::{Function, Span, State};
 
@@ -42,8 +43,8 @@ pub struct ActivationChoice {
     pub span: Span,
     /// Degree of the polynomial; of a composition, that of its steepest stage.
     pub degree: usize,
-    /// Whether it is a composition, of polynomials of the sign, times the argument.
-    pub composed: bool,
+    /// The polynomial, or the composition.
+    pub form: Form,
     /// Whether the program pins the degree.
     pub pinned: bool,
     /// The interval it holds on.
@@ -56,13 +57,43 @@ pub struct ActivationChoice {
     pub from_value: bool,
     /// How far an error of one in this activation moves the outputs, to first order.
     pub sensitivity: f64,
+    /// How far its polynomial does.
+    pub moved: f64,
     /// Its part of the budget: of what all of them do together as much as `sensitivity` times `error` is of the sum of those; 0 for
     /// a pinned degree, which costs none.
     pub share: f64,
 }
 
-/// Degrees of the functions that a program leaves open, by function and layer.
-pub type Degrees = BTreeMap<(&'static str, Span), usize>;
+/// What computes a function that a program leaves open.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Form {
+    /// One polynomial, of that degree.
+    Degree(usize),
+    /// The argument times a composition of polynomials for its sign, with at most that error: a magnitude.
+    Composition(f64),
+}
+
+impl Form {
+    /// The pins of a function that is to be computed so.
+    pub fn pin(self, pins: Pins) -> Pins {
+        match self {
+            Form::Degree(degree) => Pins { degree: Some(degree), within: None, ..pins },
+            Form::Composition(error) => Pins { degree: None, within: Some(error), ..pins },
+        }
+    }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Form::Degree(degree) => write!(f, "{degree}"),
+            Form::Composition(error) => write!(f, "a composition to {error:.1e}"),
+        }
+    }
+}
+
+/// Forms of the functions that a program leaves open, by function and layer.
+pub type Degrees = BTreeMap<(&'static str, Span), Form>;
 
 /// The choice for a whole program.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -81,9 +112,9 @@ pub struct Approximation {
 }
 
 impl Approximation {
-    /// The degrees that the program does not pin.
-    pub fn degrees(&self) -> Vec<usize> {
-        self.activations.iter().filter(|a| !a.pinned).map(|a| a.degree).collect()
+    /// What the program does not pin.
+    pub fn degrees(&self) -> Vec<Form> {
+        self.activations.iter().filter(|a| !a.pinned).map(|a| a.form).collect()
     }
 
     /// Whether the activations stay within the budget.
@@ -97,7 +128,7 @@ impl Approximation {
         let mut uses = Vec::new();
         for group in groups(program, graph).into_iter().filter(of) {
             for id in group.nodes {
-                if let Op::Map(Map { order: 0, pins: Pins { range: Some(range), .. }, .. }) = graph.node(id).op {
+                if let Some((_, 0, Pins { range: Some(range), .. })) = applied(&graph.node(id).op) {
                     uses.push((name(graph, id, group.function), id, range));
                 }
             }
@@ -108,20 +139,23 @@ impl Approximation {
     /// What to tell of the budget, if any of it was spent.
     pub fn note(&self) -> Option<String> {
         let Self { activations, budget, predicted, measured, chosen: _ } = self;
-        let chosen = activations.iter().filter(|a| !a.pinned).count();
-        (chosen > 0).then(|| {
-            let end = if self.met() { "" } else { ": more than is allowed; a wider degree or a narrower range has to be pinned" };
-            format!("polynomials: {measured:.1e} of an error of {budget:.1e} (to first order {predicted:.1e}){end}")
-        })
+        let pinned: f64 = activations.iter().filter(|a| a.pinned).map(|a| a.moved).sum();
+        let apart = (pinned > *budget).then(|| format!("pinned degrees move the outputs by {pinned:.1e}, which does not count"));
+        if activations.iter().all(|a| a.pinned) {
+            return apart.map(|apart| format!("polynomials: {apart}"));
+        }
+        let end = if self.met() { "" } else { ": more than is allowed; a wider degree or a narrower range has to be pinned" };
+        let apart = apart.map_or(String::new(), |apart| format!("; {apart}"));
+        Some(format!("polynomials: {measured:.1e} of an error of {budget:.1e} (to first order {predicted:.1e}){end}{apart}"))
     }
 
-    /// The degree of every activation that the program leaves open. What is composed has none: the tolerance alone tells what it is.
+    /// What computes every activation that the program leaves open.
     pub fn degrees_by_layer(&self) -> Degrees {
-        let open = self.activations.iter().filter(|a| !a.composed && !a.pinned);
-        open.map(|a| ((a.function.name(), a.span), a.degree)).collect()
+        let open = self.activations.iter().filter(|a| !a.pinned);
+        open.map(|a| ((a.function.name(), a.span), a.form)).collect()
     }
 
-    /// The graph with a degree for every activation.
+    /// The graph with a polynomial or a composition for every activation.
     pub fn apply(&self, graph: &Graph) -> Graph {
         apply(graph, &self.degrees_by_layer())
     }
@@ -129,11 +163,9 @@ impl Approximation {
     /// The graph that [`Self::apply`] made `graph` of.
     pub fn undo(&self, graph: &Graph) -> Graph {
         let degrees = self.degrees_by_layer();
-        mapped(graph, |_, span, map| match &map.function {
-            Elementwise::Named(function) if degrees.contains_key(&(function.name(), span)) => {
-                Map { pins: Pins { degree: None, ..map.pins }, ..map.clone() }
-            }
-            Elementwise::Named(_) | Elementwise::Polynomial(_) => map.clone(),
+        repinned(graph, |_, span, function, pins| match function {
+            Some(function) if degrees.contains_key(&(function.name(), span)) => Pins { degree: None, within: None, ..pins },
+            _ => pins,
         })
     }
 
@@ -192,9 +224,10 @@ impl<'a> Search<'a> {
         let groups = groups(program, graph);
         let draws = if groups.is_empty() { 0..0 } else { 0..2 };
         let shadows: Vec<Shadow> = draws.map(|draw| Shadow::new(program, (graph, states), *batch, draw)).collect();
-        let candidates: Vec<Vec<Candidate>> = groups.iter().map(|group| options::run(program, graph, group, &shadows[0])).collect();
-        let path = knapsack::Path::new(program, graph, &groups);
         let budget = PART * program.secure.precision;
+        let candidates = groups.iter().map(|group| options::run(program, graph, group, &shadows, budget));
+        let candidates: Vec<Vec<Candidate>> = candidates.collect();
+        let path = knapsack::Path::new(program, graph, &groups);
         // What no degree can meet (a kink) is met as well as can be.
         let least: f64 = candidates.iter().map(|c| c.iter().map(|c| c.contribution).fold(f64::INFINITY, f64::min)).sum();
         Self { program, groups, candidates, shadows, path, budget, allowed: budget.max(1.25 * least) }
@@ -245,6 +278,19 @@ impl<'a> Search<'a> {
         (moved <= self.allowed.max(choice.measured * ROUNDED)).then_some(moved)
     }
 
+    /// Where no choice can be lowered, the shallowest of maxima and minima, whatever it does to the outputs; `None` where none of them is
+    /// open.
+    pub fn shallowest_maxima(&self) -> Option<Approximation> {
+        let mut chosen: Vec<usize> = self.candidates.iter().map(|c| knapsack::best(c)).collect();
+        let depth = |c: &Candidate| (c.depth[0].max(c.depth[1]), c.products);
+        let mut open = false;
+        for (i, candidates) in self.candidates.iter().enumerate().filter(|(i, _)| self.groups[*i].extremum && !self.groups[*i].pinned) {
+            open = true;
+            chosen[i] = (0..candidates.len()).min_by_key(|&j| depth(&candidates[j])).unwrap_or(0);
+        }
+        open.then(|| self.approximation(chosen))
+    }
+
     /// How far each draw's outputs move.
     fn draws<'b>(&'b self, chosen: &'b [usize]) -> impl Iterator<Item = f64> + 'b {
         let fits = || chosen.iter().zip(&self.candidates).map(|(&j, c)| &c[j].fits);
@@ -276,14 +322,15 @@ impl<'a> Search<'a> {
             name: group.name.clone(),
             function: group.function,
             span: group.span,
-            degree: c.degree.unwrap_or(c.steepest),
-            composed: c.degree.is_none(),
+            degree: c.steepest,
+            form: c.form,
             pinned: group.pinned,
             range: group.range,
             error: c.error,
             derivative_error: c.derivative_error,
             from_value: false,
             sensitivity: if c.error > 0.0 { c.moved / c.error } else { 0.0 },
+            moved: c.moved,
             share: if predicted > 0.0 { c.contribution / predicted * measured / self.budget } else { 0.0 },
         };
         let activations = self.groups.iter().zip(picked).map(record).collect();
@@ -302,8 +349,20 @@ struct Group {
     range: Range,
     /// The degree, where the program pins it.
     degree: Option<usize>,
-    /// The maps and their derivatives.
+    /// Whether it is in a maximum or minimum.
+    extremum: bool,
+    /// The maps, maxima and minima, and their derivatives.
     nodes: Vec<Id>,
+}
+
+/// The function that a polynomial computes in an operation, of which order, and its pins: of maxima and minima, the magnitude of a
+/// difference.
+pub(crate) fn applied(op: &Op) -> Option<(Function, u8, Pins)> {
+    match op {
+        Op::Map(Map { function: Elementwise::Named(function), order, pins }) => Some((*function, *order, *pins)),
+        Op::Max(pins) | Op::Extremum { pins, .. } => Some((Function::Abs, 0, *pins)),
+        _ => None,
+    }
 }
 
 /// Every activation that is computed by a polynomial of some degree.
@@ -312,26 +371,29 @@ fn groups(program: &Program, graph: &Graph) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for id in graph.ids().filter(|id| !known[id.index()]) {
         let node = graph.node(id);
-        let Op::Map(Map { function: Elementwise::Named(function), pins, .. }) = &node.op else { continue };
+        let Some((function, _, pins)) = applied(&node.op) else { continue };
         let range = pins.range.unwrap_or(Range { low: -1.0, high: 1.0 });
-        match groups.iter_mut().find(|g| g.function == *function && g.span == node.span) {
+        let extremum = !matches!(node.op, Op::Map(_));
+        match groups.iter_mut().find(|g| g.function == function && g.span == node.span) {
             Some(group) => {
                 group.range = Range { low: group.range.low.min(range.low), high: group.range.high.max(range.high) };
                 group.nodes.push(id);
+                group.extremum |= extremum;
                 // A network rather than a copy of it.
-                let own = name(graph, id, *function);
+                let own = name(graph, id, function);
                 let trained = |name: &str| program.nets.iter().any(|net| name.contains(&format!(" after {}.", net.name)));
                 if trained(&own) && !trained(&group.name) {
                     group.name = own;
                 }
             }
             None => groups.push(Group {
-                name: name(graph, id, *function),
-                function: *function,
+                name: name(graph, id, function),
+                function,
                 span: node.span,
                 pinned: pins.degree.is_some(),
                 range,
                 degree: pins.degree,
+                extremum,
                 nodes: vec![id],
             }),
         }
@@ -366,12 +428,15 @@ pub(crate) fn known(program: &Program, graph: &Graph) -> Vec<bool> {
     known
 }
 
-/// The function and the layer whose result it takes.
+/// The function, whether it is in a maximum or minimum, and the layer whose result it takes.
 pub(crate) fn name(graph: &Graph, id: Id, function: Function) -> String {
-    match graph.operands(id).first().and_then(|&x| layer(graph, x)) {
-        Some(layer) => format!("{} after {layer}", function.name()),
-        None => function.name().to_owned(),
-    }
+    let inside = match graph.node(id).op {
+        Op::Max(_) | Op::Extremum { larger: true, .. } => " in max",
+        Op::Extremum { larger: false, .. } => " in min",
+        _ => "",
+    };
+    let after = graph.operands(id).first().and_then(|&x| layer(graph, x)).map_or(String::new(), |layer| format!(" after {layer}"));
+    format!("{}{inside}{after}", function.name())
 }
 
 /// The layer that a value comes from, if sums and constants are all that is in between.
@@ -388,41 +453,38 @@ fn layer(graph: &Graph, x: Id) -> Option<String> {
     }
 }
 
-/// The graph with those degrees for the functions that it leaves open; its nodes are the same.
+/// The graph with those forms of the functions that it leaves open; its nodes are the same.
 pub fn apply(graph: &Graph, degrees: &Degrees) -> Graph {
-    mapped(graph, |_, span, map| match &map.function {
-        Elementwise::Named(function) if map.pins.degree.is_none() => {
-            let mut pins = map.pins;
-            pins.degree = degrees.get(&(function.name(), span)).copied();
-            Map { pins, ..map.clone() }
-        }
-        Elementwise::Named(_) | Elementwise::Polynomial(_) => map.clone(),
+    repinned(graph, |_, span, function, pins| {
+        let form = function.filter(|_| pins.degree.is_none()).and_then(|function| degrees.get(&(function.name(), span)));
+        form.map_or(pins, |form| form.pin(pins))
     })
 }
 
-/// The graph with other maps.
-fn mapped(graph: &Graph, mut change: impl FnMut(Id, Span, &Map) -> Map) -> Graph {
+/// The graph with other pins, which may depend on the function; a polynomial of the program's own has none.
+fn repinned(graph: &Graph, change: impl Fn(Id, Span, Option<Function>, Pins) -> Pins) -> Graph {
     let mut new = Graph::default();
     let mut ids: Vec<Id> = Vec::with_capacity(graph.len());
     for id in graph.ids() {
         let node = graph.node(id);
         let operands: Vec<Id> = graph.operands(id).iter().map(|o| ids[o.index()]).collect();
-        let op = match &node.op {
-            Op::Map(map) => Op::Map(change(id, node.span, map)),
-            other => other.clone(),
-        };
+        let mut op = node.op.clone();
+        let function = applied(&op).map(|(function, ..)| function);
+        if let Op::Map(Map { pins, .. }) | Op::Max(pins) | Op::Extremum { pins, .. } = &mut op {
+            *pins = change(id, node.span, function, *pins);
+        }
         ids.push(new.push(op, &operands, node.shape, node.span));
     }
     new.outputs = graph.outputs.iter().map(|(output, id)| (output.clone(), ids[id.index()])).collect();
     new
 }
 
-/// The polynomial of a map at a degree; without one, what the lowering takes to be within `tolerance`.
-fn polynomial(map: &Map, degree: Option<usize>, tolerance: f64) -> Polynomial {
-    let pins = Pins { degree, ..map.pins };
-    let cap = if degree.is_some() { usize::MAX } else { crate::schemes::ckks::degree_cap() };
-    let p = approximate(&map.function, &pins, tolerance, cap);
-    if map.order == 0 { p } else { p.derivative() }
+/// The polynomial of an operation that [`applied`] knows, by its pins; where they leave it open, what the lowering takes to be within
+/// `tolerance`.
+fn polynomial(function: &Elementwise, order: u8, pins: &Pins, tolerance: f64) -> Polynomial {
+    let cap = if pins.degree.is_some() { usize::MAX } else { crate::schemes::ckks::degree_cap() };
+    let p = approximate(function, pins, tolerance, cap);
+    if order == 0 { p } else { p.derivative() }
 }
 
 /// Whether the task is a training run.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use hecc_plan::{Span, State, StateInit, init};
 
-use super::{Group, known, mapped, polynomial};
+use super::{Form, Group, applied, known, polynomial, repinned};
 use crate::check::hir::{Pins, Program, Task};
 use crate::schemes::ckks::approximate::Polynomial;
 use crate::tensor::eval::{self, Exact, Functions};
-use crate::tensor::graph::Map;
+use crate::tensor::graph::{Elementwise, Map};
 use crate::tensor::{Data, Graph, Id, Op, Output, Shape, ranges};
 
 /// Products that one run may take: it is made for every degree of every activation.
@@ -89,9 +89,9 @@ impl Shadow {
         };
         let data = inputs.into_iter().enumerate().map(draw).collect();
         let known = known(program, graph);
-        let pinned = graph.ids().filter_map(|id| match &graph.node(id).op {
-            Op::Map(map) if !known[id.index()] => map.pins.degree.map(|degree| (id.index(), polynomial(map, Some(degree), 0.0))),
-            _ => None,
+        let pinned = graph.ids().filter(|id| !known[id.index()]).filter_map(|id| {
+            let (function, order, pins) = applied(&graph.node(id).op)?;
+            pins.degree.map(|_| (id.index(), polynomial(&Elementwise::Named(function), order, &pins, 0.0)))
         });
         let pinned = pinned.collect();
         let tolerance = crate::schemes::ckks::tolerance(program);
@@ -102,15 +102,15 @@ impl Shadow {
         shadow
     }
 
-    /// The polynomials of a group's maps at a degree; of compositions, where there is none.
-    pub fn fits(&self, group: &Group, degree: Option<usize>) -> Fits {
-        let mut found: Vec<(&Map, Polynomial)> = Vec::new();
+    /// The polynomials of a group in a form.
+    pub fn fits(&self, group: &Group, form: Form) -> Fits {
+        let mut found: Vec<((u8, Pins), Polynomial)> = Vec::new();
         let fit = |&id: &Id| {
-            let Op::Map(map) = &self.graph.node(id).op else { return None };
-            let known = found.iter().find(|(m, _)| *m == map).map(|(_, p)| p.clone());
+            let (function, order, pins) = applied(&self.graph.node(id).op)?;
+            let known = found.iter().find(|(of, _)| *of == (order, pins)).map(|(_, p)| p.clone());
             let p = known.unwrap_or_else(|| {
-                let p = polynomial(map, degree, self.tolerance);
-                found.push((map, p.clone()));
+                let p = polynomial(&Elementwise::Named(function), order, &form.pin(pins), 0.0);
+                found.push(((order, pins), p.clone()));
                 p
             });
             Some((id.index(), p))
@@ -129,9 +129,12 @@ impl Shadow {
     pub fn moved_by_graph(&self, program: &Program, graph: &Graph) -> f64 {
         let graph = for_batch(program, graph, self.batch);
         let known = known(program, &graph);
-        let polynomials = graph.ids().filter_map(|id| match &graph.node(id).op {
-            Op::Map(map) if !known[id.index()] => Some((id.index(), polynomial(map, map.pins.degree, self.tolerance))),
-            _ => None,
+        let polynomials = graph.ids().filter(|id| !known[id.index()]).filter_map(|id| {
+            let p = match &graph.node(id).op {
+                Op::Map(Map { function, order, pins }) => polynomial(function, *order, pins, self.tolerance),
+                op => applied(op).map(|(function, order, pins)| polynomial(&Elementwise::Named(function), order, &pins, self.tolerance))?,
+            };
+            Some((id.index(), p))
         });
         let values = self.run(&graph, &polynomials.collect());
         let place = |output: &Output| graph.outputs.iter().find(|(other, _)| other == output).map(|(_, id)| *id);
@@ -156,7 +159,7 @@ impl Shadow {
 
     fn run(&self, graph: &Graph, polynomials: &BTreeMap<usize, Polynomial>) -> Vec<Vec<f64>> {
         // The evaluator is told what a map is, not where it stands: here the degree says that.
-        let numbered = mapped(graph, |id, _, map| Map { pins: Pins { degree: Some(id.index()), ..map.pins }, ..map.clone() });
+        let numbered = repinned(graph, |id, _, _, pins| Pins { degree: Some(id.index()), ..pins });
         // Every lane holds a sample here.
         let ones = || vec![1.0; self.batch];
         let data = |data: &Data| self.data.get(data).cloned().unwrap_or_else(ones);
@@ -170,21 +173,24 @@ fn apart(values: &[f64], exact: &[f64], size: f64) -> f64 {
     errors.fold(0.0, |largest, error| if error.is_nan() { f64::INFINITY } else { f64::max(largest, error) })
 }
 
-/// Exact functions, but for the maps that have a polynomial.
+/// Exact functions, but for those that have a polynomial.
 struct Mixed<'a>(&'a BTreeMap<usize, Polynomial>);
+
+impl Mixed<'_> {
+    fn eval(&self, pins: &Pins, x: f64, exact: impl Fn(f64) -> f64) -> f64 {
+        // What lies outside of the interval is a matter of ranges, not of degrees.
+        let x = pins.range.map_or(x, |range| x.clamp(range.low, range.high));
+        pins.degree.and_then(|node| self.0.get(&node)).map_or_else(|| exact(x), |p| p.eval(x))
+    }
+}
 
 impl Functions for Mixed<'_> {
     fn map(&self, map: &Map, x: f64) -> f64 {
-        // What lies outside of the interval is a matter of ranges, not of degrees.
-        let x = map.pins.range.map_or(x, |range| x.clamp(range.low, range.high));
-        match map.pins.degree.and_then(|node| self.0.get(&node)) {
-            Some(p) => p.eval(x),
-            None => Exact.map(map, x),
-        }
+        self.eval(&map.pins, x, |x| Exact.map(map, x))
     }
 
-    fn abs(&self, _pins: &Pins, x: f64) -> f64 {
-        x.abs()
+    fn abs(&self, pins: &Pins, x: f64) -> f64 {
+        self.eval(pins, x, f64::abs)
     }
 }
 

@@ -390,7 +390,7 @@ impl<'a> Exprs<'a> {
         if let Some(x) = right.number() {
             return Some((Binary::Mul, self.fold(1.0 / x, span)?));
         }
-        let pins = Pins { degree: None, range: Some(known) };
+        let pins = Pins { range: Some(known), ..Pins::default() };
         let activation = Activation { function: Function::Reciprocal, pins };
         Some((Binary::Mul, Expr { kind: ExprKind::Map(activation, Box::new(right)), ty, secret, span }))
     }

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use super::TensorError;
 use super::graph::{Elementwise, Graph, Id, Map, Op, Shape};
-use crate::check::hir::Pins;
 
 /// Adds the gradients of the number `loss` with respect to `wanted` to the graph. A wanted node that the loss does not
 /// depend on has no entry.
@@ -88,7 +87,7 @@ fn partial(graph: &mut Graph, id: Id, operands: &[Id], slot: usize, adjoint: Id)
         Op::Extremum { larger, pins } => {
             // max(a, b) = (a + b + |a - b|) / 2, so d/da = (1 + sign(a - b)) / 2; the roles change with slot and with min.
             let difference = push(Op::Sub, &[operands[0], operands[1]], shape);
-            let sign = Map { function: Elementwise::Named(hecc_plan::Function::Abs), order: 1, pins: Pins { ..*pins } };
+            let sign = Map { function: Elementwise::Named(hecc_plan::Function::Abs), order: 1, pins: *pins };
             let sign = push(Op::Map(sign), &[difference], shape);
             let half = push(Op::Scale(if *larger == (slot == 0) { 0.5 } else { -0.5 }), &[sign], shape);
             let weight = push(Op::Offset(0.5), &[half], shape);

@@ -286,6 +286,8 @@ pub struct Pins {
     pub degree: Option<usize>,
     /// Interval of the argument.
     pub range: Option<Range>,
+    /// Largest error of a composition of polynomials: never the program's own, but what the compiler chose.
+    pub within: Option<f64>,
 }
 
 /// What to compile.

@@ -2,10 +2,13 @@
 //!
 //! Costs rank alternatives before lowering; what is kept is decided on lowered plans.
 
+use hecc_plan::Function;
+
+use crate::check::hir::Pins;
 use crate::passes::Facts;
 use crate::passes::hoist::client_computes;
 use crate::schemes::ckks::approximate::approximate;
-use crate::tensor::graph::Map;
+use crate::tensor::graph::{Elementwise, Map};
 use crate::tensor::{Op, Shape};
 
 /// Levels, cost in microseconds per limb at ring degree 2^14, and whether the result is fresh.
@@ -82,9 +85,9 @@ pub fn price(op: &Op, shape: Shape, operands: &[(Shape, bool)], facts: &Facts) -
         Op::Broadcast => server(0, KNOWN),
         Op::Slice { .. } => server(1, PLAIN + SWITCH + fold(width(operands[0].0) / width(shape))),
         Op::Place { .. } => server(1, PLAIN + SWITCH),
-        Op::Map(map) => polynomial(degree(map, facts)),
+        Op::Map(Map { function, order, pins }) => polynomial(function, *order, pins, facts),
         Op::Max(pins) | Op::Extremum { pins, .. } => {
-            let one = polynomial(pins.degree.unwrap_or(4));
+            let one = polynomial(&Elementwise::Named(Function::Abs), 0, pins, facts);
             let rounds = if matches!(op, Op::Max(_)) { width(operands[0].0).ilog2() } else { 1 };
             server(one.spends * rounds, (one.cost + SWITCH + 3 * LINEAR) * u64::from(rounds))
         }
@@ -121,24 +124,33 @@ fn pieces(count: usize) -> u64 {
     count as u64 * (8 * (SWITCH + LINEAR) + PLAIN)
 }
 
-/// Levels and cost of a polynomial of a ciphertext.
-fn polynomial(degree: usize) -> Price {
-    let product = PRODUCT + SWITCH;
-    let (spends, products) = match degree {
-        0 => (0, 0),
-        1 => (0, 0),
+/// Levels and cost of a function of a ciphertext by its polynomial, or its composition of several.
+fn polynomial(function: &Elementwise, order: u8, pins: &Pins, facts: &Facts) -> Price {
+    let derived = usize::from(order);
+    let one = |degree: usize| depth(degree.saturating_sub(derived));
+    let (spends, products) = match (function, pins.degree) {
+        (Elementwise::Polynomial(c), _) => one(c.len().saturating_sub(1)),
+        (Elementwise::Named(_), Some(degree)) => one(degree),
+        (Elementwise::Named(_), None) => {
+            let p = approximate(function, pins, facts.tolerance, facts.degree_cap);
+            if p.is_composed() {
+                // The sign, which is the derivative, times the argument.
+                let stages = p.stages.iter().map(|c| depth(c.len() - 1));
+                stages.fold((1 - u32::from(order), 1 - u64::from(order)), |(s, p), (spends, products)| (s + spends, p + products))
+            } else {
+                one(p.degree())
+            }
+        }
+    };
+    server(spends, LINEAR + (PRODUCT + SWITCH) * products)
+}
+
+/// Levels and products of one polynomial.
+fn depth(degree: usize) -> (u32, u64) {
+    match degree {
+        0 | 1 => (0, 0),
         2 => (1, 1),
         3 | 4 => (2, 2),
         d => ((d + 1).next_power_of_two().ilog2() + u32::from(d.is_power_of_two()), u64::from(d.ilog2()) + d as u64 / 3),
-    };
-    server(spends, LINEAR + product * products)
-}
-
-fn degree(map: &Map, facts: &Facts) -> usize {
-    let given = match &map.function {
-        crate::tensor::graph::Elementwise::Polynomial(c) => Some(c.len().saturating_sub(1)),
-        crate::tensor::graph::Elementwise::Named(_) => map.pins.degree,
-    };
-    let degree = given.unwrap_or_else(|| approximate(&map.function, &map.pins, facts.tolerance, facts.degree_cap).degree());
-    degree - usize::from(map.order == 1 && degree > 0)
+    }
 }

@@ -10,11 +10,10 @@ use super::cost::{self, Price};
 use super::extract::{Choice, Problem, Solution};
 use super::refresh::Budget;
 use super::rules;
-use super::term::{Meaning, OpId, Real, Term, Values, free};
-use crate::approximation::Degrees;
-use crate::check::hir::Pins;
+use super::term::{Meaning, OpId, Real, Term, Values};
+use crate::approximation::{Degrees, Form};
 use crate::passes::Facts;
-use crate::tensor::graph::{Elementwise, Map};
+use crate::tensor::graph::Map;
 use crate::tensor::{Data, Graph, Id, Op, Shape};
 
 /// Rounds of rewriting.
@@ -36,7 +35,7 @@ pub struct Region {
 struct Way {
     term: Term,
     /// Of a function that the program leaves open, as the choice of degrees has it.
-    degree: Option<usize>,
+    form: Option<Form>,
 }
 
 /// A region as an extraction problem.
@@ -186,15 +185,15 @@ impl Region {
             let mut own: Vec<Way> = Vec::new();
             for term in self.values[class].iter() {
                 let children: Vec<usize> = self.operands(term).iter().map(|c| index[c]).collect();
-                let degree = places.get(&class).and_then(|&span| self.degree(term, span, degrees));
-                let Some(mut price) = self.price(term, degree, &entry) else { continue };
+                let form = places.get(&class).and_then(|&span| self.form(term, span, degrees));
+                let Some(mut price) = self.price(term, form, &entry) else { continue };
                 if let (Some(budget), Some(Op::State(_))) = (budget, self.op(term)) {
                     price.spends += budget.unpack;
                 }
                 let choice = Choice { children, spends: price.spends, cost: price.cost, fresh: price.fresh };
                 if !choices.contains(&choice) {
                     choices.push(choice);
-                    own.push(Way { term: term.clone(), degree });
+                    own.push(Way { term: term.clone(), form });
                 }
             }
             classes.push(choices);
@@ -277,16 +276,15 @@ impl Region {
         })
     }
 
-    /// The degree of a function that the program leaves open, in the layer at `span`.
-    fn degree(&self, term: &Term, span: Span, degrees: &Degrees) -> Option<usize> {
-        let map = self.values.analysis.map(term).filter(|map| free(map))?;
-        let Elementwise::Named(function) = map.function else { return None };
+    /// What computes a function that the program leaves open, in the layer at `span`.
+    fn form(&self, term: &Term, span: Span, degrees: &Degrees) -> Option<Form> {
+        let function = self.values.analysis.open(term)?;
         let known = self.operands(term).iter().all(|&x| self.values[x].data.known);
         degrees.get(&(function.name(), span)).copied().filter(|_| !known)
     }
 
     /// What a term costs; nothing that a selection may choose has none.
-    fn price(&self, term: &Term, degree: Option<usize>, entry: &BTreeMap<OpId, u32>) -> Option<Price> {
+    fn price(&self, term: &Term, form: Option<Form>, entry: &BTreeMap<OpId, u32>) -> Option<Price> {
         let Some(op) = self.op(term) else {
             let Term::Opaque(op, _) = term else { return None };
             return Some(Price { spends: entry[op], cost: 0, fresh: false });
@@ -294,7 +292,7 @@ impl Region {
         let shape = self.values[self.values.lookup(term.clone()).expect("a term of the e-graph")].data.shape;
         let operands: Vec<(Shape, bool)> =
             self.operands(term).iter().map(|c| (self.values[*c].data.shape, self.values[*c].data.known)).collect();
-        Some(cost::price(&of_degree(op, degree), shape, &operands, &self.values.analysis.facts))
+        Some(cost::price(&of_form(op, form), shape, &operands, &self.values.analysis.facts))
     }
 
     /// Appends what a solution chose to `graph`, whose counterparts of the inputs are in `map`; adds those of the outputs.
@@ -308,12 +306,12 @@ impl Region {
     }
 }
 
-/// The operation with a polynomial of that degree, where one is chosen.
-fn of_degree(op: Op, degree: Option<usize>) -> Op {
-    match (op, degree) {
-        (Op::Map(map), Some(_)) => Op::Map(Map { pins: Pins { degree, ..map.pins }, ..map }),
-        (op, _) => op,
+/// The operation with what is chosen to compute its function.
+fn of_form(mut op: Op, form: Option<Form>) -> Op {
+    if let (Op::Map(Map { pins, .. }) | Op::Max(pins) | Op::Extremum { pins, .. }, Some(form)) = (&mut op, form) {
+        *pins = form.pin(*pins);
     }
+    op
 }
 
 /// Whether a parameter-shaped value is a sum of gradients. Other arithmetic of parameters is the key owner's, and free.
@@ -350,7 +348,7 @@ impl Emitter<'_> {
         let span = self.spans.get(&class).copied().unwrap_or(above);
         let shape = values[class].data.shape;
         let way = self.way(class);
-        let (term, degree) = (way.term.clone(), way.degree);
+        let (term, form) = (way.term.clone(), way.form);
         let operands = self.region.operands(&term);
         let id = match self.region.op(&term) {
             None => match &term {
@@ -364,7 +362,7 @@ impl Emitter<'_> {
             }
             Some(op) => {
                 let operands: Vec<Id> = operands.iter().map(|&c| self.class(c, span)).collect();
-                self.graph.push(of_degree(op, degree), &operands, shape, span)
+                self.graph.push(of_form(op, form), &operands, shape, span)
             }
         };
         let id = if self.refreshed(class) { self.graph.push(Op::Refresh, &[id], shape, span) } else { id };

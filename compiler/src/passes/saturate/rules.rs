@@ -432,7 +432,7 @@ mod tests {
     }
 
     fn activation(degree: Option<usize>, function: Function, order: u8) -> Op {
-        let pins = Pins { degree, range: Some(Range { low: -2.0, high: 2.0 }) };
+        let pins = Pins { degree, range: Some(Range { low: -2.0, high: 2.0 }), within: None };
         Op::Map(Map { function: Elementwise::Named(function), order, pins })
     }
 

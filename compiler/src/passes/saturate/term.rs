@@ -8,7 +8,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use egg::{Analysis, DidMerge, EGraph, Id, define_language};
+use hecc_plan::Function;
 
+use crate::approximation::applied;
 use crate::passes::Facts;
 use crate::passes::hoist::client_knows;
 use crate::tensor::graph::{Elementwise, Map};
@@ -154,6 +156,13 @@ impl Meaning {
         self.ops.push((None, shape));
         self.inputs_known.insert(id, known);
         id
+    }
+
+    /// The function that a polynomial computes in a term, where no program pins the polynomial.
+    pub fn open(&self, term: &Term) -> Option<Function> {
+        let Term::Opaque(op, _) = term else { return None };
+        let (function, _, pins) = applied(self.ops[op.0].0.as_ref()?)?;
+        pins.degree.is_none().then_some(function)
     }
 
     /// The map that a term applies, if it applies one.

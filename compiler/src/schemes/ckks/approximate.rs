@@ -65,14 +65,16 @@ impl Polynomial {
 /// Degrees tried where the program pins none: what a depth of 1, 2, 3, 4, 5 products reaches, and their even neighbours.
 const DEGREES: [usize; 8] = [2, 3, 4, 7, 8, 15, 16, 31];
 
-/// The polynomial for `function`: of the pinned degree, or of the smallest that meets `tolerance` and does not exceed `cap`.
+/// The polynomial for `function`: of the pinned degree, or the composition of the pinned error, or of the smallest degree that meets
+/// `tolerance` and does not exceed `cap`.
 pub fn approximate(function: &Elementwise, pins: &Pins, tolerance: f64, cap: usize) -> Polynomial {
     let range = pins.range.unwrap_or(Range { low: -1.0, high: 1.0 });
     match function {
         Elementwise::Polynomial(powers) => given(powers, range),
-        Elementwise::Named(named) => match pins.degree {
-            Some(degree) => fit(*named, range, degree),
-            None => {
+        Elementwise::Named(named) => match (pins.degree, pins.within.and_then(|error| composed(range, error))) {
+            (Some(degree), _) => fit(*named, range, degree),
+            (None, Some(composition)) => composition,
+            (None, None) => {
                 let candidates = DEGREES.iter().filter(|&&d| d <= cap.max(2)).map(|&d| fit(*named, range, d));
                 let mut best: Option<Polynomial> = None;
                 for candidate in candidates {
@@ -96,13 +98,13 @@ pub fn approximate(function: &Elementwise, pins: &Pins, tolerance: f64, cap: usi
 /// serves better.
 const COMPOSED: f64 = 2e-3;
 
-/// |x| on a symmetric interval as x times a composition for its sign, where that is cheaper than one polynomial of the same
-/// error: those err by 0.28 / degree.
-fn composed(range: Range, tolerance: f64) -> Option<Polynomial> {
-    let half = range.high;
-    if range.low != -half || half <= 0.0 {
+/// |x| on an interval around 0, made symmetric, as x times a composition for its sign: cheaper than one polynomial of the same error
+/// where that is small, since those err by 0.28 / degree.
+pub fn composed(range: Range, tolerance: f64) -> Option<Polynomial> {
+    if range.low >= 0.0 || range.high <= 0.0 {
         return None;
     }
+    let half = range.high.max(-range.low);
     let stages = composite::sign(tolerance / half)?;
     let error = half * composite::off(&stages);
     Some(Polynomial { centre: 0.0, half, coefficients: vec![0.0, half], error, stages })
@@ -222,7 +224,7 @@ mod tests {
     use super::*;
 
     fn pins(degree: usize, low: f64, high: f64) -> Pins {
-        Pins { degree: Some(degree), range: Some(Range { low, high }) }
+        Pins { degree: Some(degree), range: Some(Range { low, high }), within: None }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::approximate::{Polynomial, approximate};
 use super::inside::{Inside, Way};
 use super::keys::Fewer;
 use super::{Lowered, Measure, relinearise};
-use crate::approximation::{ActivationChoice, Approximation};
+use crate::approximation::{ActivationChoice, Approximation, Form};
 use crate::check::hir::{Pins, Program, Task};
 use crate::tensor::Op as TensorOp;
 use crate::tensor::graph::Elementwise;
@@ -181,7 +181,7 @@ fn layout(lowered: &Lowered) -> Decision {
 /// Which of the degrees that meet the error budget together.
 fn degrees(lowered: &Lowered) -> Option<Decision> {
     let (other, seconds) = lowered.degrees.as_ref()?;
-    let list = |degrees: &[usize]| degrees.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let list = |forms: &[Form]| forms.iter().map(Form::to_string).collect::<Vec<_>>().join(", ");
     let choice = list(&lowered.approximation.degrees());
     let why = "of those within the error budget predicted to take the least time, what crosses counted".to_owned();
     let runner_up = format!("{}: {seconds:.2} s per update and what crosses", list(other));
@@ -295,32 +295,33 @@ fn activation(program: &Program, fit: &Fit, approximation: &Approximation) -> De
     };
     let choice = format!("{what} on [{low}, {high}], largest error {:.1e}{share}", polynomial.error);
     let tolerance = super::tolerance(program);
-    let why = match (pins.degree, function) {
-        (Some(_), _) => match open {
-            Some(a) => {
-                let from_value = if a.from_value { "; its derivative is computed from its value" } else { "" };
-                format!(
-                    "an error of 1 in it moves the outputs by {:.1e}, and all polynomials together by {:.1e} of the {:.1e} allowed{from_value}",
-                    a.sensitivity, approximation.measured, approximation.budget
-                )
-            }
-            None => "the program says so".to_owned(),
-        },
-        _ if polynomial.is_composed() => {
+    let why = match (open, pins.degree, function) {
+        (Some(a), ..) => {
+            let from_value = if a.from_value { "; its derivative is computed from its value" } else { "" };
+            let composed = if polynomial.is_composed() {
+                "one polynomial errs by about 0.28 / degree of half the interval, and a composition takes fewer products; "
+            } else {
+                ""
+            };
             format!(
-                "below {tolerance:.1e} one polynomial errs by about 0.28 / degree of half the interval; a composition takes fewer products"
+                "{composed}an error of 1 in it moves the outputs by {:.1e}, and all polynomials together by {:.1e} of the {:.1e} \
+                 allowed{from_value}",
+                a.sensitivity, approximation.measured, approximation.budget
             )
         }
-        (None, Elementwise::Polynomial(_)) => "it is a polynomial already".to_owned(),
-        (None, Elementwise::Named(_)) if polynomial.error <= tolerance => format!("the lowest degree with an error below {tolerance:.1e}"),
-        (None, Elementwise::Named(_)) => format!("no degree up to {} gets below {tolerance:.1e}", super::degree_cap()),
+        (None, Some(_), _) => "the program says so".to_owned(),
+        (None, None, Elementwise::Polynomial(_)) => "it is a polynomial already".to_owned(),
+        (None, None, Elementwise::Named(_)) if polynomial.error <= tolerance => {
+            format!("the lowest degree with an error below {tolerance:.1e}")
+        }
+        (None, None, Elementwise::Named(_)) => format!("no degree up to {} gets below {tolerance:.1e}", super::degree_cap()),
     };
     let other = match (polynomial.degree(), pins.degree) {
         _ if polynomial.is_composed() => 63,
         (degree, Some(_)) => 2 * degree + 1,
         (degree, None) => (degree / 2).max(1),
     };
-    let alternative = approximate(function, &Pins { degree: Some(other), range: pins.range }, tolerance, usize::MAX);
+    let alternative = approximate(function, &Pins { degree: Some(other), within: None, ..*pins }, tolerance, usize::MAX);
     let runner_up = matches!(function, Elementwise::Named(_)).then(|| {
         format!(
             "degree {}: error {:.1e}, {} deep instead of {}",

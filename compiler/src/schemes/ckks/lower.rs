@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hecc_plan::{ClearId, ClearOp, Content, Geometry, Lanes, Layout, Op, Runs, Span, Target, Ties, WireId};
+use hecc_plan::{ClearId, ClearOp, Content, Function, Geometry, Lanes, Layout, Op, Runs, Span, Target, Ties, WireId};
 
 use super::CkksError;
 use super::approximate::{Polynomial, approximate};
@@ -12,7 +12,7 @@ use super::decide::Fit;
 use super::known::Client;
 use super::pack::one_rate;
 use super::share::Packs;
-use crate::check::hir::{ClientOp, Program};
+use crate::check::hir::{ClientOp, Pins, Program};
 use crate::passes::hoist::{client_computes, client_knows};
 use crate::tensor::graph::{Elementwise, Map, Rate};
 use crate::tensor::{Graph, Id, Op as TensorOp, Output, Shape};
@@ -677,6 +677,11 @@ pub(super) fn approximation(program: &Program, map: &Map) -> Polynomial {
     let cap = if map.pins.degree.is_some() { usize::MAX } else { DEGREE_CAP };
     let p = approximate(&map.function, &map.pins, super::tolerance(program), cap);
     if map.order == 0 { p } else { p.derivative() }
+}
+
+/// The polynomial that computes the magnitude of a difference, of which maxima and minima are made.
+pub(crate) fn magnitude(program: &Program, pins: Pins) -> Polynomial {
+    approximation(program, &Map { function: Elementwise::Named(Function::Abs), order: 0, pins })
 }
 
 /// Bits by which values of magnitude one grow when they are divided by `factor`.

@@ -33,6 +33,7 @@ mod tiles;
 mod unroll;
 
 pub use error::CkksError;
+pub(crate) use lower::magnitude;
 pub use measure::Measure;
 pub(crate) use polynomial::cost as polynomial_cost;
 
@@ -40,7 +41,7 @@ use hecc_plan::cost::{CostTable, Exchanges, StepCosts};
 use hecc_plan::link::round_trips;
 use hecc_plan::{Bootstrap, Ckks, Geometry, Span, bootstrap, security};
 
-use crate::approximation::Approximation;
+use crate::approximation::{Approximation, Form};
 use crate::check::hir::{Program, Refresh, Task};
 use crate::passes::saturate;
 use crate::tensor::{Graph, Op, Shape};
@@ -103,7 +104,7 @@ pub struct Lowered {
     /// The same with twin networks the other way, merged or apart, where there are two.
     pub twins: Option<f64>,
     /// The best other degrees, and the same with them.
-    pub degrees: Option<(Vec<usize>, f64)>,
+    pub degrees: Option<(Vec<Form>, f64)>,
     /// What it saves to have fewer rotation keys than rotations, where it has.
     pub fewer: Option<keys::Fewer>,
 }
@@ -355,13 +356,19 @@ fn scale(program: &Program, graph: &Graph, log_n: u32) -> u32 {
         Op::Map(map) => Some(lower::approximation(program, map).degree()),
         _ => None,
     });
+    let doublings = |degree: usize| libm::ceil(2.0 * libm::log2(degree as f64)) as u32;
     let amplified = match maps.max().unwrap_or(1) {
         0..=2 => 0,
-        degree => libm::ceil(2.0 * libm::log2(degree as f64)) as u32,
+        degree => doublings(degree),
     };
     // A maximum's polynomial is steep where the values are close.
-    let compared = |id| matches!(graph.node(id).op, Op::Max(_) | Op::Extremum { .. });
-    let amplified = if graph.ids().any(compared) { amplified.max(2) } else { amplified };
+    let known = crate::approximation::known(program, graph);
+    let compared = graph.ids().filter_map(|id| match graph.node(id).op {
+        Op::Max(_) | Op::Extremum { .. } if known[id.index()] => Some(0),
+        Op::Max(pins) | Op::Extremum { pins, .. } => Some(magnitude(program, pins).degree()),
+        _ => None,
+    });
+    let amplified = compared.max().map_or(amplified, |degree| amplified.max(if degree <= 4 { 2 } else { doublings(degree) }));
     // What the server carries once for many places is read with the noise of all of them.
     let places = graph.ids().filter_map(|id| match graph.node(id).op {
         Op::Places(window) if program.secure.refresh == Refresh::Bootstrap => Some(window.pitch().ilog2().div_ceil(2)),

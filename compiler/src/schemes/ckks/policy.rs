@@ -30,7 +30,21 @@ pub fn watch(program: &Program, graph: &Graph, approximation: &Approximation) ->
     let (client, values) = translated(program, graph, super::tolerance(program), super::degree_cap(), &str::to_owned);
     let mut watch = Watch { program: client.program, arguments: Vec::new() };
     for (name, id, range) in approximation.uses(program, graph) {
-        if let Some(node) = graph.operands(id).first().and_then(|x| values[x.index()])
+        let operands: Option<Vec<ClearId>> = graph.operands(id).iter().map(|x| values[x.index()]).collect();
+        let Some(operands) = operands else { continue };
+        let mut push = |op: ClearOp| watch.program.push(op);
+        let node = match (&graph.node(id).op, operands.as_slice()) {
+            (Op::Map(_), [x]) => Some(*x),
+            (Op::Extremum { .. }, &[a, b]) => Some(push(ClearOp::Sub(a, b))),
+            // No two elements differ by more than the largest and the smallest, nor do those of a tournament.
+            (Op::Max(_), &[x]) => {
+                let negative = push(ClearOp::Affine { x, factor: -1.0, offset: 0.0 });
+                let (largest, smallest) = (push(ClearOp::MaxElements(x)), push(ClearOp::MaxElements(negative)));
+                Some(push(ClearOp::Add(largest, smallest)))
+            }
+            _ => None,
+        };
+        if let Some(node) = node
             && !watch.arguments.iter().any(|a| a.node == node && a.range == [range.low, range.high])
         {
             watch.arguments.push(Watched { name, node, range: [range.low, range.high], span: graph.node(id).span, widens: true });

@@ -43,7 +43,7 @@ impl Builder<'_> {
         let first = all / 2;
         let halves = [(0, first), (first, all - first)];
         let parts = halves.map(|(start, len)| self.graph.push(Op::Slice { start, step: 1 }, &[x], Shape::Sample(len), span));
-        let pins = self.difference_pins(Pins::default());
+        let pins = self.difference_pins(Pins { degree: Some(4), ..Pins::default() });
         let one = Shape::Sample(1);
         let [left, right] = parts.map(|part| largest(&mut self.graph, part, pins, span));
         let difference = self.graph.push(Op::Sub, &[left, right], one, span);

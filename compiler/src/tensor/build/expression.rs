@@ -256,9 +256,7 @@ impl Builder<'_> {
     pub(super) fn difference_pins(&self, pins: Pins) -> Pins {
         let reward = self.program.env.declared_reward_range;
         let width = 2.0 * (reward.high - reward.low);
-        // A target bears a coarse maximum; what is served has a precision to keep.
-        let degree = matches!(self.program.task, Task::Train(_)).then_some(4);
-        Pins { degree: pins.degree.or(degree), range: pins.range.or(Some(Range { low: -width, high: width })) }
+        Pins { range: pins.range.or(Some(Range { low: -width, high: width })), ..pins }
     }
 
     pub(super) fn concat(&mut self, parts: &[Id], span: Span) -> Id {

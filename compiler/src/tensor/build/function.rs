@@ -31,7 +31,7 @@ pub fn named(function: &Function) -> Option<hecc_plan::Function> {
 impl Builder<'_> {
     pub(super) fn map(&mut self, activation: &Activation, x: Id, derived: Option<Range>, span: Span) -> Result<Id, Failed> {
         let shape = self.graph.shape(x);
-        let pins = Pins { degree: activation.pins.degree, range: activation.pins.range.or(derived) };
+        let pins = Pins { range: activation.pins.range.or(derived), ..activation.pins };
         let function = match (&activation.function, named(&activation.function)) {
             (Function::Square, _) => return Ok(self.graph.push(Op::Mul, &[x, x], shape, span)),
             (Function::Softmax, _) => return Ok(self.softmax(x, pins, span)),
@@ -79,7 +79,7 @@ impl Builder<'_> {
             Shape::Matrix(..) => return Pins::default(),
         };
         let range = pins.range.map(|Range { low, high }| Range { low: count * libm::exp(low), high: count * libm::exp(high) });
-        Pins { degree: None, range }
+        Pins { range, ..Pins::default() }
     }
 
     /// Probabilities by logits. Of two, σ(z₁ − z₂) and its rest, without an exponential or a division; of more, e^z over its

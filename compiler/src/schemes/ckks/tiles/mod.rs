@@ -23,7 +23,8 @@ use self::moves::runs;
 use self::needs::{anchors, merged, need_of};
 use self::place::Floor;
 use self::slots::{Entry, Need, Term, Terms, clean, covers, serves};
-use super::lower::{Cts, Form, Lowering, Packing, Value};
+use super::approximate::Polynomial;
+use super::lower::{Cts, Form, Lowering, Packing, Value, magnitude};
 use crate::check::hir::{Pins, Program};
 use crate::tensor::{Graph, Id, Op as TensorOp, Output, Shape};
 
@@ -195,6 +196,7 @@ impl Tiles<'_> {
                 if p.degree() == 0 {
                     return None;
                 }
+                let x = self.bounded(x, &p, span);
                 let cts = self.lowering.polynomial(&x.cts, &p, span);
                 let odd = |c: &[f64]| c.iter().step_by(2).all(|&c| c == 0.0);
                 let [c0, ..] = p.powers();
@@ -209,6 +211,8 @@ impl Tiles<'_> {
             TensorOp::Extremum { larger, pins } => {
                 let (a, b) = (self.operand(operands[0], operands[1], span)?, self.operand(operands[1], operands[0], span)?);
                 let (a, b) = self.together(id, a, b, false, span)?;
+                let p = magnitude(self.lowering.program, *pins);
+                let (a, b) = (self.bounded(a, &p, span), self.bounded(b, &p, span));
                 let cts = self.lowering.extremum(&a.cts, &b.cts, *larger, pins, span);
                 Some(Placed { cts, at: added(&a.at, &b.at), parts: None })
             }
@@ -374,8 +378,21 @@ impl Tiles<'_> {
         met(&a, &b).0.then_some((a, b))
     }
 
+    /// A polynomial's argument without what is of no use: beyond its interval one of a high degree explodes, and takes room and noise
+    /// with it.
+    fn bounded(&mut self, x: Placed, p: &Polynomial, span: Span) -> Placed {
+        if (!p.is_composed() && p.degree() <= MILD) || clean(&x.at) {
+            return x;
+        }
+        let slots: Vec<usize> = (0..x.at.len()).filter(|&slot| x.at[slot].element().is_some()).collect();
+        let wires = x.cts.wires.iter().map(|&wire| self.masked(wire, &slots, 1.0, span)).collect();
+        let at = x.at.iter().map(|&entry| if entry == Entry::Junk { Entry::Zero } else { entry }).collect();
+        Placed { cts: Cts { wires, ..x.cts }, at, parts: None }
+    }
+
     /// The largest element, by halves.
-    fn maximum(&mut self, mut x: Placed, pins: &Pins, span: Span) -> Option<Placed> {
+    fn maximum(&mut self, x: Placed, pins: &Pins, span: Span) -> Option<Placed> {
+        let mut x = self.bounded(x, &magnitude(self.lowering.program, *pins), span);
         while x.cts.dim > 1 {
             let half = x.cts.dim / 2;
             if !x.cts.dim.is_power_of_two() {
@@ -402,6 +419,9 @@ impl Tiles<'_> {
         Some(x)
     }
 }
+
+/// Up to this degree what stands beside a polynomial's arguments does no harm.
+const MILD: usize = 4;
 
 fn at_dim(graph: &Graph, id: Id) -> usize {
     match graph.shape(id) {

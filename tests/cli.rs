@@ -404,6 +404,17 @@ secure ckks { secret = [s, a, r, q] refresh = client }
 "#;
 
 #[test]
+fn precision_that_is_out_of_reach_is_said() {
+    let folder = Folder::new();
+    let with = |precision: &str| {
+        folder.write("fit.rl", HOSTILE.replace("refresh = client", &format!("refresh = client precision = {precision}")).as_bytes());
+        folder.hecc(&["compile", "fit.rl"]).code(0)
+    };
+    with("1e-3").stdout(predicate::str::contains("bits or more\n"));
+    with("1e-12").stdout(predicate::str::contains("bits or more, less than the 39.9 asked for"));
+}
+
+#[test]
 fn costs_are_measured_kept_and_refused() {
     let folder = Folder::new();
     folder.write("fit.rl", HOSTILE.as_bytes());

@@ -147,6 +147,30 @@ fn maxima_and_minima_share_the_budget() {
     }
 }
 
+/// Chebyshev's polynomials of high degrees ask for a scale that no plan may have more of, however little it would cost.
+#[test]
+fn the_finest_scale_has_a_plan() {
+    let plan = compile(&train("dense 8 silu dense 2", "", "1e-6"), &Options::default()).expect("it compiles").plan;
+    assert!((48..=50).contains(&plan.ckks.scale), "2^{}", plan.ckks.scale);
+}
+
+/// Action values that differ by more than rewards let expect do so from the start, and an open maximum has an interval for them.
+#[test]
+fn open_maxima_reach_what_is_seen() {
+    let reach = |pins: &str| {
+        let source = compares(pins, "1e-3").replace("reward r in [-1, 1]", "reward r in [0, 0.01]");
+        let compiled = compile(&source, &small()).expect("it compiles");
+        let maxima = compiled.graph.ids().filter_map(|id| match compiled.graph.node(id).op {
+            Op::Max(pins) | Op::Extremum { pins, .. } => pins.range,
+            _ => None,
+        });
+        maxima.map(|range| range.high).fold(0.0, f64::max)
+    };
+    let (open, pinned, own) = (reach(""), reach(", degree: 4"), reach(", range: [-0.3, 0.3]"));
+    assert_eq!((pinned, own), (0.02, 0.3));
+    assert!(open > 0.25 && open < 20.0, "{open}");
+}
+
 /// What a program pins is its own, however far from a maximum; it is told how far.
 #[test]
 fn pinned_maxima_do_not_count() {

@@ -135,6 +135,25 @@ fn plans_of_merged_twins_are_right() {
     assert!(taken > 3, "{taken}");
 }
 
+/// The key owner reads the one of two twins for a minimum. The other has the polynomial that the program pins, not the function that
+/// the key owner would compute of it.
+#[test]
+fn what_the_key_owner_does_not_read_stays_with_the_server() {
+    let source = r#"env "Other-v0" { observe s: [2] in [-1.5, 1]  act a: one of 3  reward r in [-1, 1] }
+net q(s) -> [3] { dense 3 }
+algorithm own(q) {
+    state t = copy(q)
+    let y = stop(min(t(s')[0], q(s')[1]) * (1 - done) + r)
+    reveal mean(y) as "target"
+    minimize mean(tanh(q(s)[0], degree: 3, range: [-2, 2]) * r) over q with sgd(lr: 0.2)
+    t <- mix(t, q, 0.1)
+}
+train own(q) { batch = 18 updates = 5 }
+secure ckks { refresh = client client = [min] }"#;
+    assert!(graphs(source).1.is_some(), "there are twins");
+    support::agrees(source, 10);
+}
+
 #[test]
 fn the_textbooks_actor_critic_takes_less_of_everything() {
     let plan = |without: &[PassName]| {

@@ -120,6 +120,9 @@ fn run(plan: &Plan, insecure: bool) -> Result<(), Vec<PlanError>> {
 
 const LARGEST: usize = 1 << 24;
 
+/// Scales that a plan may have, in bits.
+pub const SCALES: std::ops::RangeInclusive<u32> = 15..=50;
+
 fn parameters(plan: &Plan) -> Vec<PlanError> {
     let (ckks, grid) = (&plan.ckks, &plan.geometry);
     let mut errors = Vec::new();
@@ -128,7 +131,7 @@ fn parameters(plan: &Plan) -> Vec<PlanError> {
         refuse("the ring degree must be 2^10 to 2^17");
         return errors;
     }
-    if !(20..=54).contains(&ckks.base2k) || !(15..=50).contains(&ckks.scale) || ckks.max_k > 4096 {
+    if !(20..=54).contains(&ckks.base2k) || !SCALES.contains(&ckks.scale) || ckks.max_k > 4096 {
         refuse("limbs have 20 to 54 bits, scales 15 to 50, ciphertexts at most 4096");
     }
     if !grid.width.is_power_of_two() || !grid.lanes.is_power_of_two() || grid.width.checked_mul(grid.lanes) != Some(1 << (ckks.log_n - 1)) {

@@ -86,15 +86,17 @@ impl<'a> Report<'a> {
     }
 
     /// The least precise state or result, in words; where that is a state of an optimiser's, also what a program's `precision` is about:
-    /// the least precise of the others.
+    /// the least precise of the others. Says where that is less than the program asks for.
     pub fn precision_in_words(&self) -> Option<String> {
         let worst = noise::worst(&self.precision)?;
         let of_optimizer = |precision: &&Precision| precision.name.splitn(4, '.').nth(3).is_some();
         let others: Vec<Precision> = self.precision.iter().filter(|precision| !of_optimizer(precision)).cloned().collect();
-        Some(match noise::worst(&others).filter(|_| of_optimizer(&worst)) {
-            Some(other) => format!("{:.1} bits or more; {:.1} of what optimisers keep ({})", other.bits(), worst.bits(), worst.name),
-            None => format!("{:.1} bits or more", worst.bits()),
-        })
+        let other = noise::worst(&others).filter(|_| of_optimizer(&worst));
+        let bits = other.unwrap_or(worst).bits();
+        let asked = self.source.and_then(|source| hecc_compiler::check(source).ok()).map(|program| -program.secure.precision.log2());
+        let less = asked.filter(|asked| bits < *asked).map_or(String::new(), |asked| format!(", less than the {asked:.1} asked for"));
+        let kept = other.map_or(String::new(), |_| format!("; {:.1} of what optimisers keep ({})", worst.bits(), worst.name));
+        Some(format!("{bits:.1} bits or more{less}{kept}"))
     }
 
     /// Line of a span, from 1, where the source is known.

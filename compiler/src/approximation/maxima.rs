@@ -12,7 +12,7 @@ use crate::tensor::eval::{Exact, Functions};
 use crate::tensor::graph::Map;
 use crate::tensor::{Graph, Op, TensorError};
 
-/// Exact functions, but for maxima and minima.
+/// Exact functions, but for maxima and minima of pinned degrees.
 pub(crate) struct Maxima<'a> {
     program: &'a Program,
     made: RefCell<Vec<(Pins, Polynomial)>>,
@@ -30,7 +30,8 @@ impl Functions for Maxima<'_> {
     }
 
     fn abs(&self, pins: &Pins, x: f64) -> f64 {
-        if [ClientOp::Max, ClientOp::Min].iter().any(|op| self.program.secure.client.contains(op)) {
+        // What the program leaves open is chosen to do no harm.
+        if pins.degree.is_none() || [ClientOp::Max, ClientOp::Min].iter().any(|op| self.program.secure.client.contains(op)) {
             return x.abs();
         }
         let x = pins.range.map_or(x, |range| x.clamp(range.low, range.high));
@@ -61,15 +62,14 @@ pub(crate) fn coarse(program: &Program, graph: &Graph, approximation: &Approxima
         }
         // (a + b ± |a - b|) / 2.
         let error = magnitude(program, *pins).error / 2.0;
-        let missed = !approximation.met() && approximation.activations.iter().any(|a| a.span == node.span && !a.pinned);
+        let missed = approximation.activations.iter().any(|a| a.span == node.span && !a.pinned && a.moved > approximation.budget);
         let Some(interval) = pins.range.filter(|_| error > reward || missed) else { continue };
         let (what, than) = if error > reward {
             let what = format!("the polynomial of this maximum or minimum is off by up to {error:.2}, more than any reward");
             (what, format!("; rewards are at most {reward:.2}"))
         } else {
-            let Approximation { measured, budget, .. } = approximation;
             let what = format!("the polynomial of this maximum or minimum is off by up to {error:.1e}, further than `precision` allows");
-            (what, format!("; all polynomials move new weights by {measured:.1e} of the {budget:.1e} allowed"))
+            (what, format!("; new weights move by more than the {:.1e} allowed", approximation.budget))
         };
         let here = format!("of differences in [{}, {}]{than}", interval.low, interval.high);
         let help = "`hecc calibrate` measures how far the values differ; `range: [low, high]` in the call pins it".to_owned();

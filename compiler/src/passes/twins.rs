@@ -410,21 +410,15 @@ struct Merger<'a> {
     alone: Vec<Option<Id>>,
     /// Both in one, by either.
     merged: Vec<Option<Id>>,
-    /// Whether the key owner gets both, by either.
-    returned: Vec<bool>,
+    /// What the key owner gets of those that stand in merged ones. What it does not read is not handed to it: of what it knows, it
+    /// computes functions, not their polynomials.
+    handed: Vec<Option<Id>>,
 }
 
 impl<'a> Merger<'a> {
     fn new(pairs: &'a Pairs<'a>) -> Self {
         let length = pairs.graph.len();
-        let mut returned = vec![false; length];
-        for id in pairs.graph.ids().filter(|id| pairs.bound[id.index()]) {
-            for (first, second) in pairs.leaving(id).into_iter().filter_map(|operand| pairs.both(operand)) {
-                returned[first.index()] = true;
-                returned[second.index()] = true;
-            }
-        }
-        Self { pairs, new: Graph::default(), alone: vec![None; length], merged: vec![None; length], returned }
+        Self { pairs, new: Graph::default(), alone: vec![None; length], merged: vec![None; length], handed: vec![None; length] }
     }
 
     fn run(mut self, order: &[Id]) -> Graph {
@@ -484,10 +478,28 @@ impl<'a> Merger<'a> {
                 self.push(Op::Collect(ties([Some(track), None])), &[sum], node.shape, id)
             }
             (op, shape) => {
-                let operands: Vec<Id> = operands.iter().map(|&operand| self.alone(operand)).collect();
+                let by_key_owner = self.pairs.bound[id.index()];
+                let read = |&operand: &Id| if by_key_owner { self.handed(operand) } else { self.alone(operand) };
+                let operands: Vec<Id> = operands.iter().map(read).collect();
                 self.push(op.clone(), &operands, shape, id)
             }
         }
+    }
+
+    /// What the key owner reads of a node: of one in a merged one, that, by way of the whole.
+    fn handed(&mut self, id: Id) -> Id {
+        let (Some(Twin { track, .. }), Some(merged)) = (self.pairs.of[id.index()], self.merged[id.index()]) else {
+            return self.alone(id);
+        };
+        let Shape::Sample(dim) = self.pairs.graph.shape(id) else { return self.alone(id) };
+        if let Some(handed) = self.handed[id.index()] {
+            return handed;
+        }
+        let whole = self.new.shape(merged);
+        let returned = self.push(Op::Return, &[merged], whole, id);
+        let handed = self.push(Op::Slice { start: track, step: if dim == 1 { 1 } else { 2 } }, &[returned], Shape::Sample(dim), id);
+        self.handed[id.index()] = Some(handed);
+        handed
     }
 
     /// A node as it was, taken out of a merged one if it is in one.
@@ -500,11 +512,7 @@ impl<'a> Merger<'a> {
         };
         let shape = self.pairs.graph.shape(id);
         let alone = match shape {
-            Shape::Sample(dim) => {
-                let whole = self.new.shape(merged);
-                let from = if self.returned[id.index()] { self.push(Op::Return, &[merged], whole, id) } else { merged };
-                self.push(Op::Slice { start: track, step: if dim == 1 { 1 } else { 2 } }, &[from], shape, id)
-            }
+            Shape::Sample(dim) => self.push(Op::Slice { start: track, step: if dim == 1 { 1 } else { 2 } }, &[merged], shape, id),
             Shape::Vector(_) | Shape::Matrix(..) => {
                 let step = match (self.new.shape(merged), shape) {
                     (Shape::Matrix(rows, columns), Shape::Matrix(out, inputs)) => [rows / out, columns / inputs],

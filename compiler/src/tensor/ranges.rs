@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use hecc_plan::{State, StateInit, Tensor, init};
+use hecc_plan::{Span, State, StateInit, Tensor, init};
 
 use super::convolution::Window;
 use super::eval::{self, Exact, Functions};
-use super::graph::{Data, Elementwise, Graph, Op, Shape};
+use super::graph::{Data, Elementwise, Graph, Map, Op, Shape};
 use crate::check::hir::{ActionKind, Function, Init, Layer, LayerKind, Net, Program, Range, Task};
 
 /// Samples of the shadow run.
@@ -18,12 +18,8 @@ const SAMPLES: usize = 512;
 /// `margin` widens what the shadow saw; inputs are taken from [-1, 1].
 pub fn activation_ranges(net: &Net, seed: u64, stream: u64, margin: f64) -> Vec<Range> {
     let width: usize = net.input_shape.iter().product();
-    let state = [State {
-        name: "x".to_owned(),
-        shape: vec![SAMPLES, width],
-        init: StateInit::He { stream: u64::MAX - 1 },
-        span: hecc_plan::Span::default(),
-    }];
+    let state =
+        [State { name: "x".to_owned(), shape: vec![SAMPLES, width], init: StateInit::He { stream: u64::MAX - 1 }, span: Span::default() }];
     // A normal sample squashed to the box reaches its corners, where pre-activations are largest.
     let drawn = init::initial_states(&state, seed).remove("x").unwrap_or_default();
     let spread = libm::sqrt(width as f64 / 2.0);
@@ -55,7 +51,7 @@ impl Shadow {
         x
     }
 
-    fn weights(&mut self, shape: Vec<usize>, init: Init, span: hecc_plan::Span) -> Tensor {
+    fn weights(&mut self, shape: Vec<usize>, init: Init, span: Span) -> Tensor {
         let init = super::build::weight_init(init, self.stream + self.next);
         self.next += 1;
         init::initial_states(&[State { name: "w".to_owned(), shape, init, span }], self.seed).remove("w").unwrap_or_default()
@@ -156,19 +152,61 @@ fn batch(program: &Program) -> usize {
     }
 }
 
+/// The largest difference of action values that declared rewards let one expect.
+pub fn difference(program: &Program) -> f64 {
+    let reward = program.env.declared_reward_range;
+    2.0 * (reward.high - reward.low)
+}
+
+/// Half the interval of every maximum and minimum that has none: what is expected of action values, or what is seen of them where
+/// that is more, widened by `margin` to quarter steps.
+fn compared(program: &Program, graph: &Graph, values: &[Vec<f64>], margin: f64) -> BTreeMap<Span, f64> {
+    let mut halves: BTreeMap<Span, f64> = BTreeMap::new();
+    for id in graph.ids() {
+        let operand = |slot: usize| &values[graph.operands(id)[slot].index()];
+        let seen = match &graph.node(id).op {
+            Op::Extremum { pins, .. } if pins.range.is_none() => {
+                operand(0).iter().zip(operand(1)).map(|(a, b)| (a - b).abs()).filter(|d| d.is_finite()).fold(0.0, f64::max)
+            }
+            Op::Max(pins) if pins.range.is_none() => {
+                let spread = |row: &[f64]| {
+                    let (low, high) = row.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
+                    high - low
+                };
+                operand(0).chunks(operand(0).len() / BATCH).map(spread).filter(|d| d.is_finite()).fold(0.0, f64::max)
+            }
+            _ => continue,
+        };
+        let half = libm::ceil(seen * margin * 4.0) / 4.0;
+        let largest = halves.entry(graph.node(id).span).or_insert_with(|| difference(program));
+        *largest = largest.max(half);
+    }
+    halves
+}
+
 /// Gives a range to every function of `graph` that has none: what its argument takes in one update of random data from the
 /// declared ranges, widened by `margin`.
 pub fn fill(program: &Program, graph: &Graph, states: &[State], seed: u64, margin: f64) -> Graph {
-    let open = |op: &Op| matches!(op, Op::Map(map) if map.pins.range.is_none());
+    let open = |op: &Op| matches!(op, Op::Map(Map { pins, .. }) | Op::Max(pins) | Op::Extremum { pins, .. } if pins.range.is_none());
     if !graph.ids().any(|id| open(&graph.node(id).op)) {
         return graph.clone();
     }
     let values = shadow(program, graph, states, seed, BATCH, &Exact);
+    let compared = compared(program, graph, &values, margin);
     let mut new = Graph::default();
     let mut ids = Vec::new();
     for id in graph.ids() {
         let operands: Vec<_> = graph.operands(id).iter().map(|o| ids[super::Id::index(*o)]).collect();
         let mut node = graph.node(id).clone();
+        let of_difference = compared.get(&node.span).map(|&half| Range { low: -half, high: half });
+        if let Op::Max(pins) | Op::Extremum { pins, .. } = &mut node.op {
+            pins.range = pins.range.or(of_difference);
+        }
+        if let Op::Map(map) = &mut node.op
+            && map.function == Elementwise::Named(hecc_plan::Function::Abs)
+        {
+            map.pins.range = map.pins.range.or(of_difference);
+        }
         if let Op::Map(map) = &mut node.op
             && map.pins.range.is_none()
         {
@@ -206,7 +244,7 @@ pub(crate) fn sample(program: &Program, data: &Data, batch: usize, dim: usize, s
         name: "x".to_owned(),
         shape: vec![batch * dim, 2],
         init: StateInit::He { stream: u64::MAX - 2 - stream },
-        span: hecc_plan::Span::default(),
+        span: Span::default(),
     }];
     let drawn = init::initial_states(&state, seed).remove("x").unwrap_or_default();
     let normal = |i: usize| drawn.data[2 * i];

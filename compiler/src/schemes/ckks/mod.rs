@@ -284,7 +284,8 @@ pub fn finished(program: &Program, public: &[(String, Vec<usize>)], ring: Ring<'
     let at = |scale| lower_for(program, &lowered.graph, lowered.geometry, log_n, scale, public, ring).ok()?.ok();
     let Some(cut) = at(scale) else { return lowered };
     let most = 1.02 * cut.cost(ring.costs);
-    let finer = [6, 4, 2, 1].iter().find_map(|extra| at(scale + extra).filter(|finer| finer.cost(ring.costs) <= most));
+    let scales = [6, 4, 2, 1].into_iter().map(|extra| scale + extra).filter(|scale| hecc_plan::check::SCALES.contains(scale));
+    let finer = scales.filter_map(at).find(|finer| finer.cost(ring.costs) <= most);
     let Lowered { ckks, sized, circuit, keys, client, settles, quotients, fits, seconds, without_exchanges, .. } = finer.unwrap_or(cut);
     Lowered { ckks, sized, circuit, keys, client, settles, quotients, fits, seconds, without_exchanges, ..lowered }
 }

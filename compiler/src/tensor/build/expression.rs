@@ -3,6 +3,7 @@
 use super::{Builder, Built1, Failed};
 use crate::check::hir::{Binary, Expr, ExprKind, Extremum, Pins, Range, Reduce, Task, Train, Type, Value};
 use crate::tensor::graph::{Data, Graph, Id, Op, Shape};
+use crate::tensor::ranges;
 use hecc_plan::Span;
 
 impl Builder<'_> {
@@ -252,11 +253,12 @@ impl Builder<'_> {
         self.graph.push(Op::Mul, &[ones, x], self.graph.shape(x), span)
     }
 
-    /// Pins of a maximum: unless the program says so, action values differ by at most twice the declared reward range's width.
+    /// Pins of a maximum: unless the program says so, action values differ by at most twice the declared reward range's width. Where the
+    /// degree is open, too, a shadow run says whether they do from the start: what is steep inside of its interval explodes outside.
     pub(super) fn difference_pins(&self, pins: Pins) -> Pins {
-        let reward = self.program.env.declared_reward_range;
-        let width = 2.0 * (reward.high - reward.low);
-        Pins { range: pins.range.or(Some(Range { low: -width, high: width })), ..pins }
+        let width = ranges::difference(self.program);
+        let default = pins.degree.map(|_| Range { low: -width, high: width });
+        Pins { range: pins.range.or(default), ..pins }
     }
 
     pub(super) fn concat(&mut self, parts: &[Id], span: Span) -> Id {

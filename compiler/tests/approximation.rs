@@ -131,11 +131,12 @@ fn maxima_and_minima_share_the_budget() {
         assert!(a.met() && compiled.warnings.is_empty(), "{a:?} {:?}", compiled.warnings);
         let error = error(&source, &compiled);
         assert!(error <= promised, "{error:e} off at {precision}: {a:?}");
+        println!("{precision}: {error:.1e} off, by {:?}", a.degrees());
         let [silu, max, slope] = a.activations.as_slice() else { panic!("{a:?}") };
         assert_eq!([&silu.name, &max.name, &slope.name], ["silu after q.0", "abs in max after t.1", "abs"]);
         assert!(max.derivative_error.is_none() && slope.derivative_error.is_some(), "{a:?}");
         assert!(max.error < last && max.sensitivity > 0.0 && max.share > 0.0 && !max.pinned, "{a:?}");
-        assert_eq!(matches!(max.form, Form::Composition(_)), precision != "1e-2", "{max:?}");
+        assert!(precision == "1e-2" || matches!(max.form, Form::Composition(_)), "{max:?}");
         last = max.error;
         support::compiled_agrees(&source, &compiled);
         let said = compiled.plan.decisions.iter().filter(|d| d.subject.starts_with("max, of the difference"));

@@ -252,6 +252,7 @@ mod tests {
             depth: [30 * depth, 0],
             products,
             moved: contribution,
+            bound: 0.0,
             contribution,
         }
     }

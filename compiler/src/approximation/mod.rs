@@ -274,7 +274,8 @@ impl<'a> Search<'a> {
     /// How far a graph of the program, with the polynomials of `choice` but for what it computes otherwise, moves the outputs; `None`
     /// where that is more than is allowed, and more than `choice` does.
     pub fn kept(&self, graph: &Graph, choice: &Approximation) -> Option<f64> {
-        let moved = self.shadows.iter().map(|shadow| shadow.moved_by_graph(self.program, graph)).fold(0.0, f64::max);
+        let moved = self.shadows.iter().map(|shadow| shadow.moved_by_graph(self.program, graph));
+        let moved = moved.fold(self.bound(&choice.chosen), f64::max);
         (moved <= self.allowed.max(choice.measured * ROUNDED)).then_some(moved)
     }
 
@@ -291,16 +292,20 @@ impl<'a> Search<'a> {
         open.then(|| self.approximation(chosen))
     }
 
-    /// How far each draw's outputs move.
-    fn draws<'b>(&'b self, chosen: &'b [usize]) -> impl Iterator<Item = f64> + 'b {
+    /// How far the outputs move: those of the draw that moves them most, or what largest errors would do.
+    fn moved(&self, chosen: &[usize]) -> f64 {
         let fits = || chosen.iter().zip(&self.candidates).map(|(&j, c)| &c[j].fits);
-        self.shadows.iter().map(move |shadow| shadow.moved(fits()))
+        self.shadows.iter().map(|shadow| shadow.moved(fits())).fold(self.bound(chosen), f64::max)
+    }
+
+    fn bound(&self, chosen: &[usize]) -> f64 {
+        chosen.iter().zip(&self.candidates).map(|(&j, c)| c[j].bound).sum()
     }
 
     /// A better candidate of whichever contributes most, but for the one that is `held`, while they move the outputs too far together;
     /// and whether they no longer do.
     fn settled(&self, mut chosen: Vec<usize>, held: Option<usize>) -> (Vec<usize>, bool) {
-        while self.draws(&chosen).any(|moved| moved > self.allowed) {
+        while self.moved(&chosen) > self.allowed {
             let finer = |i: usize| {
                 let now = &self.candidates[i][chosen[i]];
                 let better = self.candidates[i].iter().enumerate().filter(|(_, c)| c.contribution < now.contribution);
@@ -317,7 +322,7 @@ impl<'a> Search<'a> {
     fn approximation(&self, chosen: Vec<usize>) -> Approximation {
         let picked: Vec<&Candidate> = chosen.iter().zip(&self.candidates).map(|(&j, c)| &c[j]).collect();
         let predicted: f64 = picked.iter().map(|c| c.contribution).sum();
-        let measured = self.draws(&chosen).fold(0.0, f64::max);
+        let measured = self.moved(&chosen);
         let record = |(group, c): (&Group, &Candidate)| ActivationChoice {
             name: group.name.clone(),
             function: group.function,

@@ -40,6 +40,8 @@ pub(super) struct Candidate {
     pub products: usize,
     /// How far it moves the outputs on its own.
     pub moved: f64,
+    /// How far, to first order, its largest error everywhere would: of a magnitude.
+    pub bound: f64,
     /// The same, where it is charged to the budget: not for a pinned degree.
     pub contribution: f64,
 }
@@ -49,6 +51,9 @@ pub(super) fn run(program: &Program, graph: &Graph, group: &Group, shadows: &[Sh
     let pins = Pins { range: Some(group.range), ..Pins::default() };
     let orders = |order: u8| group.nodes.iter().any(|&id| applied(&graph.node(id).op).is_some_and(|(_, own, _)| own == order));
     let (function, derivative) = (orders(0), orders(1));
+    // A magnitude is most off where what is compared is alike, which may be in few samples of a draw and in most of a training's.
+    let kinked = group.function == Function::Abs && !group.pinned;
+    let by_offset = if kinked { shadows.iter().map(|shadow| shadow.moved_by_offset(group)).fold(0.0, f64::max) } else { 0.0 };
     let candidate = |form: Form| {
         let p = polynomial(&Elementwise::Named(group.function), 0, &form.pin(pins), 0.0);
         let d = p.derivative();
@@ -58,10 +63,10 @@ pub(super) fn run(program: &Program, graph: &Graph, group: &Group, shadows: &[Sh
             (0..=2000).map(|i| (d.eval(at(i)) - group.function.derivative(at(i))).abs()).fold(0.0, f64::max)
         });
         let fits = shadows[0].fits(group, form);
-        // A magnitude is off where what is compared is alike, which is in few samples of a draw.
-        let draws = if group.function == Function::Abs { shadows } else { &shadows[..1] };
+        let bound = by_offset * p.error;
+        let draws = if kinked { shadows } else { &shadows[..1] };
         let moved = |shadow: &Shadow| if group.pinned { shadow.moved_by_exact(group) } else { shadow.moved([&fits]) };
-        let moved = draws.iter().map(moved).fold(0.0, f64::max);
+        let moved = draws.iter().map(moved).fold(bound, f64::max);
         let contribution = if group.pinned { 0.0 } else { moved };
         Candidate {
             form,
@@ -72,6 +77,7 @@ pub(super) fn run(program: &Program, graph: &Graph, group: &Group, shadows: &[Sh
             depth: [depth, depth_of_derivative],
             products,
             moved,
+            bound,
             contribution,
         }
     };

@@ -97,7 +97,7 @@ impl Shadow {
         let tolerance = crate::schemes::ckks::tolerance(program);
         let states = weights(graph, started, seed);
         let mut shadow = Self { graph: graph.clone(), batch, tolerance, data, states, pinned, outputs: Vec::new(), values: Vec::new() };
-        shadow.values = shadow.run(&shadow.graph, &shadow.pinned);
+        shadow.values = shadow.run(&shadow.graph, &Mixed(&shadow.pinned));
         shadow.outputs = outputs(program, graph, &shadow.states, &shadow.values);
         shadow
     }
@@ -122,7 +122,14 @@ impl Shadow {
     pub fn moved<'a>(&self, fits: impl IntoIterator<Item = &'a Fits>) -> f64 {
         let mut polynomials = self.pinned.clone();
         polynomials.extend(fits.into_iter().flatten().cloned());
-        self.distance(&self.run(&self.graph, &polynomials))
+        self.distance(&self.run(&self.graph, &Mixed(&polynomials)))
+    }
+
+    /// How far they move, for an error of one, when the values of a group are all too large by a little: by the largest error of a
+    /// polynomial, wherever its arguments are.
+    pub fn moved_by_offset(&self, group: &Group) -> f64 {
+        let functions = Off { mixed: Mixed(&self.pinned), nodes: &group.nodes, by: OFFSET };
+        self.distance(&self.run(&self.graph, &functions)) / OFFSET
     }
 
     /// How far the outputs are from these of another graph of the same program, with the polynomials that it has.
@@ -136,7 +143,7 @@ impl Shadow {
             };
             Some((id.index(), p))
         });
-        let values = self.run(&graph, &polynomials.collect());
+        let values = self.run(&graph, &Mixed(&polynomials.collect()));
         let place = |output: &Output| graph.outputs.iter().find(|(other, _)| other == output).map(|(_, id)| *id);
         let pairs = self.outputs.iter().map(|(output, id, size)| {
             // A graph that lacks an output is not of the same program.
@@ -149,7 +156,7 @@ impl Shadow {
     pub fn moved_by_exact(&self, group: &Group) -> f64 {
         let mut polynomials = self.pinned.clone();
         polynomials.retain(|&node, _| !group.nodes.iter().any(|id| id.index() == node));
-        self.distance(&self.run(&self.graph, &polynomials))
+        self.distance(&self.run(&self.graph, &Mixed(&polynomials)))
     }
 
     fn distance(&self, values: &[Vec<f64>]) -> f64 {
@@ -157,13 +164,13 @@ impl Shadow {
         each.fold(0.0, f64::max)
     }
 
-    fn run(&self, graph: &Graph, polynomials: &BTreeMap<usize, Polynomial>) -> Vec<Vec<f64>> {
+    fn run(&self, graph: &Graph, functions: &dyn Functions) -> Vec<Vec<f64>> {
         // The evaluator is told what a map is, not where it stands: here the degree says that.
         let numbered = repinned(graph, |id, _, _, pins| Pins { degree: Some(id.index()), ..pins });
         // Every lane holds a sample here.
         let ones = || vec![1.0; self.batch];
         let data = |data: &Data| self.data.get(data).cloned().unwrap_or_else(ones);
-        eval::eval(&numbered, self.batch, &Mixed(polynomials), &data, &self.states)
+        eval::eval(&numbered, self.batch, functions, &data, &self.states)
     }
 }
 
@@ -191,6 +198,32 @@ impl Functions for Mixed<'_> {
 
     fn abs(&self, pins: &Pins, x: f64) -> f64 {
         self.eval(pins, x, f64::abs)
+    }
+}
+
+/// The same, with the values of a group too large.
+struct Off<'a> {
+    mixed: Mixed<'a>,
+    nodes: &'a [Id],
+    by: f64,
+}
+
+/// Small enough for what follows to be linear, large enough for doubles.
+const OFFSET: f64 = 1e-4;
+
+impl Off<'_> {
+    fn by(&self, pins: &Pins) -> f64 {
+        if pins.degree.is_some_and(|node| self.nodes.iter().any(|id| id.index() == node)) { self.by } else { 0.0 }
+    }
+}
+
+impl Functions for Off<'_> {
+    fn map(&self, map: &Map, x: f64) -> f64 {
+        self.mixed.map(map, x) + if map.order == 0 { self.by(&map.pins) } else { 0.0 }
+    }
+
+    fn abs(&self, pins: &Pins, x: f64) -> f64 {
+        self.mixed.abs(pins, x) + self.by(pins)
     }
 }
 

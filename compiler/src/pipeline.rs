@@ -290,14 +290,9 @@ impl Stages<'_> {
         }
         let (found, refused): (Vec<_>, Vec<_>) = choices.iter().map(|choice| self.lowered(optimised, choice)).partition(Result::is_ok);
         let mut found = self.ranked(found.into_iter().flatten());
+        // What the shallowest lacks tells the user the most.
         if found.is_empty() {
-            // A coarse maximum is better than none, and the user is told of it.
-            let coarse = self.search.shallowest_maxima().and_then(|choice| self.lowered(optimised, &choice).ok());
-            let Some(coarse) = coarse else {
-                // What the shallowest lacks tells the user the most.
-                return refused.into_iter().next().expect("there is at least one choice of degrees");
-            };
-            found = self.ranked(std::iter::once(coarse));
+            return refused.into_iter().next().expect("there is at least one choice of degrees");
         }
         if free && self.ring.insecure_log_n.is_none() {
             found = self.beside(optimised, found, choices);

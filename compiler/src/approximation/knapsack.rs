@@ -165,8 +165,7 @@ pub(super) fn run(candidates: &[Vec<Candidate>], path: &Path, budgets: &[f64]) -
     found.into_iter().map(|(_, choice)| choice).collect()
 }
 
-/// The most exact.
-pub(super) fn best(candidates: &[Candidate]) -> usize {
+fn best(candidates: &[Candidate]) -> usize {
     (0..candidates.len()).min_by(|&a, &b| candidates[a].contribution.total_cmp(&candidates[b].contribution)).unwrap_or(0)
 }
 

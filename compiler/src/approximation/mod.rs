@@ -279,19 +279,6 @@ impl<'a> Search<'a> {
         (moved <= self.allowed.max(choice.measured * ROUNDED)).then_some(moved)
     }
 
-    /// Where no choice can be lowered, the shallowest of maxima and minima, whatever it does to the outputs; `None` where none of them is
-    /// open.
-    pub fn shallowest_maxima(&self) -> Option<Approximation> {
-        let mut chosen: Vec<usize> = self.candidates.iter().map(|c| knapsack::best(c)).collect();
-        let depth = |c: &Candidate| (c.depth[0].max(c.depth[1]), c.products);
-        let mut open = false;
-        for (i, candidates) in self.candidates.iter().enumerate().filter(|(i, _)| self.groups[*i].extremum && !self.groups[*i].pinned) {
-            open = true;
-            chosen[i] = (0..candidates.len()).min_by_key(|&j| depth(&candidates[j])).unwrap_or(0);
-        }
-        open.then(|| self.approximation(chosen))
-    }
-
     /// How far the outputs move: those of the draw that moves them most, or what largest errors would do.
     fn moved(&self, chosen: &[usize]) -> f64 {
         let fits = || chosen.iter().zip(&self.candidates).map(|(&j, c)| &c[j].fits);

@@ -382,44 +382,50 @@ impl Stages<'_> {
 
     /// The same circuit with what is found by larger searches, among them one for the degrees that are still `open`.
     fn improved(&self, lowered: Lowered, open: &[Approximation]) -> Lowered {
-        let Self { program, public, ring, facts, selection, .. } = *self;
-        let convolved = lowered.convolved;
-        let mut lowered = lowered;
-        if selection.contains(PassName::Saturate) {
-            lowered = self.saturated(lowered, open);
+        let saturated = self.selection.contains(PassName::Saturate).then(|| self.saturated(&lowered, open)).flatten();
+        let Some(saturated) = saturated.map(|saturated| self.finished(saturated)) else { return self.finished(lowered) };
+        if saturated.bootstrap.is_some() {
+            return saturated;
         }
-        let approximation = lowered.approximation.clone();
-        if selection.contains(PassName::Twins) && self.by_client() {
-            lowered = merged(program, ring, facts, lowered);
-        }
-        let mut lowered = ckks::finished(program, public, ring, lowered);
-        lowered.notes.extend(approximation.note());
-        Lowered { convolved, approximation, ..lowered }
+        // What was cheaper as lowered need not be once twins are merged and updates are cut better.
+        let plain = self.finished(lowered);
+        if self.cost(&plain) < self.cost(&saturated) { plain } else { saturated }
     }
 
-    /// The plan of the best graph that equality saturation finds by one of the choices of degrees, or `lowered` where none is better: no
-    /// deeper, and with no more rotations and products, each as lowered, unless depth may be traded for them.
-    fn saturated(&self, lowered: Lowered, open: &[Approximation]) -> Lowered {
+    /// The same circuit with twins merged and updates cut better.
+    fn finished(&self, lowered: Lowered) -> Lowered {
+        let Self { program, public, ring, facts, selection, .. } = *self;
+        let (convolved, approximation) = (lowered.convolved, lowered.approximation.clone());
+        let merge = selection.contains(PassName::Twins) && self.by_client();
+        let merged = if merge { merged(program, ring, facts, lowered) } else { lowered };
+        let mut finished = ckks::finished(program, public, ring, merged);
+        finished.notes.extend(approximation.note());
+        Lowered { convolved, approximation, ..finished }
+    }
+
+    /// The plan of the best graph that equality saturation finds by one of the choices of degrees, where one is better: no deeper, and
+    /// with no more rotations and products, each as lowered, unless depth may be traded for them.
+    fn saturated(&self, lowered: &Lowered, open: &[Approximation]) -> Option<Lowered> {
         let Self { program, public, ring, facts, .. } = *self;
         let selection = Selection::new(Level::new(1), &[]);
-        let Some(before) = ckks::measure(program, &lowered.graph, public, ring, &lowered) else { return lowered };
+        let before = ckks::measure(program, &lowered.graph, public, ring, lowered)?;
         let bootstrapped = lowered.bootstrap.is_some();
         // Where depth is bought with bootstraps, their price decides, below; counts only say what is worth a look.
         let shorter =
             |measure: &Measure| if bootstrapped { measure.depth_bits < before.depth_bits } else { self.trade && measure.shortens(&before) };
         let better = |measure: &Measure| measure.beats(&before) || shorter(measure);
-        let open = Open::new(&lowered, open);
+        let open = Open::new(lowered, open);
         let candidates = saturate::front(&open.graph, facts, &open.degrees()).into_iter().filter_map(|(choice, graph)| {
             let graph = passes::run_some(&graph, facts, &selection);
-            let measure = ckks::measure(program, &graph, public, ring, &lowered)?;
+            let measure = ckks::measure(program, &graph, public, ring, lowered)?;
             better(&measure).then_some((measure, open.choices[choice], graph))
         });
         if bootstrapped {
             // Several updates stand in the circuit: what counts is what one of them takes.
-            let again = candidates.filter_map(|(_, choice, graph)| self.again(&graph, choice, ring, &lowered));
+            let again = candidates.filter_map(|(_, choice, graph)| self.again(&graph, choice, ring, lowered));
             let cheapest = again.min_by(|a, b| a.seconds.total_cmp(&b.seconds));
-            let lowered = cheapest.filter(|again| again.seconds < lowered.seconds).unwrap_or(lowered);
-            return self.refreshed(lowered, open.choices);
+            let cheaper = cheapest.filter(|again| again.seconds < lowered.seconds);
+            return Some(self.refreshed(cheaper.unwrap_or_else(|| lowered.clone()), open.choices));
         }
         let mut candidates: Vec<_> = candidates.collect();
         candidates.sort_by_key(|(measure, ..)| *measure);
@@ -431,10 +437,10 @@ impl Stages<'_> {
                 true
             }
         });
-        let again = candidates.iter().filter_map(|(_, choice, graph)| self.again(graph, choice, ring, &lowered));
+        let again = candidates.iter().filter_map(|(_, choice, graph)| self.again(graph, choice, ring, lowered));
         let again = again.filter(|again| better(&Measure::of(&again.circuit))).map(|again| (again.cost(ring.costs), again));
         let cheapest = again.min_by(|a, b| a.0.total_cmp(&b.0)).filter(|(cost, _)| *cost <= lowered.cost(ring.costs));
-        cheapest.map_or(lowered, |(_, again)| again)
+        cheapest.map(|(_, again)| again)
     }
 
     /// Another graph of the program, by a choice of degrees, lowered; `None` where it cannot be, or exceeds the error budget.

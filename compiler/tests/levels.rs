@@ -1,5 +1,5 @@
-//! What compiles at the highest level compiles at every level; small programs without any one pass, too. The highest level of the
-//! examples is with the golden plans.
+//! What compiles at the highest level compiles at every level, and without any one pass. The highest level of the examples is with the
+//! golden plans.
 
 use std::fs;
 use std::path::Path;
@@ -9,11 +9,17 @@ use hecc_compiler::{Compiled, Options, compile, diagnostics};
 
 use crate::support;
 
-/// Compiles at every level but, on a large ring, the highest, and on a small one without each pass; the first is the highest of those.
-fn everywhere(name: &str, source: &str, small: bool) -> Vec<Compiled> {
-    let highest = if small { 3 } else { 2 };
-    let ways = (0..=highest).rev().map(|level| (level, None)).chain(NAMES.iter().filter(|_| small).map(|pass| (3, Some(*pass))));
-    ways.map(|(level, without): (u8, Option<PassName>)| {
+/// A level, and the pass that is left out of it.
+type Way = (u8, Option<PassName>);
+
+/// Every level, and the highest without each pass.
+fn every_way() -> Vec<Way> {
+    (0..=3).rev().map(|level| (level, None)).chain(NAMES.map(|pass| (3, Some(pass)))).collect()
+}
+
+/// Compiles a program in several ways.
+fn compiled(name: &str, source: &str, small: bool, ways: &[Way]) -> Vec<Compiled> {
+    let compiled = ways.iter().map(|&(level, without)| {
         let options = Options {
             insecure_log_n: small.then_some(10),
             level: Level::new(level),
@@ -22,29 +28,42 @@ fn everywhere(name: &str, source: &str, small: bool) -> Vec<Compiled> {
         };
         compile(source, &options)
             .unwrap_or_else(|e| panic!("{name}, level {level} without {without:?}\n{}", diagnostics::render(&e, source, name, false)))
-    })
-    .collect()
+    });
+    compiled.collect()
 }
 
-fn folder(name: &str, small: bool) {
+/// Compiles each program of a folder in the ways that `of` has for its number.
+fn folder(name: &str, small: bool, of: impl Fn(usize) -> Vec<Way>) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
     let files = fs::read_dir(&root).expect("a folder of programs").map(|entry| entry.expect("a folder can be listed").path());
-    let mut programs = 0;
-    for path in files.filter(|path| path.extension().is_some_and(|x| x == "rl")) {
-        everywhere(&path.display().to_string(), &fs::read_to_string(&path).expect("a program"), small);
-        programs += 1;
+    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|x| x == "rl")).collect();
+    files.sort();
+    assert!(!files.is_empty(), "{name}");
+    for (number, path) in files.iter().enumerate() {
+        compiled(&path.display().to_string(), &fs::read_to_string(path).expect("a program"), small, &of(number));
     }
-    assert!(programs > 0, "{name}");
 }
 
+/// Of small programs every level; passes in turn, so that each is left out of every third program.
 #[test]
 fn small_programs() {
-    folder("tests/golden", true);
+    folder("tests/golden", true, |number| {
+        let (levels, passes) = every_way().into_iter().partition::<Vec<Way>, _>(|(_, without)| without.is_none());
+        levels.into_iter().chain(passes.into_iter().skip(number % 3).step_by(3)).collect()
+    });
+}
+
+/// Of the examples the lower levels in turn.
+#[test]
+fn examples() {
+    folder("examples", false, |number| vec![([2, 1, 0][number % 3], None)]);
 }
 
 #[test]
-fn examples() {
-    folder("examples", false);
+#[ignore = "minutes"]
+fn in_every_way() {
+    folder("tests/golden", true, |_| every_way());
+    folder("examples", false, |_| vec![(2, None), (1, None), (0, None)]);
 }
 
 #[test]
@@ -74,7 +93,7 @@ algorithm fit(value) {{
 train fit(value) {{ batch = 4 updates = 2 optimizer = nesterov(lr: 0.1, beta: 0.5) }}
 secure ckks {{ refresh = client }}"#
         );
-        for compiled in everywhere(mean, &source, true) {
+        for compiled in compiled(mean, &source, true, &every_way()) {
             support::compiled_agrees(&source, &compiled);
         }
     }
@@ -87,7 +106,7 @@ env "Other-v0" { observe s: [5] in [-1.5, 1]  act a: one of 2  reward r in [-1, 
 net q(s) -> [2] { dense 2 scale 0.5 dense 8 scale 0.5 dense 2 nobias }
 train double_dqn(q) { batch = 21 updates = 5 average = 0.05 optimizer = momentum(lr: 0.3, beta: 0.5) }
 secure ckks { refresh = client client = [argmax] }"#;
-    for compiled in everywhere("scaled layers", source, true) {
+    for compiled in compiled("scaled layers", source, true, &every_way()) {
         support::compiled_agrees(source, &compiled);
     }
 }

@@ -60,7 +60,7 @@ fn examples() {
 }
 
 #[test]
-#[ignore = "minutes"]
+#[ignore = "minutes: cargo test -p hecc-compiler --test suite -- --ignored in_every_way"]
 fn in_every_way() {
     folder("tests/golden", true, |_| every_way());
     folder("examples", false, |_| vec![(2, None), (1, None), (0, None)]);

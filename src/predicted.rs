@@ -15,7 +15,7 @@ const FAR: f64 = 0.25;
 /// What a run was predicted to take.
 pub struct Expected {
     prediction: Prediction,
-    /// The machine of the built-in table, where predictions are by that.
+    /// The machine of the built-in table and its kernels, where predictions are by that table.
     built_in: Option<String>,
 }
 
@@ -25,15 +25,7 @@ impl Expected {
     /// # Errors
     /// If the user's table cannot be read.
     pub fn of(plan: &Plan, threads: usize) -> Result<Self, Failure> {
-        let table = costs::table(None)?;
-        Ok(Self::by(&table, cost::predict(plan, &*table, threads)))
-    }
-
-    fn by(table: &Cow<'static, CostTable>, prediction: Prediction) -> Self {
-        Self {
-            prediction,
-            built_in: matches!(table, Cow::Borrowed(_)).then(|| format!("{} with {}", table.machine.cpu, table.machine.kernels)),
-        }
+        Ok(Self::by(costs::table(None)?, |table| cost::predict(plan, table, threads)))
     }
 
     /// What a plan of integers takes, by the same table.
@@ -41,10 +33,16 @@ impl Expected {
     /// # Errors
     /// As [`Self::of`].
     pub fn of_integers(plan: &tfhe::Plan, threads: usize) -> Result<Self, Failure> {
-        let table = costs::table(None)?;
-        let p = integers::predicted(plan, table.prices(), threads);
-        let (seconds, peak_bytes) = (p.seconds, p.peak_bytes);
-        Ok(Self::by(&table, Prediction { seconds_per_update: seconds, server_seconds: seconds, peak_bytes, ..Prediction::default() }))
+        Ok(Self::by(costs::table(None)?, |table| {
+            let p = integers::predicted(plan, table.prices(), threads);
+            let (seconds, peak_bytes) = (p.seconds, p.peak_bytes);
+            Prediction { seconds_per_update: seconds, server_seconds: seconds, peak_bytes, ..Prediction::default() }
+        }))
+    }
+
+    fn by(table: Cow<'static, CostTable>, predict: impl FnOnce(&CostTable) -> Prediction) -> Self {
+        let built_in = matches!(table, Cow::Borrowed(_)).then(|| format!("{} with {}", table.machine.cpu, table.machine.kernels));
+        Self { prediction: predict(&table), built_in }
     }
 
     /// Adds what stands in memory beside the updates: the replay, and who acts.

@@ -1,5 +1,6 @@
 //! The compiler, as the commands use it: a path for messages, errors rendered.
 
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::path::Path;
 
@@ -38,9 +39,17 @@ pub fn quietly(path: &Path, source: &str) -> Result<AnyCompiled, Vec<Diagnostic>
     hecc_compiler::compile_any(source, &Options::default(), calibration(path, source).as_ref())
 }
 
+/// Errors that are shown at a time: more than these are mostly of a file that is no program.
+const SHOWN: usize = 20;
+
 /// The errors of a program as a failure.
 pub fn told(path: &Path, source: &str, errors: &[Diagnostic]) -> Failure {
-    Failure::program(diagnostics::render(errors, source, &path.display().to_string(), color()))
+    let shown = &errors[..errors.len().min(SHOWN)];
+    let mut text = diagnostics::render(shown, source, &path.display().to_string(), color());
+    if errors.len() > SHOWN {
+        let _ = write!(text, "... and {} more errors", errors.len() - SHOWN);
+    }
+    Failure::program(text)
 }
 
 /// The ranges beside a program. Ones that are not its own any more are left alone, with a warning.

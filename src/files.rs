@@ -107,5 +107,13 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn text(path: &Path, bytes: Vec<u8>) -> Result<String, Failure> {
-    String::from_utf8(bytes).map_err(|_| Failure::program(format!("error: {} is not a text in UTF-8", path.display())))
+    let text = String::from_utf8(bytes).map_err(|_| Failure::program(format!("error: {} is not a text in UTF-8", path.display())))?;
+    // No program starts with this word, and what `--emit plan` prints does.
+    if text.starts_with("plan ") {
+        return Err(Failure::wrong_use(format!(
+            "{} is a plan as `--emit plan` prints it, to be read by people; `hecc compile PROGRAM -o PLAN` writes one that runs",
+            path.display()
+        )));
+    }
+    Ok(text)
 }

@@ -229,6 +229,25 @@ fn missing_and_damaged_files_end_with_3() {
 }
 
 #[test]
+fn a_plan_that_is_to_be_read_does_not_run() {
+    let folder = Folder::new();
+    folder.write("p.rl", PROGRAM.as_bytes());
+    let printed = folder.hecc(&["compile", "p.rl", "--emit", "plan"]).code(0).get_output().stdout.clone();
+    folder.write("p.plan", &printed);
+    for command in ["train", "explain", "check"] {
+        folder.hecc(&[command, "p.plan"]).code(2).stderr(predicate::str::contains("-o PLAN"));
+    }
+}
+
+#[test]
+fn of_many_errors_the_first_are_shown() {
+    let folder = Folder::new();
+    folder.write("junk.rl", PROGRAM.replace("use std.dqn", &"@\n".repeat(50)).as_bytes());
+    let shown = predicate::str::contains("HE0107").count(20).and(predicate::str::contains("... and 30 more errors"));
+    folder.hecc(&["check", "junk.rl"]).code(1).stderr(shown);
+}
+
+#[test]
 fn programs_are_checked_laid_out_and_explained() {
     let folder = Folder::new();
     folder.write("empty.rl", b"");

@@ -47,7 +47,7 @@ pub fn told(path: &Path, source: &str, errors: &[Diagnostic]) -> Failure {
     let shown = &errors[..errors.len().min(SHOWN)];
     let mut text = diagnostics::render(shown, source, &path.display().to_string(), color());
     if errors.len() > SHOWN {
-        let _ = write!(text, "... and {} more errors", errors.len() - SHOWN);
+        let _ = write!(text, "... and {} more", errors.len() - SHOWN);
     }
     Failure::program(text)
 }
